@@ -1,0 +1,1 @@
+"""What lies at rest: the only thing that the pipeline and the trainer share."""
