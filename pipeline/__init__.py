@@ -1,0 +1,1 @@
+"""Beam stages that turn a web crawl into image-text shards, and account for everything on the way."""
