@@ -1,0 +1,117 @@
+"""Manifest: what a stage did, written last; without it the stage did not happen.
+
+In:   the counts of every part (`Ledger`), the settings and versions that made them.
+Out:  `STAGE.parts.parquet` (a row a part) and `STAGE.manifest.json` (their sums).
+Not:  times, hosts, runners, worker counts and paths. Those live in `*.host.json`, so that the
+      same input and settings give the same bytes wherever and however often a stage runs.
+
+A ledger is a counter with dotted names: `documents.seen`, `documents.kept`,
+`documents.dropped.language`. No side of a sum is computed from another: seen is counted where
+things are read, kept where they are written, dropped from the Drops themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+FORMAT_VERSION: Final = 1  # of everything at rest; a reader refuses another
+
+STAGES: Final = ("extract", "filter_text", "fetch", "filter_images", "shard")
+
+# what a ledger accounts for, in the order in which a funnel shows it
+KINDS: Final[Mapping[str, str]] = {
+    "records": "records of the crawl, of every type",
+    "files": "image files found in the crawl or fetched",
+    "wanted": "image URLs that the crawl does not hold",
+    "documents": "pages",
+    "texts": "text nodes",
+    "images": "image nodes",
+}
+
+
+class Ledger(Counter[str]):
+    """Counts under dotted names; adds up over parts like any Counter."""
+
+    def see(self, kind: str, n: int = 1) -> None:
+        self[f"{kind}.seen"] += n
+
+    def keep(self, kind: str, n: int = 1) -> None:
+        self[f"{kind}.kept"] += n
+
+    def drop(self, kind: str, reason: str, n: int = 1) -> None:
+        if n:
+            self[f"{kind}.dropped.{reason}"] += n
+
+    def dropped(self, kind: str) -> dict[str, int]:
+        """Reason -> count, the most frequent first."""
+        start = f"{kind}.dropped."
+        found = {name.removeprefix(start): n for name, n in self.items() if name.startswith(start)}
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    def imbalances(self) -> list[str]:
+        """A sentence for each kind whose seen is not kept + dropped; empty where all balance."""
+        wrong = []
+        for kind in KINDS:
+            seen, kept = self[f"{kind}.seen"], self[f"{kind}.kept"]
+            dropped = sum(self.dropped(kind).values())
+            if seen != kept + dropped:
+                wrong.append(f"{kind}: {seen:,} seen, {kept:,} kept + {dropped:,} dropped")
+        return wrong
+
+
+def total(ledgers: Iterable[Mapping[str, int]]) -> Ledger:
+    result = Ledger()
+    for ledger in ledgers:
+        result.update(ledger)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartResult:
+    """One part of a stage: its name, the files' fingerprint and what it counted."""
+
+    part: str
+    fingerprint: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """`STAGE.manifest.json`. `fingerprint` is of the inputs and every setting that matters."""
+
+    stage: str
+    fingerprint: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    parts: int
+    counts: Mapping[str, int]
+    format_version: int = field(default=FORMAT_VERSION)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Raises ValueError for another FORMAT_VERSION."""
+        read = json.loads(text)
+        if read.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"manifest of format version {read.get('format_version')}, but this interloom reads "
+                f"{FORMAT_VERSION}: run the stage again, or install the version that wrote it"
+            )
+        return cls(**read)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.counts)
+
+
+def fingerprint(*things: object) -> str:
+    """32 hex digits over the canonical JSON of what is given."""
+    text = json.dumps(things, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
