@@ -11,42 +11,33 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from schemas.columns import column
 from schemas.sample import Sample, SampleText
+
+_MEMBER: Final = pa.struct(
+    [
+        column("name", pa.string(), "", "after KEY and a dot"),
+        column("offset", pa.int64(), "bytes", "of its bytes in the tar"),
+        column("length", pa.int64(), "bytes", "of its bytes"),
+    ]
+)
+
+_NODE: Final = pa.struct(
+    [
+        column("kind", pa.string(), "", "text or image"),
+        column("characters", pa.int32(), "characters", "of a text", null=True),
+        column("width", pa.int32(), "pixels", "of an image, as displayed", null=True),
+        column("height", pa.int32(), "pixels", "of an image, as displayed", null=True),
+    ]
+)
 
 INDEX: Final = pa.schema(
     [
-        pa.field("key", pa.string(), nullable=False, metadata={"unit": "", "meaning": "of the sample"}),
-        pa.field(
-            "members",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("name", pa.string(), nullable=False, metadata={"unit": "", "meaning": "after KEY and a dot"}),
-                        pa.field("offset", pa.int64(), nullable=False, metadata={"unit": "bytes", "meaning": "of its bytes in the tar"}),
-                        pa.field("length", pa.int64(), nullable=False, metadata={"unit": "bytes", "meaning": "of its bytes"}),
-                    ]
-                )
-            ),
-            nullable=False,
-            metadata={"unit": "", "meaning": "the JSON first, then the images"},
-        ),
-        pa.field(
-            "nodes",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("kind", pa.string(), nullable=False, metadata={"unit": "", "meaning": "text or image"}),
-                        pa.field("characters", pa.int32(), metadata={"unit": "characters", "meaning": "of a text"}),
-                        pa.field("width", pa.int32(), metadata={"unit": "pixels", "meaning": "of an image, as displayed"}),
-                        pa.field("height", pa.int32(), metadata={"unit": "pixels", "meaning": "of an image, as displayed"}),
-                    ]
-                )
-            ),
-            nullable=False,
-            metadata={"unit": "", "meaning": "in reading order"},
-        ),
+        column("key", pa.string(), "", "of the sample"),
+        column("members", pa.list_(_MEMBER), "", "the JSON first, then the images"),
+        column("nodes", pa.list_(_NODE), "", "in reading order"),
     ]
-)  # fmt: skip
+)
 
 Place = tuple[str, int, int]  # member name, offset and length of its bytes
 

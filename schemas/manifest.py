@@ -101,8 +101,8 @@ class Manifest:
         read = json.loads(text)
         if read.get("format_version") != FORMAT_VERSION:
             raise ValueError(
-                f"manifest of format version {read.get('format_version')}, but this interloom reads "
-                f"{FORMAT_VERSION}: run the stage again, or install the version that wrote it"
+                f"manifest of format version {read.get('format_version')}, but this interloom "
+                f"reads {FORMAT_VERSION}: run the stage again, or install the version that wrote it"
             )
         return cls(**read)
 
