@@ -1,1 +1,1 @@
-"""Beam stages that turn a web crawl into image-text shards, and account for everything on the way."""
+"""Beam stages: a web crawl in, image-text shards out, everything on the way accounted for."""

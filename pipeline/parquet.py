@@ -1,0 +1,109 @@
+"""Parquet parts: rows in, one whole file out, with its stage's fingerprint and counts inside.
+
+The mark (fingerprint, counts) in the file's metadata is how a restart knows that a part is whole
+and what it held, without reading a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import store
+from schemas.manifest import PartResult
+from schemas.tables import COUNTS_KEY, FINGERPRINT_KEY
+
+ROW_GROUP = 512  # rows held in memory; a document is some 20 KB
+
+
+class Writer:
+    """Rows one by one; the file appears under its name when the block ends without an error."""
+
+    def __init__(self, path: str, schema: pa.Schema, *, fingerprint: str) -> None:
+        self._creation = store.create(path)
+        self._schema = schema
+        self._fingerprint = fingerprint
+        self._rows: list[Mapping[str, Any]] = []
+        self.counts: Mapping[str, int] = {}
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        self._handle: BinaryIO = self._creation.__enter__()
+        self._writer = pq.ParquetWriter(self._handle, self._schema, compression="zstd")
+        return self
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self._rows.append(row)
+        self.rows += 1
+        if len(self._rows) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        batch = pa.RecordBatch.from_pylist(self._rows, schema=self._schema)
+        self._writer.write_batch(batch)
+        self._rows = []
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                if self._rows:
+                    self._flush()
+                counts = json.dumps(dict(sorted(self.counts.items())))
+                self._writer.add_key_value_metadata(
+                    {FINGERPRINT_KEY: self._fingerprint.encode(), COUNTS_KEY: counts.encode()}
+                )
+            self._writer.close()
+        except BaseException as failure:
+            self._creation.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._creation.__exit__(kind, error, trace)
+
+
+def write_rows(
+    path: str,
+    schema: pa.Schema,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    fingerprint: str,
+    counts: Mapping[str, int] | None = None,
+) -> None:
+    with Writer(path, schema, fingerprint=fingerprint) as writer:
+        for row in rows:
+            writer.add(row)
+        writer.counts = counts or {}
+
+
+def read_rows(path: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows as dicts, a row group in memory at a time."""
+    with store.open_input(path) as handle, pq.ParquetFile(handle) as file:
+        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
+            yield from batch.to_pylist()
+
+
+def read_mark(path: str, *, part: str) -> PartResult | None:
+    """What a part's file says of itself; None where there is no such file.
+
+    Raises:
+        ValueError: for a file that is no part of a run.
+    """
+    if not store.exists(path):
+        return None
+    with store.open_input(path) as handle, pq.ParquetFile(handle) as file:
+        metadata = file.metadata.metadata or {}
+    if FINGERPRINT_KEY not in metadata:
+        raise ValueError(f"{path} carries no fingerprint of a stage: remove it, or choose another")
+    return PartResult(
+        part=part,
+        fingerprint=metadata[FINGERPRINT_KEY].decode(),
+        counts=json.loads(metadata[COUNTS_KEY]),
+    )

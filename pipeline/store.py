@@ -1,0 +1,96 @@
+"""Store: files of a run, on a local disk or in an object store, whole or absent.
+
+In:      paths: a local one, or gs://, s3:// through Beam's FileSystems.
+Out:     bytes. A local file is written aside and moved to its name; an object's PUT is whole by
+         itself. A second writer of the same bytes may win or lose, it makes no difference.
+Refused: a full disk and the like: OSError with the path, which ends the run. What a killed run
+         left aside is swept at the next start (run.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
+ASIDE: Final = ".aside-"  # in the name of a file that is being written
+
+
+def is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def join(base: str, *names: str) -> str:
+    return "/".join((base.rstrip("/") or "/", *names))
+
+
+def open_input(path: str) -> BinaryIO:
+    """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
+    if is_local(path):
+        return Path(path).open("rb")
+    return cast("BinaryIO", FileSystems.open(path, compression_type=RAW))
+
+
+@contextmanager
+def create(path: str) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name only when the block ends without an error."""
+    if not is_local(path):
+        with FileSystems.create(path, compression_type=RAW) as handle:
+            yield cast("BinaryIO", handle)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}{ASIDE}{uuid.uuid4().hex}")
+    try:
+        with aside.open("xb") as handle:
+            yield handle
+        aside.replace(target)
+    except BaseException as error:
+        aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OSError(
+                errno.ENOSPC,
+                f"no space left to write {path}: free some, then run the same command again; "
+                "what is whole stays and is not done again",
+            ) from error
+        raise
+
+
+def read_bytes(path: str) -> bytes:
+    with open_input(path) as handle:
+        return handle.read()
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    with create(path) as handle:
+        handle.write(data)
+
+
+def exists(path: str) -> bool:
+    if is_local(path):
+        return Path(path).exists()
+    return bool(FileSystems.exists(path))
+
+
+def listing(folder: str) -> list[str]:
+    """Every file below a folder, sorted; a folder that is not there holds none."""
+    if is_local(folder):
+        return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+    found = FileSystems.match([join(folder, "**")])[0].metadata_list
+    return sorted(metadata.path for metadata in found)
+
+
+def remove(paths: Iterable[str]) -> None:
+    paths = list(paths)
+    local = [path for path in paths if is_local(path)]
+    for path in local:
+        Path(path).unlink(missing_ok=True)
+    if remote := [path for path in paths if not is_local(path)]:
+        FileSystems.delete(remote)
