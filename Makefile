@@ -1,0 +1,51 @@
+# Everything starts here, on a machine with make and Python 3.11 or newer: `make` lists what there is.
+# .venv is made once; a stamp in it says which extras are in, and is older than pyproject.toml when they must go in again.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint lock bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_MB := 2000
+TEST_MB := 3500
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export SITE WARC RUN
+
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/with-pipeline ## A real crawl to shards and a report in demo/run (SITE=DIR or WARC=PATH_OR_URL for yours)
+	@sh infra/demo/demo.sh $(BIN)
+
+test: lint ## All that must hold: lint, then every test, with the number of those skipped
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: test ## What CI runs, to the letter: it is make test
+
+lint: $(VENV)/with-dev ## Style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/with-dev ## The table of speeds and sizes (ONLY=name for one row)
+	$(BIN)/python -m tests.bench $(ONLY)
+
+lock: ## Resolve the dev extra anew and write constraints.txt
+	sh infra/lock.sh "$$(sh infra/preflight.sh python)"
+
+clean: ## Remove what make made: .venv, demo, builds and caches
+	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	@sh infra/preflight.sh $(if $(filter test check lint bench,$(MAKECMDGOALS)),$(TEST_MB),$(DEMO_MB))
+	"$$(sh infra/preflight.sh python)" -m venv $(VENV)
+	@sh infra/preflight.sh network $(BIN)/python
+	@touch $@
+
+$(VENV)/with-%: pyproject.toml constraints.txt | $(VENV)/made
+	@echo "Installing interloom[$*] into $(VENV): a minute or two"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@

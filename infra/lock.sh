@@ -1,0 +1,29 @@
+#!/bin/sh
+# Writes constraints.txt: what the dev extra resolves to in an environment of its own, made and thrown away.
+#
+#   sh infra/lock.sh PYTHON
+#
+# Only names and versions: no index, no host, no path, so it holds with any mirror and plain pip.
+# Pins of another platform's or Python's packages do no harm: a constraint installs nothing.
+set -eu
+
+python=$1
+room=$(mktemp -d)
+trap 'rm -rf "$room"' EXIT
+"$python" -m venv "$room/venv"
+"$room/venv/bin/python" -m pip --disable-pip-version-check install --quiet '.[dev]'
+"$room/venv/bin/python" -m pip --disable-pip-version-check freeze --exclude interloom >"$room/frozen"
+if grep -n -E '@|://' "$room/frozen"; then
+  echo "constraints.txt is names and versions, but these came from a place: install them from an index" >&2
+  exit 1
+fi
+if grep -i -E '^(torch|nvidia-.*|triton)==' "$room/frozen"; then
+  echo "the dev extra brings torch (see above), several GB: find what asks for it, and leave that out" >&2
+  exit 1
+fi
+{
+  echo "# Made by 'make lock' with Python $("$python" -c 'import platform; print(platform.python_version())'):"
+  echo "# what the dev extra (all but training) resolved to. Used as: pip install --constraint constraints.txt ..."
+  cat "$room/frozen"
+} >constraints.txt
+echo "constraints.txt: $(wc -l <"$room/frozen") packages"
