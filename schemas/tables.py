@@ -140,6 +140,7 @@ KEPT: Final = pa.schema(
         column("part", pa.string(), "", "PART of the document"),
         column("row", pa.int64(), "rows", "in documents/PART"),
         column("id", pa.string(), "32 hex digits", "document"),
+        column("domain", pa.string(), "", "its registered domain"),
         column("bytes", pa.int64(), "bytes", "of its kept texts (UTF-8) and images"),
         column("texts", pa.list_(pa.int32()), "nodes", "positions of the kept texts"),
         column("images", pa.list_(KEPT_IMAGE), "", "the kept images, in order"),

@@ -1,0 +1,148 @@
+"""Accounting: the parts a stage reads, and the manifest that it writes when all are done.
+
+In:   PartResults, one a part, from wherever they were made.
+Out:  STAGE.parts.parquet and, as the last thing of a stage's graph, STAGE.manifest.json.
+Fails when a kind does not balance, or when a stage has not seen what the one before it kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.typehints.decorators import no_annotations
+
+from pipeline import parquet, store
+from pipeline.job import Job, stage_settings
+from schemas.manifest import Ledger, Manifest, PartResult, total
+from schemas.tables import PARTS
+
+Before = Callable[[Job, Ledger], None]  # what is still to be written before the manifest
+
+# whose versions decide about bytes
+PACKAGES: Final = (
+    "apache-beam", "better-profanity", "fastwarc", "fasttext-numpy2", "imagehash", "interloom",
+    "numpy", "pillow", "pyarrow", "selectolax", "tldextract", "trafilatura", "warcio",
+    "webdataset", "wordfreq",
+)  # fmt: skip
+# (stage, the one before it): what the latter kept, the former must have seen
+HANDOVERS: Final = {"filter_text": "extract", "filter_images": "filter_text", "shard": "filter_images"}
+HANDED: Final = ("documents", "texts", "images")
+
+
+class ListParts(beam.PTransform[PBegin, PCollection[str]]):
+    """Names of the parts of a whole stage, read from its table so that no graph grows with them."""
+
+    def __init__(self, job: Job, *, of: str) -> None:
+        super().__init__()
+        self._table = job.parts_table(of)
+
+    def expand(self, root: PBegin) -> PCollection[str]:
+        return (
+            root
+            | "Name the table" >> beam.Create([self._table])
+            | "Read names" >> beam.FlatMap(part_names)
+            | "Spread" >> beam.Reshuffle()
+        )
+
+
+def part_names(table: str) -> list[str]:
+    return [row["part"] for row in parquet.read_rows(table, ["part"])]
+
+
+class ByPart(beam.PTransform[dict[str, PCollection[Any]], PCollection[Any]]):
+    """What was decided, each (PART, x), gathered by PART -> (PART, lists of x by name).
+
+    `parts` names every PART, so that one about which nothing was decided comes too.
+    """
+
+    @no_annotations
+    def expand(self, known: dict[str, PCollection[Any]]) -> PCollection[Any]:
+        keyed = known["parts"] | "Key parts" >> beam.Map(lambda part: (part, None))
+        joined = {**known, "parts": keyed} | "Join" >> beam.CoGroupByKey()
+        return joined | "Leave names" >> beam.MapTuple(_without_parts)
+
+
+def _without_parts(
+    part: str, gathered: dict[str, Iterable[Any]]
+) -> tuple[str, dict[str, Iterable[Any]]]:
+    named = list(gathered["parts"])
+    assert len(named) == 1, f"{part} is named {len(named)} times"
+    return part, {name: decided for name, decided in gathered.items() if name != "parts"}
+
+
+class WriteManifest(beam.PTransform[PCollection[PartResult], PCollection[str]]):
+    """All results -> the parts table and the manifest. The last step of every stage.
+
+    A result without a part's name only adds its counts to the sums.
+    """
+
+    def __init__(self, job: Job, *, stage: str, before: Before | None = None) -> None:
+        super().__init__()
+        self._job = job
+        self._stage = stage
+        self._before = before
+
+    def expand(self, results: PCollection[PartResult]) -> PCollection[str]:
+        gathered = results | "Gather parts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        return gathered | "Write manifest" >> beam.Map(
+            write_manifest, self._job, self._stage, self._before
+        )
+
+
+def write_manifest(
+    results: Iterable[PartResult], job: Job, stage: str, before: Before | None = None
+) -> str:
+    """The path of the manifest. Raises RuntimeError where the sums do not balance."""
+    ordered = sorted(results, key=lambda result: result.part)
+    counts = total(result.counts for result in ordered)
+    ordered = [result for result in ordered if result.part]
+    wrong = [*counts.imbalances(), *lost_between_stages(job, stage, counts)]
+    if wrong:
+        raise RuntimeError(f"{stage} does not balance: {'; '.join(wrong)}")
+    fingerprint = job.fingerprints[stage]
+    parquet.write_rows(
+        job.parts_table(stage), PARTS, map(_parts_row, ordered), fingerprint=fingerprint
+    )
+    manifest = Manifest(
+        stage=stage,
+        fingerprint=fingerprint,
+        settings=stage_settings(stage, job.settings),
+        versions={name: version(name) for name in PACKAGES},
+        parts=len(ordered),
+        counts=dict(sorted(counts.items())),
+    )
+    if before is not None:
+        before(job, counts)
+    path = job.manifest(stage)
+    store.write_bytes(path, manifest.to_json().encode())
+    return path
+
+
+def lost_between_stages(job: Job, stage: str, counts: Ledger) -> Iterator[str]:
+    """What one stage kept and the next has not seen."""
+    before = HANDOVERS.get(stage)
+    if before is None:
+        return
+    kept = read_manifest(job, before).ledger
+    for kind in HANDED:
+        if kept[f"{kind}.kept"] != counts[f"{kind}.seen"]:
+            yield (
+                f"{kind}: {before} kept {kept[f'{kind}.kept']:,}, "
+                f"{stage} saw {counts[f'{kind}.seen']:,}"
+            )
+
+
+def read_manifest(job: Job, stage: str) -> Manifest:
+    return Manifest.from_json(store.read_bytes(job.manifest(stage)).decode())
+
+
+def _parts_row(result: PartResult) -> dict[str, object]:
+    return {
+        "part": result.part,
+        "fingerprint": result.fingerprint,
+        "counts": sorted((name, n) for name, n in result.counts.items() if n),
+    }

@@ -1,0 +1,177 @@
+"""Near-duplicate images, exactly and without comparing all pairs.
+
+In:   every image node that was found, with its phash and sides.
+Out:  for each that passes alone, its cluster and how many documents hold an image within the
+      distance; and the number of comparisons, for the manifest.
+How:  hamming.py has the algorithms and why they are exact. Here they become joins over distinct
+      hashes: a hash met a million times is compared once, and its uses only stream past the
+      answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.typehints.decorators import no_annotations
+
+from filters.images import refuse_image
+from pipeline.dedup_text import Decided, same_or_older
+from pipeline.facts import Place
+from pipeline.filter_images import Cluster, Found, read_sets
+from pipeline.hamming import Bands, HashFacts, keys, pairs_in_bucket
+from pipeline.job import Job
+from schemas.manifest import PartResult
+from schemas.verdict import Reason
+
+
+class GoodUse(NamedTuple):
+    """An image node whose pixels pass: where it is, and what orders it among its kin."""
+
+    place: Place
+    id: str  # of the document
+    pixels: int
+    url: str
+
+
+class DropNearImages(
+    beam.PTransform[PCollection[tuple[str, Found]], tuple[PCollection[Any], ...]]
+):
+    """(PART, Found) -> (PART, Cluster) of each that passes alone, and the comparisons made."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+        recipe = job.settings.recipe
+        self._bands = Bands(distance=recipe.phash_distance, bands=recipe.phash_bands)
+        self._cap = recipe.image_documents + 1
+
+    @no_annotations
+    def expand(self, found: PCollection[tuple[str, Found]]) -> tuple[PCollection[Any], ...]:
+        uses = found | "Passing alone" >> beam.FlatMapTuple(_good_uses, job=self._job)
+        facts = (
+            uses
+            | "To facts" >> beam.MapTuple(_facts_of)
+            | "Merge uses" >> beam.CombinePerKey(MergeFacts(self._cap))
+        )
+        compared = (
+            facts
+            | "Key by bands" >> beam.FlatMapTuple(_by_bands, bands=self._bands)
+            | "Group by bands" >> beam.GroupByKey()
+            | "Compare"
+            >> beam.FlatMapTuple(_compare, bands=self._bands).with_outputs("count", main="needs")
+        )
+        around = (
+            {"facts": facts, "needs": compared.needs}
+            | "Join neighbours" >> beam.CoGroupByKey()
+            | "Send to neighbours" >> beam.FlatMapTuple(_send)
+            | "Merge neighbours" >> beam.CombinePerKey(MergeFacts(self._cap))
+        )
+        clusters = (
+            {"around": around, "uses": uses}
+            | "Join uses" >> beam.CoGroupByKey()
+            | "Answer uses" >> beam.FlatMapTuple(_answer)
+        )
+        fingerprint = self._job.fingerprints["filter_images"]
+        comparisons = (
+            compared["count"]
+            | "Sum comparisons" >> beam.CombineGlobally(sum)
+            | "To counts" >> beam.Map(_comparisons, fingerprint=fingerprint)
+        )
+        return clusters, comparisons
+
+
+class MergeFacts(beam.CombineFn):
+    """HashFacts of one hash, from all its uses or from all its neighbours."""
+
+    def __init__(self, cap: int) -> None:
+        super().__init__()
+        self._cap = cap
+
+    def create_accumulator(self) -> HashFacts | None:
+        return None
+
+    def add_input(self, merged: HashFacts | None, facts: HashFacts) -> HashFacts:
+        return facts if merged is None else merged.merge(facts, cap=self._cap)
+
+    def merge_accumulators(self, parts: Iterable[HashFacts | None]) -> HashFacts | None:
+        merged: HashFacts | None = None
+        for part in parts:
+            merged = merged if part is None else self.add_input(merged, part)
+        return merged
+
+    def extract_output(self, merged: HashFacts | None) -> HashFacts:
+        assert merged is not None, "a key comes with a value"
+        return merged
+
+
+def _good_uses(part: str, found: Found, job: Job) -> Iterator[tuple[int, GoodUse]]:
+    if found.stored is None or refuse_image(found.stored.facts, job.settings.recipe) is not None:
+        return
+    facts = found.stored.facts
+    place = Place(part, found.row, found.node)
+    yield facts.phash, GoodUse(place, found.id, facts.width * facts.height, facts.url)
+
+
+def _facts_of(phash: int, use: GoodUse) -> tuple[int, HashFacts]:
+    return phash, HashFacts.of(pixels=use.pixels, url=use.url, document=use.id)
+
+
+def _by_bands(phash: int, _facts: HashFacts, bands: Bands) -> Iterator[tuple[tuple[int, int], int]]:
+    for key in keys(phash, bands):
+        yield key, phash
+
+
+def _compare(
+    key: tuple[int, int], hashes: Iterable[int], bands: Bands
+) -> Iterator[tuple[int, int] | TaggedOutput]:
+    distinct = sorted(hashes)
+    count = len(distinct) * (len(distinct) - 1) // 2
+    if count:
+        yield TaggedOutput("count", count)
+    for one, other in pairs_in_bucket(key, distinct, bands):
+        yield one, other
+        yield other, one
+
+
+def _send(phash: int, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[int, HashFacts]]:
+    """The facts of a hash go to itself and to every hash within the distance."""
+    (facts,) = cast("Iterable[HashFacts]", joined["facts"])
+    yield phash, facts
+    for neighbour in joined["needs"]:
+        yield neighbour, facts
+
+
+def _answer(_phash: int, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, Cluster]]:
+    (around,) = cast("Iterable[HashFacts]", joined["around"])
+    for use in cast("Iterable[GoodUse]", joined["uses"]):
+        part, row, node = use.place
+        yield part, Cluster(row, node, around.best_url, len(around.documents))
+
+
+def _comparisons(count: int, fingerprint: str) -> PartResult:
+    return PartResult(part="", fingerprint=fingerprint, counts={"comparisons": count})
+
+
+class DropSameSets(beam.PTransform[PCollection[Any], PCollection[Decided]]):
+    """(PART, what is known) -> decisions about all but the latest document of a set of images."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    @no_annotations
+    def expand(self, judged: PCollection[Any]) -> PCollection[Decided]:
+        return (
+            judged
+            | "Key by set" >> beam.FlatMapTuple(read_sets, job=self._job)
+            | "Group by set" >> beam.GroupByKey()
+            | "All but the latest" >> beam.FlatMapTuple(_other_sets)
+        )
+
+
+def _other_sets(_key: bytes, captures: Iterable[tuple[str, str, Place]]) -> Iterator[Decided]:
+    for part, decision in same_or_older(captures):
+        yield part, decision._replace(reason=str(Reason.SAME_IMAGE_SET))

@@ -1,0 +1,218 @@
+"""One part of the crawl: its records become documents, image files, or Drops with a reason.
+
+In:       a Part (a range of whole records of one input).
+Out:      packs/, images/, verdicts/extract/ and, last, documents/PART.parquet: that file's mark
+          says that the part is whole, so a restart does not read the part again.
+Refused:  records that are neither a page nor an image, and those that cannot be read.
+Counted:  records of every type; requests, metadata, revisits and the like are only counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from filters.signals import Lexicon, measure
+from pipeline import parquet
+from pipeline.decode import ImageLook, look_at, sniff
+from pipeline.domain import registered_domain
+from pipeline.extract.page import Page, read_page
+from pipeline.job import Job
+from pipeline.language import Identifier
+from pipeline.lexicon import load_lexicon
+from pipeline.packs import PackWriter
+from pipeline.problem import Problem
+from pipeline.read.parts import Part
+from pipeline.read.records import Record, read_part
+from schemas.document import Document, Node, TextNode, document_id
+from schemas.manifest import Ledger, PartResult
+from schemas.rows import document_to_row
+from schemas.sample import EXTENSIONS
+from schemas.tables import DOCUMENTS, IMAGES, VERDICTS
+from schemas.verdict import OK, Reason
+
+HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
+# records that say something about a response and carry no page or image of their own
+ASIDE_TYPES: Final = frozenset(
+    {"warcinfo", "request", "metadata", "revisit", "conversion", "continuation"}
+)
+
+
+@dataclass(kw_only=True)
+class Tools:
+    """What a worker loads once: word lists, the language model."""
+
+    job: Job
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        settings = self.job.settings
+        return load_lexicon(
+            settings.recipe.language,
+            stop_words=settings.stop_words or None,
+            flagged_words=settings.flagged_words or None,
+        )
+
+    @cached_property
+    def identify(self) -> Callable[[str], tuple[str, float]]:
+        return Identifier(self.job.settings.language_model).identify
+
+
+def extract_part(part: Part, tools: Tools) -> PartResult:
+    """Read a part, unless it is whole already; either way, what it counted."""
+    job = tools.job
+    fingerprint = job.fingerprints["extract"]
+    kept = parquet.read_mark(job.part("documents", part.name), part=part.name)
+    if kept is not None and kept.fingerprint == fingerprint:
+        return kept
+    ledger = Ledger()
+    with ExitStack() as files:  # closed in reverse: the documents, which say it is whole, last
+        documents, verdicts, images = (
+            files.enter_context(parquet.Writer(job.part(kind, part.name), schema, fingerprint=mark))
+            for kind, schema, mark in (
+                ("documents", DOCUMENTS, fingerprint),
+                ("verdicts/extract", VERDICTS, fingerprint),
+                ("images", IMAGES, fingerprint),
+            )
+        )
+        packs = files.enter_context(PackWriter(job.path("packs"), part.name))
+        documents.counts = ledger
+        sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
+                     images=images, packs=packs, tools=tools)  # fmt: skip
+        for record in read_part(part):
+            sink.take(record)
+        ledger["packs"] = packs.count
+    return PartResult(part=part.name, fingerprint=fingerprint, counts=dict(ledger))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Sink:
+    """Where the records of one part go."""
+
+    part: Part
+    ledger: Ledger
+    documents: parquet.Writer
+    verdicts: parquet.Writer
+    images: parquet.Writer
+    packs: PackWriter
+    tools: Tools
+
+    def take(self, record: Record) -> None:
+        self.ledger[f"records.type.{record.type}"] += 1
+        if record.type in ASIDE_TYPES:
+            return
+        self.ledger.see("records")
+        refusal = self._route(record)
+        if refusal is None:
+            self.ledger.keep("records")
+        else:
+            self._refuse(record, refusal)
+
+    def _route(self, record: Record) -> Problem | None:
+        """Make a document or an image file of a record, or say why it becomes neither."""
+        if record.status not in {None, 200}:
+            return Problem(reason=Reason.HTTP_STATUS, value=record.status, limit=200)
+        if record.media_type.startswith("image/") or sniff(record.body) is not None:
+            self._add_image(record)
+            return None
+        if record.problem is not None:
+            return record.problem
+        if record.media_type not in HTML and not (
+            record.media_type == "" and record.body[:1024].lstrip()[:1] == b"<"
+        ):
+            return Problem(reason=Reason.OTHER_MEDIA)
+        self.ledger["pages.read"] += 1
+        page = read_page(record.body, url=record.url, headers=record.headers)
+        if isinstance(page, Problem):
+            return page
+        self._add_document(record, page)
+        return None
+
+    def _refuse(self, record: Record, refusal: Problem) -> None:
+        self.ledger.drop("records", refusal.reason)
+        self.verdicts.add(
+            {
+                "part": self.part.name,
+                "row": record.offset,
+                "id": "",
+                "node": None,
+                "reason": str(refusal.reason),
+                "value": refusal.value,
+                "limit": refusal.limit,
+            }
+        )
+
+    def _add_image(self, record: Record) -> None:
+        look = record.problem or look_at(record.body)
+        row = dict.fromkeys(IMAGES.names) | {
+            "url": record.url,
+            "date": record.date,
+            "input": self.part.input,
+            "offset": record.offset,
+            "decision": "crawl",
+            "decided": record.date,
+        }
+        self.ledger.see("files")
+        if isinstance(look, ImageLook):
+            pack, offset = self.packs.add(
+                record.body,
+                sha256=look.sha256,
+                extension=EXTENSIONS.get(look.format, look.format),
+            )
+            row |= {
+                "status": OK,
+                "sha256": look.sha256,
+                "phash": look.phash,
+                "width": look.width,
+                "height": look.height,
+                "format": look.format,
+                "bytes": len(record.body),
+                "pack": pack,
+                "pack_offset": offset,
+            }
+            self.ledger.keep("files")
+            self.ledger["bytes.files"] += len(record.body)
+        else:
+            row |= {"status": str(look.reason), "value": look.value, "limit": look.limit}
+            self.ledger.drop("files", look.reason)
+        self.images.add(row)
+
+    def _add_document(self, record: Record, page: Page) -> None:
+        tools, ledger = self.tools, self.ledger
+        nodes = tuple(_measured(node, tools.lexicon) for node in page.nodes)
+        texts = [node.text for node in nodes if isinstance(node, TextNode)]
+        language, score = tools.identify("\n".join(texts))
+        document = Document(
+            id=document_id(url=record.url, date=record.date, payload_sha256=record.payload_sha256),
+            url=record.url,
+            domain=registered_domain(record.url),
+            date=record.date,
+            input=self.part.input,
+            offset=record.offset,
+            length=record.length,
+            title=page.title,
+            language=language,
+            language_score=score,
+            charset=page.charset,
+            extractor=page.extractor,
+            signals=page.signals,
+            nodes=nodes,
+        )
+        for kind, count in (("documents", 1), ("texts", len(texts)), ("images", document.images)):
+            ledger.see(kind, count)
+        self.documents.add(document_to_row(document))
+        for kind, count in (("documents", 1), ("texts", document.texts)):
+            ledger.keep(kind, count)
+        ledger.keep("images", len(nodes) - len(texts))
+        ledger["pages.second_opinion"] += page.second_opinion
+        for edit, count in page.edits.items():
+            ledger[f"edits.{edit}"] += count
+
+
+def _measured(node: Node, lexicon: Lexicon) -> Node:
+    if not isinstance(node, TextNode):
+        return node
+    return replace(node, counts=measure(node.text, lexicon))

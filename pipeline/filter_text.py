@@ -1,0 +1,178 @@
+"""filter_text: one part judged by its text, before and after what crosses documents is known.
+
+In:   documents/PART, and the decisions of the groupings about its rows.
+Out:  facts for the groupings; then verdicts/filter_text/PART, its counts, and the image URLs
+      that its kept documents need.
+A document is judged twice: alone, so that only good ones take part in the groupings, and again
+with their decisions, because what is left of it must still pass. Both times by the same pure
+function, from the same rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from filters.rules import Refusal
+from filters.text import TextJudgement, judge_text
+from pipeline import parquet
+from pipeline.facts import Decision, Place, TextFact, drop, key_of, verdict_row
+from pipeline.dedup_text import refusal_of
+from pipeline.job import Job
+from pipeline.minhash import MinHash
+from schemas.document import Document, ImageNode, TextNode
+from schemas.manifest import Ledger, PartResult
+from schemas.rows import document_from_row
+from schemas.tables import VERDICTS
+from schemas.verdict import Drop, Reason
+
+STAGE = "filter_text"
+
+
+def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
+    for row, values in enumerate(parquet.read_rows(job.part("documents", part))):
+        yield row, document_from_row(values)
+
+
+def read_facts(part: str, job: Job) -> Iterator[TextFact]:
+    """The documents of a part that pass alone, as facts."""
+    recipe = job.settings.recipe
+    minhash = MinHash(recipe.minhash)
+    for row, document in read_documents(job, part):
+        judged = judge_text(document, recipe)
+        if judged.refusal is None:
+            yield fact_of(document, Place(part, row), judged, minhash)
+
+
+def fact_of(document: Document, place: Place, judged: TextJudgement, minhash: MinHash) -> TextFact:
+    paragraphs, images = [], {}
+    texts = []
+    for position in judged.kept:
+        match document.nodes[position]:
+            case TextNode(text=text):
+                texts.append(text)
+                paragraphs.append((position, key_of(document.domain, normal(text))))
+            case ImageNode(url=url):
+                images.setdefault(url, (position, key_of(url)))
+    return TextFact(
+        place=place,
+        id=document.id,
+        url=document.url,
+        date=document.date,
+        paragraphs=tuple(paragraphs),
+        images=tuple(images.values()),
+        bands=tuple(minhash.band_keys("\n".join(texts))),
+    )
+
+
+def by_paragraph(fact: TextFact) -> Iterator[tuple[bytes, Place]]:
+    for node, key in fact.paragraphs:
+        yield key, fact.place._replace(node=node)
+
+
+def by_image(fact: TextFact) -> Iterator[tuple[bytes, Place]]:
+    for node, key in fact.images:
+        yield key, fact.place._replace(node=node)
+
+
+def normal(text: str) -> str:
+    """A paragraph for comparing: case and white space make no difference."""
+    return " ".join(text.casefold().split())
+
+
+def settle(document: Document, decisions: Iterable[Decision], job: Job) -> TextJudgement:
+    """The last word on a document: its own rules, then the groupings, then its rules again."""
+    recipe = job.settings.recipe
+    alone = judge_text(document, recipe)
+    if alone.refusal is not None:
+        return alone
+    decisions = list(decisions)
+    if (whole := refusal_of(decisions)) is not None:
+        refusal = Refusal(reason=Reason(whole.reason), value=whole.value, limit=whole.limit)
+        return TextJudgement(refusal=refusal, nodes={}, kept=())
+    by_reason: dict[str, dict[int, int]] = defaultdict(dict)
+    for decision in decisions:
+        by_reason[decision.reason][decision.node] = int(decision.value)
+    frequent = {  # the decision names the first node of a URL; it is about all of them
+        document.nodes[node].url: count  # type: ignore[union-attr]
+        for node, count in by_reason[Reason.IMAGE_URL_FREQUENT].items()
+    }
+    return judge_text(
+        document,
+        recipe,
+        repeated=by_reason[Reason.REPEATED_IN_DOMAIN],
+        frequent={
+            position: frequent[node.url]
+            for position, node in enumerate(document.nodes)
+            if isinstance(node, ImageNode) and node.url in frequent
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextPart:
+    """What a part gave: its result for the manifest, and the image URLs that it needs."""
+
+    result: PartResult
+    urls: tuple[str, ...]
+
+
+def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) -> TextPart:
+    """Judge a part for good and write its verdicts in row order."""
+    by_row: dict[int, list[Decision]] = defaultdict(list)
+    for decision in gathered["decided"]:
+        by_row[decision.row].append(decision)
+    ledger, urls = Ledger(), set()
+    path = job.part(f"verdicts/{STAGE}", part)
+    with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprints[STAGE]) as verdicts:
+        verdicts.counts = ledger
+        for row, document in read_documents(job, part):
+            judged = settle(document, by_row[row], job)
+            for one in drops_of(document, Place(part, row), judged.refusal, judged.nodes):
+                verdicts.add(verdict_row(one))
+            count_document(ledger, document, judged.refusal, judged.nodes, judged.kept)
+            if judged.refusal is None:
+                nodes = (document.nodes[position] for position in judged.kept)
+                urls |= {node.url for node in nodes if isinstance(node, ImageNode)}
+    result = PartResult(part=part, fingerprint=job.fingerprints[STAGE], counts=dict(ledger))
+    return TextPart(result=result, urls=tuple(sorted(urls)))
+
+
+def drops_of(
+    document: Document, place: Place, refusal: Refusal | None, nodes: Mapping[int, Refusal]
+) -> Iterator[Drop]:
+    """One Drop for a refused document, whose nodes are only counted, or one for each node."""
+    if refusal is not None:
+        yield drop(document, place, reason=refusal.reason, value=refusal.value, limit=refusal.limit)
+        return
+    for position, why in sorted(nodes.items()):
+        yield drop(document, place._replace(node=position),
+                   reason=why.reason, value=why.value, limit=why.limit)  # fmt: skip
+
+
+def count_document(
+    ledger: Ledger,
+    document: Document,
+    refusal: Refusal | None,
+    nodes: Mapping[int, Refusal],
+    kept: Iterable[int],
+    *,
+    seen: Iterable[int] | None = None,
+) -> None:
+    """Add one document and its nodes to a ledger; `seen` are the positions that came this far."""
+    kinds = ["images" if isinstance(node, ImageNode) else "texts" for node in document.nodes]
+    seen = range(len(kinds)) if seen is None else seen
+    ledger.see("documents")
+    for position in seen:
+        ledger.see(kinds[position])
+        if refusal is not None:
+            ledger.drop(kinds[position], Reason.PARENT)
+    if refusal is not None:
+        ledger.drop("documents", refusal.reason)
+        return
+    ledger.keep("documents")
+    for position in kept:
+        ledger.keep(kinds[position])
+    for position, why in nodes.items():
+        ledger.drop(kinds[position], why.reason)

@@ -1,0 +1,135 @@
+"""Job: where a run lies and what was chosen for it. Small, picklable, the same on every worker.
+
+In:   `run.json`, written first: the inputs, the part size, what else is fixed for a run's life,
+      and the settings of the day.
+Out:  paths of everything at rest, and the fingerprint of each stage, built on the one before it,
+      so that a changed setting redoes the first stage that it touches and all after it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from filters.recipe import Recipe, as_settings
+from pipeline import store
+from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint
+
+MIB: Final = 1 << 20
+WALKED: Final = 256  # from so many inputs on, each is a part and none is walked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crawl:
+    """What is chosen at a run's first start and kept: another choice is another run."""
+
+    inputs: tuple[str, ...]
+    sizes: tuple[int, ...] = ()  # bytes of each; empty where there are too many to ask
+    base: str = ""  # what relative names in lists and indexes are joined to
+    part_size: int = 64 * MIB
+    limit: int | None = None  # only the first N records of each input
+    partitions: int = 16  # of the image URLs to fetch
+
+    def __post_init__(self) -> None:
+        for name, least in (("part_size", MIB // 16), ("partitions", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: choose {least} or more")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit is {self.limit} records an input: choose 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What may change between two starts; the stages it touches are then done again."""
+
+    recipe: Recipe
+    language_model: str = ""  # path of lid.176.ftz on the machine that extracts
+    language_model_sha256: str = ""
+    stop_words: str = ""  # the user's files in place of the lists of packages
+    flagged_words: str = ""
+    words_sha256: str = ""  # of all word lists in use
+    shard_bytes: int = 256 * MIB
+    heldout: float = 0.01  # share of documents
+    heldout_by: str = "id"  # or domain
+
+    def __post_init__(self) -> None:
+        if self.shard_bytes < MIB // 16:
+            raise ValueError(f"shard size is {self.shard_bytes} bytes: choose {MIB // 16} or more")
+        if not 0 <= self.heldout < 1:
+            raise ValueError(f"heldout is {self.heldout}: choose a share from 0 to below 1")
+        if self.heldout_by not in {"id", "domain"}:
+            raise ValueError(f"heldout_by is {self.heldout_by!r}: choose id or domain")
+
+
+# bump a stage's number when the same input would give other bytes
+VERSIONS: Final[Mapping[str, int]] = dict.fromkeys(STAGES, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A run folder with its settings; `crawl` is its fingerprint, since the list may be long."""
+
+    output: str
+    settings: Settings
+    crawl: str
+    partitions: int
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, *names: str) -> str:
+        return store.join(self.output, *names)
+
+    def part(self, kind: str, name: str) -> str:
+        """Path of a part: kind is documents, images, wanted, kept, verdicts/STAGE, tables/X."""
+        return self.path(kind, f"{name}.parquet")
+
+    def parts_table(self, stage: str) -> str:
+        return self.path(f"{stage}.parts.parquet")
+
+    def manifest(self, stage: str) -> str:
+        return self.path(f"{stage}.manifest.json")
+
+
+def make_job(output: str, crawl: Crawl, settings: Settings) -> Job:
+    chain = [FORMAT_VERSION, asdict(crawl)]
+    prints: dict[str, str] = {}
+    for stage in STAGES:
+        chain = [*chain, stage, VERSIONS[stage], stage_settings(stage, settings)]
+        prints[stage] = fingerprint(*chain)
+    return Job(
+        output=output,
+        settings=settings,
+        crawl=fingerprint(asdict(crawl)),
+        partitions=crawl.partitions,
+        fingerprints=prints,
+    )
+
+
+def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
+    """The settings that a stage reads, and no other: they go into its manifest."""
+    match stage:
+        case "extract":
+            return {
+                "language": settings.recipe.language,
+                "language_model_sha256": settings.language_model_sha256,
+                "words_sha256": settings.words_sha256,
+            }
+        case "filter_text" | "filter_images":
+            return {"recipe": as_settings(settings.recipe)}
+        case "fetch":
+            return {"fetch": "off"}
+        case "shard":
+            return {
+                "shard_bytes": settings.shard_bytes,
+                "heldout": settings.heldout,
+                "heldout_by": settings.heldout_by,
+            }
+    raise ValueError(f"{stage!r} is no stage: choose one of {', '.join(STAGES)}")
+
+
+def read_crawl(output: str) -> Crawl:
+    """The inputs of a run, from its run.json."""
+    read = json.loads(store.read_bytes(store.join(output, "run.json")))
+    crawl = read["crawl"]
+    return Crawl(**crawl | {"inputs": tuple(crawl["inputs"]), "sizes": tuple(crawl["sizes"])})
