@@ -59,7 +59,6 @@ MAGICS: Final = (
     (b"\x00\x00\x00\x0cjP  ", "jp2"),
     (b"\xff\x4f\xff\x51", "jp2"),
     (b"\x00\x00\x00\x0cJXL ", "jxl"),
-    (b"\xff\x0a", "jxl"),
 )
 BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # "BM" alone begins prose too
 BMP_RUN_LENGTHS: Final = frozenset({1, 2})
@@ -112,7 +111,7 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | Problem:  # noqa: B008  # frozen
+def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | Problem:
     """Decode in full, and say what is seen or why nothing can be."""
     name = sniff(data)
     if name is None:
@@ -154,9 +153,13 @@ def _refused_unopened(name: str, data: bytes, limits: ImageLimits) -> Problem | 
         scans = _count_scans(data, enough=limits.scans + 1)
         if scans > limits.scans:
             return Problem(reason=Reason.UNDECODABLE, value=scans, limit=limits.scans)
-    if name == "webp":
+    if name == "webp":  # its error, and that of AVIF, would not tell cut from corrupt
         told = 8 + int.from_bytes(data[4:8], "little")
-        if told > len(data):  # libwebp's error would not tell cut from corrupt
+        if told > len(data) + 1:  # the last padding byte is left out by some encoders
+            return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=told)
+    if name == "avif":
+        told = _end_of_boxes(data)
+        if told > len(data):
             return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=told)
     if name == "bmp" and int.from_bytes(data[30:34], "little") in BMP_RUN_LENGTHS:
         # its decoder is a loop in Python, and six bytes of it can ask for 255 rows more
@@ -174,6 +177,19 @@ def _count_scans(data: bytes, *, enough: int) -> int:
         scans += code == START_OF_SCAN
         place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return scans
+
+
+def _end_of_boxes(data: bytes) -> int:
+    """Where the last top-level box of an ISO media file says it ends."""
+    place = 0
+    while place + 8 <= len(data):
+        size = int.from_bytes(data[place : place + 4], "big")
+        if size == 1:  # 64-bit size behind the type
+            size = int.from_bytes(data[place + 8 : place + 16], "big")
+        if size < 8:  # 0: to the end of the file; less is nonsense, for the decoder to say
+            return len(data)
+        place += size
+    return place
 
 
 def _sniff_brands(data: bytes) -> str | None:

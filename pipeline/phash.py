@@ -1,0 +1,63 @@
+"""Perceptual hash: a decoded image in, one 64-bit integer out, close for pictures that look alike.
+
+In:   a Pillow image of any mode that converts to RGB; of an animation, the frame it stands at.
+Out:  the bits of imagehash.phash (hash_size 8, highfreq_factor 4), the first bit the highest, so
+      that a distance is one XOR and one count. Half of them are set, but for flat pictures.
+      What is hashed is the picture as a page shows it: turned by its EXIF orientation, what is
+      transparent laid over white (else the colours hidden under it would decide), palettes and
+      CMYK by way of RGB, 16-bit greys by their high byte; ICC profiles are not applied.
+Fails: what Pillow cannot convert (LAB) raises ValueError; decode.py makes it a reason.
+See it: python tests/bench/bench_algorithms.py phash
+
+Left out: JPEG draft mode and Y straight from the decoder: three times as fast, other bits. Almost
+all of the time is the decoder's, and truncation only shows in a full decode.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+ORIENTATION: Final = 0x0112  # EXIF tag
+TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # width and height change places
+
+
+def orientation(image: Image.Image) -> int:
+    """1 to 8 as EXIF counts; 1, as a browser does it, where EXIF is absent, broken or nonsense."""
+    try:
+        value = image.getexif().get(ORIENTATION)
+    except Exception:  # noqa: BLE001  # metadata of any kind of brokenness; the pixels are whole
+        return 1
+    return value if isinstance(value, int) and value in TURNS else 1
+
+
+def phash(image: Image.Image) -> int:
+    """imagehash.phash of the picture as it is shown, as an integer."""
+    turn = TURNS.get(orientation(image))
+    grey = _grey(image)
+    shown = grey if turn is None else grey.transpose(turn)  # each pixel alone, so grey goes first
+    bits = imagehash.phash(shown).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(coloured, mask=coloured.getchannel("A"))
+        return paper.convert("L")
+    if image.mode.startswith("I;16"):
+        return image.convert("I").point(lambda value: value / 256).convert("L")
+    return image.convert("RGB").convert("L") if image.mode != "L" else image
