@@ -1,0 +1,118 @@
+"""Parts: runs of whole records of one input, so that one big file fills all cores.
+
+In:      an input's name and its place among the ordered inputs.
+Out:     Parts, small and picklable, whose names sort in the order of the crawl.
+Few big inputs are walked once and cut; many inputs are parts as they are and nothing is read.
+Refused: a part size or limit under its minimum: ValueError.
+
+A cut stands only behind a member whose end is exactly known, so what a part's reader finds never
+depends on where other cuts are (members.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from pipeline.read.codec import Codec
+from pipeline.read.members import Member, codec_of, count_records, members
+from pipeline.read.raw import is_ranged, open_raw
+from pipeline.read.window import Window
+
+MIN_PART: Final = 1 << 20
+MAX_PART: Final = 64 << 20
+SHARE: Final = 16  # parts that all input together makes, at least, where it is large enough
+FEW_INPUTS: Final = 256  # from here on a part is a whole input
+_COUNTED: Final = 64 << 20  # bytes of one member that are held to count its records for a limit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Bytes [start, end) of an input, to its end where `end` is None.
+
+    `ranges`, where there are any, are the runs within them that are wanted; `limit` is how many
+    records are; `kind` is the format where it is known ("" is told by the bytes at `start`).
+    """
+
+    input: str
+    index: int
+    start: int
+    end: int | None
+    kind: str = ""
+    limit: int | None = None
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.index:06d}-{self.start:014d}"
+
+    @property
+    def runs(self) -> tuple[tuple[int, int | None], ...]:
+        return self.ranges or ((self.start, self.end),)
+
+
+def to_json(part: Part) -> str:
+    return json.dumps(asdict(part), sort_keys=True, separators=(",", ":"))
+
+
+def from_json(text: str) -> Part:
+    fields = json.loads(text)
+    ranges = tuple((start, end) for start, end in fields.pop("ranges"))
+    return Part(**fields, ranges=ranges)
+
+
+def default_part_size(total_bytes: int) -> int:
+    """A sixteenth of all input, between 1 and 64 MiB."""
+    return max(MIN_PART, min(MAX_PART, total_bytes // SHARE))
+
+
+def whole(name: str, index: int, *, limit: int | None = None) -> Part:
+    """An input as one part; it is not opened."""
+    return Part(input=name, index=index, start=0, end=None, limit=_checked(limit))
+
+
+def cut(name: str, index: int, *, part_size: int, limit: int | None = None) -> Iterator[Part]:
+    """Walk an input once and cut it at the first boundary after every part size."""
+    if part_size < 1:
+        raise ValueError(f"part size {part_size:,} bytes: the minimum is 1")
+    _checked(limit)
+    with open_raw(name) as stream:
+        if not is_ranged(stream):
+            yield whole(name, index, limit=limit)
+            return
+        codec = codec_of(Window(stream), 0)
+        walk = members(stream, keep=limit is not None, max_bytes=_COUNTED, kind=codec.kind)
+        yield from _cut(walk, codec, name, index, part_size=part_size, limit=limit)
+
+
+def _cut(
+    walk: Iterator[Member],
+    codec: Codec,
+    name: str,
+    index: int,
+    *,
+    part_size: int,
+    limit: int | None,
+) -> Iterator[Part]:
+    begun, end, clean, left = 0, 0, True, limit
+    for member in walk:
+        if clean and member.offset - begun >= part_size:
+            yield Part(input=name, index=index, start=begun, end=member.offset, kind=codec.kind)
+            begun, limit = member.offset, left
+        end, clean = member.offset + member.length, member.sound
+        if left is not None:
+            left -= count_records(member)
+            if left <= 0:
+                break
+    rest = limit if left is not None and left <= 0 else None
+    yield Part(input=name, index=index, start=begun, end=end, kind=codec.kind, limit=rest)
+
+
+def _checked(limit: int | None) -> int | None:
+    if limit is not None and limit < 1:
+        raise ValueError(
+            f"limit of {limit} records an input: the minimum is 1, leave it out for all"
+        )
+    return limit

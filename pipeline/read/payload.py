@@ -1,0 +1,182 @@
+"""Payload: the body of an HTTP response as the server meant it.
+
+In:      the block of a record: status line, headers, body as it went over the wire.
+Out:     status, headers, and the body without chunks and compression.
+Refused: no readable status line: BAD_HTTP; chunks or compression that break: BAD_ENCODING; more
+         than the limit after decoding: RECORD_TOO_LARGE (a bomb never gets memory).
+Let be:  a body called chunked or compressed that plainly is not (crawlers undo both and leave the
+         header), and a content coding that nobody registered.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import brotli  # type: ignore[import-untyped]
+import zstandard
+from fastwarc.warc import HeaderMap
+
+from pipeline.read.codec import Problem
+from schemas.verdict import Reason
+
+_EMPTY_LINE: Final = re.compile(rb"\r?\n\r?\n")
+_STATUS: Final = re.compile(rb"HTTP/\d(?:\.\d+)?[ \t]+(\d{3})(?![0-9])", re.IGNORECASE)
+_CHUNK: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_HEADERS: Final = 256 << 10  # bytes of HTTP headers that are believed
+_FED: Final = 256  # zstd turns 4 bytes into 128 KiB, so it is fed in sips
+_PIECE: Final = 1 << 20
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Http:
+    status: int
+    headers: Headers
+    body: bytes  # as stored
+
+
+def parse_http(block: bytes) -> Http | None:
+    """An HTTP response, None where its status line or the end of its headers cannot be found."""
+    status = _STATUS.match(block)
+    if status is None:
+        return None
+    blank = _EMPTY_LINE.search(block, 0, _HEADERS)
+    if blank is None and len(block) >= _HEADERS:
+        return None
+    end = len(block) if blank is None else blank.start()
+    body = b"" if blank is None else block[blank.end() :]
+    return Http(status=int(status[1]), headers=parse_headers(block[:end]), body=body)
+
+
+def parse_headers(block: bytes) -> Headers:
+    """Header lines behind a first line, as (lower-case name, value)."""
+    lines = block.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    parsed = HeaderMap("latin1")
+    parsed.parse(io.BytesIO(lines + b"\r\n\r\n"))
+    return tuple((name.strip().lower(), value.strip()) for name, value in parsed.to_tuples())
+
+
+def header(headers: Headers, name: str) -> str:
+    """The first value of a header, "" where there is none."""
+    return next((value for key, value in headers if key == name), "")
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def decode(http: Http, *, limit: int) -> tuple[bytes, Problem | None]:
+    """The body without transfer and content coding, or why there is none."""
+    body: bytes | None = http.body
+    if "chunked" in header(http.headers, "transfer-encoding").lower():
+        body = dechunk(http.body)
+    if body is None:
+        return b"", Problem(reason=Reason.BAD_ENCODING)
+    codings = header(http.headers, "content-encoding").lower().split(",")
+    for coding in reversed([coding.strip() for coding in codings]):
+        decoder = _DECODERS.get(coding)
+        if decoder is None or not body:
+            continue
+        try:
+            body = _bounded(decoder(body), limit)
+        except (zlib.error, zstandard.ZstdError, brotli.error, EOFError):
+            return b"", Problem(reason=Reason.BAD_ENCODING)
+        if len(body) > limit:
+            break
+    if len(body) > limit:
+        return b"", Problem(reason=Reason.RECORD_TOO_LARGE, value=len(body), limit=limit)
+    return body, None
+
+
+def dechunk(body: bytes) -> bytes | None:
+    """The data of all chunks; the body itself if it does not begin like one; None if they break."""
+    line = _CHUNK.match(body)
+    if line is None:
+        return body
+    pieces, at = list[bytes](), 0
+    while line is not None:
+        size = int(line[1], 16)
+        at = line.end() + size
+        if not size:
+            return b"".join(pieces)
+        if at > len(body):
+            return None
+        pieces.append(body[line.end() : at])
+        at += 2 if body.startswith(b"\r\n", at) else body.startswith(b"\n", at)
+        line = _CHUNK.match(body, at)
+    return b"".join(pieces) if at >= len(body) else None  # only the last, empty chunk may lack
+
+
+def _bounded(pieces: Iterator[bytes], limit: int) -> bytes:
+    """All pieces joined, or the first of them until the limit is passed."""
+    kept, size = [], 0
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        if size > limit:
+            break
+    return b"".join(kept)
+
+
+def _gunzip(body: bytes) -> Iterator[bytes]:
+    """gzip members in a row; what is behind them is ignored, as browsers do."""
+    if not body.startswith(b"\x1f\x8b"):
+        yield body
+        return
+    while body.startswith(b"\x1f\x8b"):
+        engine = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        yield from _inflated(engine, body)
+        body = engine.unused_data
+
+
+def _deflated(body: bytes) -> Iterator[bytes]:
+    """deflate is zlib by the standard and raw by habit; two bytes tell which."""
+    zlib_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
+    bits = zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS
+    yield from _inflated(zlib.decompressobj(bits), body)
+
+
+def _inflated(engine: zlib._Decompress, body: bytes) -> Iterator[bytes]:
+    while not engine.eof:
+        piece = engine.decompress(body, _PIECE)
+        body = engine.unconsumed_tail
+        yield piece
+        if not body and not engine.eof and len(piece) < _PIECE:
+            raise EOFError("compressed body ends early")
+
+
+def _unbrotlied(body: bytes) -> Iterator[bytes]:
+    engine = brotli.Decompressor()
+    yield engine.process(body, output_buffer_limit=_PIECE)
+    while not engine.is_finished():
+        piece = engine.process(b"", output_buffer_limit=_PIECE)
+        if not piece and engine.can_accept_more_data():
+            raise EOFError("compressed body ends early")
+        yield piece
+
+
+def _unzstded(body: bytes) -> Iterator[bytes]:
+    if not body.startswith(b"\x28\xb5\x2f\xfd"):
+        yield body
+        return
+    engine = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+    for at in range(0, len(body), _FED):
+        yield engine.decompress(body[at : at + _FED])
+        if engine.eof:
+            return
+    raise EOFError("compressed body ends early")
+
+
+_DECODERS: Final[dict[str, Callable[[bytes], Iterator[bytes]]]] = {
+    "gzip": _gunzip,
+    "x-gzip": _gunzip,
+    "deflate": _deflated,
+    "br": _unbrotlied,
+    "zstd": _unzstded,
+}

@@ -1,0 +1,246 @@
+"""A file behind http(s) as a seekable stream: ranges over one kept client, with read-ahead.
+
+In:      a URL.
+Out:     a stream of the stored bytes: what a server calls a content encoding is not undone.
+Then:    403, 429, 5xx and broken connections are asked again, later and later, Retry-After obeyed,
+         up to a bound; then an OSError names the URL, what was said and what to do.
+Refused: 404 and the like at once; a file that changes while it is read (length or ETag).
+A server that knows no ranges is read once from its start into a temporary file.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import random
+import re
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import IO, Final
+
+import httpx
+
+BLOCK: Final = 4 << 20
+HELD: Final = 4  # blocks: the one being read, the one ahead, and two behind
+AGAIN: Final = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long a server is asked again: waits double from `first_s` to `longest_s`, jittered."""
+
+    attempts: int = 8
+    first_s: float = 1.0
+    longest_s: float = 60.0
+    retry_after_s: float = 300.0  # the longest Retry-After that is obeyed
+    sleep: Callable[[float], None] = time.sleep
+
+    def wait(self, attempt: int, told_s: float | None) -> None:
+        backoff = min(self.longest_s, self.first_s * 2.0**attempt)
+        seconds = random.SystemRandom().uniform(backoff / 2, backoff)
+        if told_s is not None:
+            seconds = max(seconds, min(told_s, self.retry_after_s))
+        self.sleep(seconds)
+
+
+PATIENT: Final = Patience()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answer:
+    """A piece of the file; `total` is the whole file's size, `spool` the file of a server that
+    sent everything because it knows no ranges."""
+
+    data: bytes = b""
+    total: int
+    version: str = ""
+    spool: IO[bytes] | None = None
+
+
+class RangedHttp(io.RawIOBase):
+    """A readable, seekable stream over a URL."""
+
+    def __init__(self, url: str, *, patience: Patience = PATIENT) -> None:
+        super().__init__()
+        self._url = url
+        self._patience = patience
+        self._place = 0
+        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
+        first = _ask(url, 0, BLOCK, patience)
+        self.size = first.total
+        self._version = first.version
+        self._spool = first.spool
+        if first.spool is None:
+            self._blocks[0] = Future()
+            self._blocks[0].set_result(first.data)
+
+    @property
+    def ranged(self) -> bool:
+        return self._spool is None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"seek to {base + offset} in {self._url}: before its start")
+        self._place = base + offset
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Up to `size` bytes, fewer at the end of a block or of the file."""
+        left = max(0, self.size - self._place)
+        wanted = left if size is None or size < 0 else min(size, left)
+        pieces = []
+        while wanted:
+            piece = self._some(wanted)
+            pieces.append(piece)
+            wanted -= len(piece)
+            self._place += len(piece)
+        return b"".join(pieces)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._blocks.clear()
+            if self._spool is not None:
+                self._spool.close()
+        super().close()
+
+    def _some(self, wanted: int) -> bytes:
+        if self._spool is not None:
+            self._spool.seek(self._place)
+            return self._spool.read(wanted)
+        number, low = divmod(self._place, BLOCK)
+        block = self._block(number)
+        return block[low : low + wanted]
+
+    def _block(self, number: int) -> bytes:
+        """A block, and the one behind it on its way where reading goes on."""
+        going_on = number - 1 in self._blocks
+        wanted = self._started(number)
+        if going_on and (number + 1) * BLOCK < self.size:
+            self._started(number + 1)
+        while len(self._blocks) > HELD:
+            self._blocks.popitem(last=False)
+        return wanted.result()
+
+    def _started(self, number: int) -> Future[bytes]:
+        if number not in self._blocks:
+            self._blocks[number] = self._pool.submit(self._fetch, number)
+        self._blocks.move_to_end(number)
+        return self._blocks[number]
+
+    def _fetch(self, number: int) -> bytes:
+        start = number * BLOCK
+        size = min(BLOCK, self.size - start)
+        answer = _ask(self._url, start, size, self._patience)
+        if answer.spool is not None or (answer.total, answer.version) != (self.size, self._version):
+            raise OSError(
+                f"{self._url} changed while it was read ({self.size:,} bytes, now "
+                f"{answer.total:,}): download it first, or start again"
+            )
+        return answer.data
+
+
+@functools.cache
+def _client(process: int) -> httpx.Client:  # noqa: ARG001  # a forked process gets its own
+    timeout = httpx.Timeout(60.0, connect=30.0)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "interloom (+crawl reader)"}
+    return httpx.Client(timeout=timeout, headers=headers, follow_redirects=True)
+
+
+def _ask(url: str, start: int, size: int, patience: Patience) -> _Answer:
+    said = ""
+    for attempt in range(patience.attempts):
+        told_s = None
+        try:
+            with _client(os.getpid()).stream("GET", url, headers=_range(start, size)) as response:
+                if response.status_code not in AGAIN:
+                    return _answer(response, url, start, size)
+                said = f"status {response.status_code}"
+                told_s = _retry_after(response.headers.get("Retry-After", ""))
+        except (httpx.TransportError, _BrokenOffError) as error:
+            said = f"{type(error).__name__}: {error}"
+        if attempt + 1 < patience.attempts:
+            patience.wait(attempt, told_s)
+    raise OSError(
+        f"{url}: {said} after {patience.attempts} attempts: check that the address is right and "
+        "may be read, or try later with fewer workers"
+    )
+
+
+class _BrokenOffError(Exception):
+    """A body that ended before its told length."""
+
+
+def _range(start: int, size: int) -> dict[str, str]:
+    return {"Range": f"bytes={start}-{start + size - 1}"}
+
+
+def _answer(response: httpx.Response, url: str, start: int, size: int) -> _Answer:
+    status = response.status_code
+    version = response.headers.get("ETag", "")
+    if status == 206:
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if found is None or found[1] is None or int(found[1]) != start:
+            said = response.headers.get("Content-Range", "nothing")
+            raise OSError(f"{url}: asked for bytes from {start:,}, got {said}: download it first")
+        data = b"".join(response.iter_raw())
+        if len(data) != min(size, int(found[3]) - start):
+            raise _BrokenOffError(f"{len(data):,} bytes of {size:,} from {start:,}")
+        return _Answer(data=data, total=int(found[3]), version=version)
+    if status == 416 and start == 0:  # an empty file has no first byte
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if found is not None and found[3] == "0":
+            return _Answer(total=0, version=version)
+    if status == 200:
+        return _spooled(response, version)
+    raise OSError(f"{url}: status {status}: check the address, or download the file first")
+
+
+def _spooled(response: httpx.Response, version: str) -> _Answer:
+    """All of a file from a server without ranges, kept aside until the stream is closed."""
+    spool = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the stream that owns it
+    size = 0
+    for piece in response.iter_raw():
+        spool.write(piece)
+        size += len(piece)
+    told = response.headers.get("Content-Length")
+    if told is not None and int(told) != size:
+        spool.close()
+        raise _BrokenOffError(f"{size:,} bytes of {int(told):,}")
+    return _Answer(total=size, version=version, spool=spool)
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds of a Retry-After header, which is a number or a date."""
+    if value.isdigit():
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,78 @@
+"""Raw bytes: an input's name becomes a seekable stream that nobody has decompressed.
+
+In:      a path, file://, s3://, gs://, http:// or https:// name.
+Out:     a stream to read and seek; its size.
+Refused: a scheme that nothing here reads: ValueError; what does not exist: OSError.
+
+Beam's FileSystems open s3 and gs (they would inflate .gz unless told not to); Beam has no https,
+so that reader is our own (ranged_http.py). Beam is imported where it is needed: it takes seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from pipeline.read.ranged_http import RangedHttp
+
+CLOUD = frozenset({"s3", "gs"})
+WEB = frozenset({"http", "https"})
+
+
+def scheme_of(name: str) -> str:
+    """The scheme in lower case, "" for a local path."""
+    scheme, mark, _ = name.partition("://")
+    return scheme.lower() if mark else ""
+
+
+def open_raw(name: str) -> BinaryIO:
+    """Open an input for reading its stored bytes; nothing is decompressed."""
+    scheme = scheme_of(name)
+    if scheme in WEB:
+        return cast("BinaryIO", RangedHttp(name))  # a raw stream without write
+    if scheme in CLOUD:
+        from apache_beam.io.filesystem import CompressionTypes  # noqa: PLC0415
+        from apache_beam.io.filesystems import FileSystems  # noqa: PLC0415
+
+        stream: BinaryIO = FileSystems.open(name, compression_type=CompressionTypes.UNCOMPRESSED)
+        return stream
+    return local_path(name).open("rb")
+
+
+def size_of(name: str) -> int:
+    """Bytes of an input as stored."""
+    scheme = scheme_of(name)
+    if scheme in WEB:
+        with RangedHttp(name) as stream:
+            return stream.size
+    if scheme in CLOUD:
+        return _cloud_size(name)
+    return local_path(name).stat().st_size
+
+
+def is_ranged(stream: BinaryIO) -> bool:
+    """Whether bytes in the middle can be had without the bytes before them."""
+    return not isinstance(stream, RangedHttp) or stream.ranged
+
+
+def local_path(name: str) -> Path:
+    scheme = scheme_of(name)
+    if scheme == "file":
+        return Path(unquote(urlsplit(name).path))
+    if scheme:
+        raise ValueError(
+            f"{name}: {scheme}:// is not read; use a local path, s3://, gs:// or http(s)://"
+        )
+    return Path(name)
+
+
+def _cloud_size(name: str) -> int:
+    from apache_beam.io.filesystems import FileSystems  # noqa: PLC0415
+
+    found = FileSystems.match([name])[0].metadata_list
+    if not found:
+        raise FileNotFoundError(
+            f"{name} does not exist, or may not be listed with your credentials"
+        )
+    return int(found[0].size_in_bytes)
