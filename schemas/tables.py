@@ -155,55 +155,65 @@ PARTS: Final = pa.schema(
     ]
 )
 
+# every table of a run names its document by (part, row), because a record met twice has one id
+_PLACE: Final = (
+    column("part", pa.string(), "", "PART of the document, record or file"),
+    column("row", pa.int64(), "rows", "in documents/PART (a record or file: its byte offset)"),
+    column("id", pa.string(), "32 hex digits", "document, and key of its sample where it was kept"),
+)
+_WHY: Final = (
+    column("stage", pa.string(), "", "that dropped it", null=True),
+    column("reason", pa.string(), "", "it was dropped for, one of schemas/verdict.py", null=True),
+    column("value", pa.float64(), "of the reason", "measured", null=True),
+    column("limit", pa.float64(), "of the reason", "missed", null=True),
+)
+
 TABLE_DOCUMENTS: Final = pa.schema(
     [
-        column("id", pa.string(), "32 hex digits", "document; key of its sample where it was kept"),
+        *_PLACE,
         column("url", pa.string(), "", "of the page"),
         column("domain", pa.string(), "", "registered domain"),
         column("date", pa.string(), "ISO 8601, UTC", "of the capture"),
-        column("language", pa.string(), "ISO 639-1", ""),
-        column("title", pa.string(), "UTF-8", ""),
+        column("language", pa.string(), "ISO 639-1", "as in documents/"),
+        column("title", pa.string(), "UTF-8", "of the page"),
+        column("extractor", pa.string(), "", "that decided on main content: blocks or trafilatura"),
         column("outcome", pa.string(), "", "kept or dropped"),
         column("split", pa.string(), "", "train or heldout, of a kept document", null=True),
-        column("stage", pa.string(), "", "that dropped it", null=True),
-        column("reason", pa.string(), "", "it was dropped for", null=True),
+        *_WHY,
         column("texts", pa.int32(), "nodes", "text nodes of the page"),
         column("images", pa.int32(), "nodes", "image nodes of the page"),
         column("kept_texts", pa.int32(), "nodes", "0 for a dropped document"),
         column("kept_images", pa.int32(), "nodes", "0 for a dropped document"),
-        column("words", pa.int64(), "words", "of the kept texts"),
-        column("bytes", pa.int64(), "bytes", "of the kept texts and images"),
+        column("words", pa.int64(), "words", "of the kept texts, split at white space"),
+        column("bytes", pa.int64(), "bytes", "of the kept texts (UTF-8) and images"),
     ]
 )
 
 TABLE_IMAGES: Final = pa.schema(
     [
-        column("id", pa.string(), "32 hex digits", "document"),
+        *_PLACE,
         column("node", pa.int32(), "node", "position in the document"),
         column("url", pa.string(), "", "of the image"),
-        column("alt", pa.string(), "UTF-8", ""),
-        column("outcome", pa.string(), "", "kept, dropped, or parent (its document was dropped)"),
-        column("stage", pa.string(), "", "that dropped it", null=True),
-        column("reason", pa.string(), "", "it was dropped for", null=True),
-        column("sha256", pa.string(), "64 hex digits", "of a kept image", null=True),
-        column("width", pa.int32(), "pixels", "of a kept image", null=True),
-        column("height", pa.int32(), "pixels", "of a kept image", null=True),
+        column("alt", pa.string(), "UTF-8", "as the page gives it"),
+        column("outcome", pa.string(), "", "kept or dropped (parent: with its document)"),
+        *_WHY,
+        column("sha256", pa.string(), "64 hex digits", "of a kept image's bytes", null=True),
+        column("width", pa.int32(), "pixels", "of a kept image, as displayed", null=True),
+        column("height", pa.int32(), "pixels", "of a kept image, as displayed", null=True),
         column("format", pa.string(), "", "of a kept image", null=True),
-        column("bytes", pa.int64(), "bytes", "of a kept image", null=True),
+        column("bytes", pa.int64(), "bytes", "of a kept image's file", null=True),
     ]
 )
 
 TABLE_DROPS: Final = pa.schema(
     [
+        *_PLACE,
         column("stage", pa.string(), "", "that dropped it"),
-        column("kind", pa.string(), "", "record, document, text or image"),
-        column("reason", pa.string(), "", "one of schemas/verdict.py"),
-        column("value", pa.float64(), "of the reason", "measured", null=True),
-        column("limit", pa.float64(), "of the reason", "missed", null=True),
-        column("id", pa.string(), "32 hex digits", "document; empty for a record"),
-        column("row", pa.int64(), "rows or bytes", "as in verdicts/"),
+        column("kind", pa.string(), "", "record, file (of an image), document, text or image"),
         column("node", pa.int32(), "node", "null for a whole document or record", null=True),
-        column("url", pa.string(), "", "of the page, or of the image", null=True),
+        *_WHY[1:],
+        column("url", pa.string(), "", "of the page, the image or the file", null=True),
+        column("words", pa.int64(), "words", "of the dropped document or text", null=True),
         column(
             "excerpt", pa.string(), "UTF-8", "the text's beginning, or the image's alt", null=True
         ),
