@@ -26,6 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         site = packaged_site(told.cache) if told.site is None else folder_site(told.site)
         path = told.cache / (re.sub(r"[^\w.+~-]+", "_", site.origin) + ".warc.gz")
+        if told.site is None and path.exists():  # a package of one version does not change
+            print(f"{site.origin}: {path} is there already", file=sys.stderr)
+            print(path)
+            return 0
         written = write_warc(site, path)
     except (ValueError, OSError) as error:
         print(f"no crawl: {error}", file=sys.stderr)

@@ -81,9 +81,9 @@ def write_warc(site: Site, out: Path) -> Written:
     files, left_out = _served(site.folder)
     pages = sum(file.suffix.lower() in PAGES for file in files)
     if not pages:
-        ending = ", ".join(sorted(PAGES))
         raise ValueError(
-            f"{site.folder}: {len(files)} files, none of them {ending}: nothing to crawl"
+            f"{site.folder} has {len(files)} files, but none ends in {', '.join(sorted(PAGES))}: "
+            "name the folder that holds the pages"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(out.name + ".part")

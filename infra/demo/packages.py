@@ -65,7 +65,7 @@ def debian_manual(cache: Path) -> Site:
     if not tree.is_dir():
         aside = at / "unpacking"
         shutil.rmtree(aside, ignore_errors=True)
-        _do("dpkg-deb", "--extract", str(package), str(aside))
+        _do("dpkg-deb", "--extract", str(package), str(aside), named=f"unpacking {package.name}")
         aside.rename(tree)
     series = ".".join(release.split("+")[0].split(".")[:2])
     folder = tree / MANUAL_ROOT
@@ -112,7 +112,7 @@ def _apt(at: Path, *arguments: str) -> None:
     # a stalled connection ends after 30 s, a slow one does not; root would become the user _apt,
     # who may not write here
     limits = ("-q", "-o", "Acquire::http::Timeout=30", "-o", "APT::Sandbox::User=")
-    _do("apt-get", *limits, *arguments, at=at)
+    _do("apt-get", *limits, *arguments, named=f"apt-get {arguments[-1]}", at=at)
 
 
 def wheel_documentation(cache: Path) -> Site:
@@ -124,7 +124,8 @@ def wheel_documentation(cache: Path) -> Site:
         print(f"Getting the wheel of {WHEEL} (14 MB) ...", file=sys.stderr)
         fixed = ("--no-deps", "--only-binary=:all:", *WHEEL_PLATFORM)
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-        _do(*pip, "download", "--quiet", *fixed, "--dest", str(at), WHEEL)
+        ask = (*pip, "download", "--quiet", *fixed, "--dest", str(at), WHEEL)
+        _do(*ask, named=f"pip download {WHEEL}")
         wheel = _newest(at, "pygame-*.whl")
     if wheel is None:
         raise UnavailableError(f"pip download {WHEEL} left no wheel in {at}")
@@ -154,20 +155,15 @@ def _newest(folder: Path, pattern: str) -> Path | None:
     return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _do(*command: str, at: Path | None = None) -> None:
+def _do(*command: str, named: str, at: Path | None = None) -> None:
     """Run a command whose output, if any, is for the user to read (on stderr)."""
     done = subprocess.run(command, cwd=at, stdout=sys.stderr, check=False)  # noqa: S603
     if done.returncode:
-        raise UnavailableError(f"{' '.join(_short(command))} ended with {done.returncode}")
-
-
-def _short(command: tuple[str, ...]) -> list[str]:
-    """The command's name and verb: enough to know which it was."""
-    return [Path(command[0]).name, *(part for part in command[1:] if not part.startswith("-"))][:4]
+        raise UnavailableError(f"{named} ended with {done.returncode}")
 
 
 def _output(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise UnavailableError(f"{' '.join(_short(command))}: {done.stderr.strip()}")
+        raise UnavailableError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout.strip()

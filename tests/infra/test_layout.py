@@ -1,0 +1,80 @@
+"""The top level is what the house allows, and what is said of files agrees with the disk."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {"pipeline", "filters", "training", "schemas", "tests", "infra"}
+FILES = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "constraints.txt"}
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout: no list of the project's files")
+    paths = [Path(name) for name in done.stdout.split("\0") if name]
+    return [path for path in paths if (ROOT / path).exists()]
+
+
+def test_the_top_level_is_what_the_house_allows() -> None:
+    top = {path.parts[0] for path in tracked()}
+    assert {name for name in top if not name.startswith(".")} == ROOMS | FILES
+
+
+def test_no_module_is_called_utils_or_helpers() -> None:
+    bad = {"utils", "util", "helpers", "common", "misc"}
+    assert [path for path in tracked() if bad & set(path.with_suffix("").parts)] == []
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    python = [path for path in tracked() if path.suffix == ".py"]
+    assert python
+    long = {str(path): (ROOT / path).read_text().count("\n") for path in python}
+    assert {path: lines for path, lines in long.items() if lines > 400} == {}
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        str(path)
+        for path in tracked()
+        if path.suffix == ".py" and not (ROOT / path).read_text().lstrip().startswith('"""')
+    ]
+    assert silent == []
+
+
+def test_tests_hold_no_package_that_could_shadow_one() -> None:
+    assert [path for path in tracked() if path.match("tests/**/__init__.py")] == []
+    stems = [path.name for path in tracked() if path.match("tests/**/test_*.py")]
+    assert sorted(stems) == sorted(set(stems))
+
+
+def test_the_tree_in_the_readme_is_on_the_disk() -> None:
+    named = set(re.findall(r"^ *([a-z]+)/(?:\s|$)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert named >= ROOMS, f"README.md shows no tree line for {sorted(ROOMS - named)}"
+    assert [name for name in named if not (ROOT / name).is_dir()] == []
+
+
+def test_make_lists_every_target_a_reader_may_call() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony is not None
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = set(re.findall(r"^  make (\w+) ", done.stdout, re.MULTILINE))
+    assert listed == set(phony[1].split())
+
+
+def test_ci_runs_make_test_and_nothing_else() -> None:
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands == ["set -eu", 'cd "$(dirname "$0")/.."', "exec make test"]
