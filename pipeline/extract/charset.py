@@ -1,0 +1,121 @@
+"""Charset: the bytes of a page in, its text out, by the HTML standard's order.
+
+In:      bytes, and the HTTP headers that came with them.
+Out:     text without lone surrogates, the name of the encoding, how many bytes it did not fit.
+Order:   byte order mark, HTTP header, `<meta>` or XML declaration, detector (HTML standard,
+         13.2.3.2); a declaration that does not fit the bytes is put to the detector as well, and
+         the one with fewer replacement characters is taken, the declared one in a tie.
+Refused: nothing. Whether too much was replaced is for `page.py` to say.
+
+Names and labels are those of the Encoding Standard: a page that says latin1 means windows-1252.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import webencodings
+from resiliparse.parse.encoding import detect_encoding
+
+_HEAD: Final = 65_536  # bytes; the standard prescans 1,024, and changes its mind for a later <meta>
+_SAMPLE: Final = 131_072  # bytes given to the detector
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_BE, "utf-16be"),
+    (codecs.BOM_UTF16_LE, "utf-16le"),
+)
+_HEADER: Final = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
+_META: Final = re.compile(rb"<meta\s[^>]{0,1000}?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE)
+_XML: Final = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"'>]+)", re.IGNORECASE)
+_COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
+_WIDE: Final = ("utf-16le", "utf-16be")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """`replaced` counts the replacement characters that decoding had to put in."""
+
+    text: str
+    charset: str
+    replaced: int
+
+
+def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Decoded:
+    """The text of a page."""
+    for mark, name in _MARKS:
+        if html.startswith(mark):
+            return _decode(html[len(mark) :], name)
+    declared = _of_headers(headers) or _of_markup(html)
+    decoded = None if declared is None else _decode(html, declared)
+    if decoded is not None and not decoded.replaced:
+        return decoded
+    guess = _decode(html, _detected(html))
+    if decoded is None or guess.replaced < decoded.replaced:
+        return guess
+    return decoded
+
+
+def _decode(html: bytes, name: str) -> Decoded:
+    encoding = webencodings.lookup(name)
+    assert encoding is not None, name
+    codec = encoding.codec_info
+    text, _ = codec.decode(html, "replace")
+    replaced = text.count("\ufffd")
+    if replaced and encoding.name == "utf-8":
+        replaced -= html.count("\ufffd".encode())
+    return Decoded(text=text, charset=encoding.name, replaced=replaced)
+
+
+def _known(label: str) -> str | None:
+    encoding = webencodings.lookup(label.strip())
+    return None if encoding is None or encoding.name == "replacement" else encoding.name
+
+
+def _of_headers(headers: Sequence[tuple[str, str]]) -> str | None:
+    for name, value in headers:
+        if name.lower() == "content-type":
+            found = _HEADER.search(value)
+            known = found and _known(found[1])
+            if known:
+                return known
+    return None
+
+
+def _of_markup(html: bytes) -> str | None:
+    head = _COMMENT.sub(b"", html[:_HEAD])
+    for pattern in (_XML, _META):
+        for found in pattern.finditer(head):
+            known = _known(found[1].decode("ascii", "replace"))
+            if known in _WIDE:  # it was read as ASCII, so it is none (HTML standard, prescan)
+                return "utf-8"
+            if known == "x-user-defined":
+                return "windows-1252"
+            if known:
+                return known
+    return None
+
+
+def _detected(html: bytes) -> str:
+    try:
+        html.decode("utf-8")
+    except UnicodeDecodeError:
+        pass  # not an error: the question was whether it is UTF-8
+    else:
+        if b"\0" not in html:
+            return "utf-8"
+    wide = _wide(html[:4096])
+    if wide:
+        return wide
+    return _known(detect_encoding(html, max_len=_SAMPLE) or "") or "windows-1252"
+
+
+def _wide(sample: bytes) -> str | None:
+    """UTF-16 without a mark: markup is ASCII, so every other byte of it is zero."""
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if max(even, odd) * 4 < len(sample):
+        return None
+    return "utf-16be" if even > odd else "utf-16le"

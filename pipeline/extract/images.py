@@ -1,0 +1,158 @@
+"""Image sources: the attributes of an `<img>` and its `<source>`s in, URL references out.
+
+In:   attributes as parsed; a `<picture>`'s `<source>` elements come with their `<img>`.
+Out:  references, the best first; the caller takes the first that resolves. Empty where there is
+      none but a `data:` URI, which stands for an image that a script puts in later.
+Order: the largest sensible candidate of a (lazy) srcset, that of the sources, a lazy attribute,
+      `src`, and last any `data-*` that looks like an image's file name.
+
+A srcset is parsed by the HTML standard (4.8.4.3.10): a URL may hold commas, and a candidate whose
+descriptors are wrong is not a candidate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+Attributes = Mapping[str, str | None]
+
+SENSIBLE_WIDTH: Final = 2_048  # pixels; more is not seen by any vision tower, and costs its bytes
+SENSIBLE_DENSITY: Final = 3.0
+LONGEST_SRCSET: Final = 65_536  # characters
+
+LAZY_SRCSETS: Final = ("data-srcset", "data-lazy-srcset", "data-src-set", "data-ll-srcset", "srcset")
+LAZY_SOURCES: Final = (
+    "data-src", "data-lazy-src", "data-original", "data-lazy", "data-src-fg", "data-scroll-image",
+    "data-lateloadsrc", "data-img-src", "data-gt-lazy-src", "data-actualsrc", "data-echo",
+    "data-defer-src", "data-cfsrc", "data-ezsrc", "data-hi-res-src", "data-image-src",
+    "data-original-src", "data-pagespeed-lazy-src", "data-url", "data-image", "lazy-src",
+    "lazysrc", "src2",
+)  # fmt: skip
+_TYPES: Final = ("image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
+_FILE: Final = re.compile(r"^[^\s{}<>]+\.(?:jpe?g|png|webp|gif)(?:\?[^\s]*)?$", re.IGNORECASE)
+_SPACE: Final = " \t\n\f\r"
+_URL: Final = re.compile(r"[ \t\n\f\r,]*([^ \t\n\f\r]+)")
+_DESCRIPTORS: Final = re.compile(r"(?:[^,()]|\([^)]*\)?|\))*")
+_WIDTH: Final = re.compile(r"([0-9]{1,9})w")
+_HEIGHT: Final = re.compile(r"([0-9]{1,9})h")
+_DENSITY: Final = re.compile(r"([0-9]{0,9}(?:\.[0-9]{1,9})?(?:[eE][+-]?[0-9]{1,2})?)x")
+_SIDE: Final = re.compile(r"\s*([0-9]{1,7})(?:\.[0-9]*)?\s*(%|[a-z]*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One candidate of a srcset; at most one of its descriptors is given."""
+
+    url: str
+    width: int | None = None
+    density: float | None = None
+
+
+def parse_srcset(text: str) -> list[Candidate]:
+    """The candidates of a srcset, in its order."""
+    return list(_candidates(text[:LONGEST_SRCSET]))
+
+
+def _candidates(text: str) -> Iterator[Candidate]:
+    position = 0
+    while found := _URL.match(text, position):
+        url, position = found[1], found.end()
+        if url.endswith(","):
+            url = url.rstrip(",")
+            descriptors: list[str] = []
+        else:
+            rest = _DESCRIPTORS.match(text, position)
+            assert rest is not None  # it matches nothing, too
+            descriptors, position = rest[0].split(), rest.end()
+        candidate = _candidate(url, descriptors) if url else None
+        if candidate is not None:
+            yield candidate
+
+
+def _candidate(url: str, descriptors: list[str]) -> Candidate | None:
+    width = density = height = None
+    for descriptor in descriptors:
+        if (found := _WIDTH.fullmatch(descriptor)) and width is density is None and int(found[1]):
+            width = int(found[1])
+        elif (found := _DENSITY.fullmatch(descriptor)) and found[1] and width is density is None:
+            density = float(found[1])
+        elif (found := _HEIGHT.fullmatch(descriptor)) and height is density is None:
+            height = int(found[1])
+        else:
+            return None
+    if height is not None and width is None:
+        return None
+    return Candidate(url=url, width=width, density=density)
+
+
+def largest_sensible(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The widest up to SENSIBLE_WIDTH, else the narrowest above it; so with densities."""
+    real = [c for c in candidates if not is_data(c.url)]
+    for kind, limit in (("width", float(SENSIBLE_WIDTH)), ("density", SENSIBLE_DENSITY)):
+        sized = [(float(value), -i, c) for i, c in enumerate(real) if (value := getattr(c, kind))]
+        within = [entry for entry in sized if entry[0] <= limit]
+        if within:
+            return max(within, key=lambda entry: entry[:2])[2]
+        if sized:
+            return min(sized, key=lambda entry: (entry[0], -entry[1]))[2]
+    return real[0] if real else None
+
+
+def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[str]:
+    """What the image may be loaded from, the best first."""
+    found: list[str] = []
+    own = _of_srcsets(image)
+    offered = [best for source in sources if _readable(source) and (best := _of_srcsets(source))]
+    widest = largest_sensible(offered)
+    if own is not None:
+        found.append(own.url)
+    if widest is not None and widest.width is not None:
+        found.append(widest.url)
+    found += [value for name in LAZY_SOURCES if (value := _reference(image.get(name)))]
+    found += [value] if (value := _reference(image.get("src"))) else []
+    if widest is not None:
+        found.append(widest.url)
+    found += [value for source in sources if (value := _reference(source.get("src")))]
+    if not found:
+        found = [
+            value.strip()
+            for name, value in image.items()
+            if value and name.startswith("data-") and _FILE.match(value.strip())
+        ]
+    return found
+
+
+def _of_srcsets(attributes: Attributes) -> Candidate | None:
+    for name in LAZY_SRCSETS:
+        text = attributes.get(name)
+        if text and (best := largest_sensible(parse_srcset(text))) and _reference(best.url):
+            return best
+    return None
+
+
+def _readable(source: Attributes) -> bool:
+    kind = (source.get("type") or "").partition(";")[0].strip().lower()
+    return not kind or kind in _TYPES
+
+
+def _reference(value: str | None) -> str:
+    """The value if it may be a URL: no data: URI, no JSON, no template of a script."""
+    value = (value or "").strip()
+    if not value or is_data(value) or "{" in value or value[0] in "[<#":
+        return ""
+    return "" if value.lower() in {"true", "false", "null", "undefined", "about:blank"} else value
+
+
+def is_data(reference: str) -> bool:
+    return reference[:5].lower() == "data:"
+
+
+def declared_side(value: str | None) -> int | None:
+    """A width or height attribute in pixels; None for none, for a share and for zero digits."""
+    found = _SIDE.match(value or "")
+    if found is None or found[2].lower() not in {"", "px"}:
+        return None
+    return int(found[1])

@@ -1,0 +1,151 @@
+"""Limits: what a page may cost, measured on its text before anything is built of it.
+
+In:      the text of a page.
+Out:     None, or the Problem of the first limit that it breaks.
+Limits:  elements, elements open at once, attributes of one element. A parser by the HTML standard
+         takes time with the square of the last two (100,000 nested `<div>`: 22 s), and copies
+         open `<b>`s into every block that follows (20 KB make a million elements).
+
+A page that is small by cheap counts passes; the others are read tag by tag. These are estimates of
+what a parser will hold: how many elements there are is asked again of the parsed tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.problem import Problem
+from schemas.verdict import Reason
+
+_TAG: Final = re.compile(
+    r"<(?:(?P<comment>!--)|(?P<close>/?)(?P<name>[a-zA-Z][^\s/>]*+)"
+    r"(?P<rest>(?:[^\"'>]++|\"[^\"]*+\"?|'[^']*+'?)*+)>?)"
+)
+_RAW: Final = frozenset("script style textarea title xmp iframe noembed noframes".split())
+_QUOTED: Final = re.compile(r"\"[^\"]*\"?|'[^']*'?")
+_FORMATTING: Final = frozenset(
+    {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
+)
+_FORMATTING_START: Final = re.compile(
+    r"<(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s>/]", re.IGNORECASE
+)
+_COPIES: Final = 5  # formatting elements opened again, for each element that a page may have
+_LONG_TAG: Final = 4_096  # characters
+_UNNESTED: Final = frozenset(
+    "area base br col embed hr img input link meta param source track wbr li p dt dd option "
+    "optgroup td th tr tbody thead tfoot colgroup html head body image".split()
+)
+_ALIKE: Final = 3  # the standard keeps at most three open formatting elements that are alike
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageLimits:
+    """What a page may have at most; a page beyond is refused whole."""
+
+    bytes: int = 8 * 2**20  # of HTML; Common Crawl cuts at 1 MiB, later 5
+    elements: int = 200_000  # the largest of 1,497 real pages (WCXB) has 18,000
+    depth: int = 4_000  # elements open at once; browsers stop at 512
+    attributes: int = 1_000  # of one element
+    replaced: float = 0.1  # share of characters that are replacements or zeros
+
+    def __post_init__(self) -> None:
+        for name in ("bytes", "elements", "depth", "attributes", "replaced"):
+            if getattr(self, name) <= 0:
+                raise ValueError(
+                    f"PageLimits.{name} is {getattr(self, name)}, but a page has some: "
+                    "give a number above 0"
+                )
+
+
+@dataclass(slots=True)
+class _Counts:
+    elements: int = 0
+    open: int = 0
+    depth: int = 0
+    copies: int = 0  # formatting elements that a parser may have to open again
+    attributes: int = 0
+
+
+def broken_limit(text: str, limits: PageLimits) -> Problem | None:
+    """What is wrong with the size of the page, told without parsing it."""
+    if _is_small(text, limits):
+        return None
+    counts = _count(text.lower())
+    for value, limit in (
+        (counts.elements, limits.elements),
+        (counts.depth, limits.depth),
+        (counts.copies, _COPIES * limits.elements),
+        (counts.attributes, limits.attributes),
+    ):
+        if value > limit:
+            return Problem(reason=Reason.TOO_MANY_ELEMENTS, value=value, limit=limit)
+    return None
+
+
+def _is_small(text: str, limits: PageLimits) -> bool:
+    """Whether no limit can be near: all but one page in ten end here."""
+    starts = text.count("<") - text.count("</")
+    if starts > min(limits.elements, limits.depth):
+        return False
+    if starts * len(_FORMATTING_START.findall(text)) > limits.elements * _COPIES:
+        return False
+    return not any(
+        _is_long_tag(piece, limits) for piece in text.split("<") if len(piece) > limits.attributes
+    )
+
+
+def _is_long_tag(piece: str, limits: PageLimits) -> bool:
+    tag = _TAG.match("<" + piece[:_LONG_TAG])
+    if tag is not None and (tag["name"] or "").lower() in _RAW and tag.end() < _LONG_TAG:
+        return False  # what follows is a script
+    return any(len(part.split()) > limits.attributes for part in piece.split(">"))
+
+
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    """The tags of a page in lower case; those in comments and scripts are none."""
+    position = 0
+    while found := _TAG.search(text, position):
+        position = found.end()
+        if found["comment"]:
+            position = _after(text, "-->", position)
+            continue
+        yield found
+        if found["name"] in _RAW and not found["close"]:
+            position = _after(text, "</" + found["name"], position)
+
+
+def _after(text: str, end: str, position: int) -> int:
+    place = text.find(end, position)
+    return len(text) if place < 0 else place
+
+
+def _count(text: str) -> _Counts:
+    """Upper bounds of what a parser would have to hold; `text` is in lower case."""
+    counts = _Counts()
+    alike: Counter[str] = Counter()
+    open_formatting = 0
+    for tag in _tags(text):
+        name, rest = tag["name"], tag["rest"]
+        if tag["close"]:
+            counts.open -= name not in _UNNESTED and counts.open > 0
+            open_formatting -= name in _FORMATTING and open_formatting > 0
+            continue
+        counts.elements += 1
+        counts.copies += open_formatting
+        if len(rest) > 256:  # quicker: no limit is as low
+            counts.attributes = max(counts.attributes, _attributes(rest))
+        if name not in _UNNESTED:
+            counts.open += 1
+            counts.depth = max(counts.depth, counts.open)
+        if name in _FORMATTING:
+            alike[name + rest] += 1
+            open_formatting += alike[name + rest] <= _ALIKE
+    return counts
+
+
+def _attributes(rest: str) -> int:
+    return len(_QUOTED.sub("", rest).replace("=", " ").split())

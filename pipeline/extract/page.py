@@ -1,0 +1,131 @@
+"""Page: one page's bytes in, its main content as nodes out; the only entry of this folder.
+
+In:      bytes of HTML, its URL, the HTTP headers that came with it.
+Out:     Page: title, charset, what the page asks for, nodes in reading order, and how much of the
+         page was left out or changed, by kind.
+Refused: too many bytes, elements, or elements inside each other; text that does not decode;
+         nothing left: a Problem with value and limit. Nothing here looks at a clock.
+See it:  interloom explain PAGE.html --url URL
+
+Block rules decide what is main content; where they leave too little, trafilatura is asked which
+of the same blocks it would keep (`second_opinion.py`). So images stay where they are either way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser
+
+from pipeline.extract.charset import Decoded, decode_page
+from pipeline.extract.dom import Walker
+from pipeline.extract.layout import ImageBlock, Layout
+from pipeline.extract.limits import PageLimits, broken_limit
+from pipeline.extract.nodes import nodes_of
+from pipeline.extract.page_signals import page_signals
+from pipeline.extract.paragraphs import clean
+from pipeline.extract.rules import judge
+from pipeline.extract.second_opinion import is_unsure, second_opinion
+from pipeline.extract.urls import base_url
+from pipeline.problem import Problem
+from schemas.document import Node, PageSignals
+from schemas.verdict import Reason
+
+_LONGEST_TITLE: Final = 1_024  # characters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What was read of a page. `edits` counts what the extractor left out or changed, by kind."""
+
+    title: str
+    charset: str
+    extractor: str  # "blocks" or "trafilatura": who decided on main content
+    signals: PageSignals
+    nodes: tuple[Node, ...]
+    edits: dict[str, int]
+    elements: int
+    second_opinion: bool  # whether trafilatura was asked, also where its answer was not taken
+
+
+def read_page(
+    html: bytes,
+    *,
+    url: str,
+    headers: Sequence[tuple[str, str]] = (),
+    limits: PageLimits = PageLimits(),
+) -> Page | Problem:
+    """The page, or why there is none."""
+    if len(html) > limits.bytes:
+        return Problem(reason=Reason.PAGE_TOO_LARGE, value=len(html), limit=limits.bytes)
+    decoded = decode_page(html, headers=headers)
+    problem = _unreadable(decoded, limits) or broken_limit(decoded.text, limits)
+    if problem is not None:
+        return problem
+    tree = LexborHTMLParser(decoded.text, options=LexborDocumentOptions.WO_EVENTS)
+    base_element = tree.css_first("base[href]")
+    base = base_url(url, href=base_element.attributes.get("href") if base_element else None)
+    if tree.body is None:  # a frameset
+        return Problem(reason=Reason.NO_CONTENT)
+    layout = Walker(base=base).walk(tree.body)
+    if layout.elements > limits.elements:
+        return Problem(
+            reason=Reason.TOO_MANY_ELEMENTS, value=layout.elements, limit=limits.elements
+        )
+    return _page(tree, layout, decoded, headers=headers, base=base)
+
+
+def _page(
+    tree: LexborHTMLParser,
+    layout: Layout,
+    decoded: Decoded,
+    *,
+    headers: Sequence[tuple[str, str]],
+    base: str,
+) -> Page | Problem:
+    verdicts = judge(layout)
+    asked = is_unsure(layout, verdicts)
+    other = second_opinion(layout, decoded.text) if asked else None
+    if other is not None:
+        verdicts = other
+    kept = [block for block, verdict in zip(layout.blocks, verdicts, strict=True) if not verdict]
+    nodes = nodes_of(kept)
+    if not nodes:
+        return Problem(reason=Reason.NO_CONTENT)
+    title = tree.css_first("title")
+    return Page(
+        title="" if title is None else clean(title.text())[:_LONGEST_TITLE].strip(),
+        charset=decoded.charset,
+        extractor="blocks" if other is None else "trafilatura",
+        signals=page_signals(
+            (meta.attributes for meta in tree.css("meta")),
+            (link.attributes for link in tree.css("link[rel], a[rel~=license]")),
+            headers=headers,
+            base=base,
+        ),
+        nodes=nodes,
+        edits=_edits(layout, verdicts, decoded.replaced),
+        elements=layout.elements,
+        second_opinion=asked,
+    )
+
+
+def _unreadable(decoded: Decoded, limits: PageLimits) -> Problem | None:
+    """Bytes of something else: mostly replacements and zeros, whatever they were declared as."""
+    share = (decoded.replaced + decoded.text.count("\0")) / max(1, len(decoded.text))
+    if share <= limits.replaced:
+        return None
+    return Problem(reason=Reason.BAD_ENCODING, value=share, limit=limits.replaced)
+
+
+def _edits(layout: Layout, verdicts: Sequence[str], replaced: int) -> dict[str, int]:
+    """Elements left out in the walk, blocks left out by rules (`_image` for images), and changes."""
+    edits = Counter(layout.edits)
+    edits["replacement_character"] += replaced
+    for block, verdict in zip(layout.blocks, verdicts, strict=True):
+        if verdict:
+            edits[verdict + "_image" * isinstance(block, ImageBlock)] += 1
+    return {kind: count for kind, count in sorted(edits.items()) if kind and count}

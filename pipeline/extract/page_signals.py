@@ -1,0 +1,71 @@
+"""Page signals: what a page asks of its readers, and says of itself, read from head and headers.
+
+In:   the `<meta>` and `<link>` elements of the page, its HTTP headers.
+Out:  PageSignals: robots directives of both places together, the TDM reservation, the canonical
+      URL, the licence. Nothing is decided here (law 6): recipes refuse noai and its like.
+
+An X-Robots-Tag that names a crawler (`somebot: noindex`) is kept as if it named none: a wish not
+to be used is honoured whoever it was first addressed to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from pipeline.extract.images import Attributes
+from pipeline.extract.urls import absolute_url
+from schemas.document import PageSignals
+
+_DIRECTIVE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_VALUED: Final = frozenset(
+    {"max-image-preview", "max-snippet", "max-video-preview", "unavailable_after"}
+)
+_ROBOTS: Final = frozenset({"robots", "googlebot", "bingbot", "googlebot-news", "ai", "aibots"})
+_LICENCE: Final = frozenset({"license", "licence", "dc.rights", "dcterms.license", "dcterms.rights",
+                             "dc.rights.license", "copyright-license"})  # fmt: skip
+
+
+def page_signals(
+    metas: Iterable[Attributes],
+    links: Iterable[Attributes],
+    *,
+    headers: Sequence[tuple[str, str]],
+    base: str,
+) -> PageSignals:
+    """What the page asks for; `links` are its `<link>` elements and its `<a rel=license>`."""
+    named = list(_named(metas))
+    robots = [value for name, value in named if name in _ROBOTS]
+    robots += [value for name, value in headers if name.lower() == "x-robots-tag"]
+    asked = [(n.lower(), v.strip()) for n, v in headers] + named
+    canonical = licence = ""
+    for link in links:
+        rel = (link.get("rel") or "").lower().split()
+        url = absolute_url(link.get("href") or "", base=base) if link.get("href") else ""
+        if "canonical" in rel and not canonical:
+            canonical = url
+        if "license" in rel and not licence:
+            licence = url
+    return PageSignals(
+        robots=tuple(sorted(set(_directives(robots)))),
+        tdm_reservation=any(n == "tdm-reservation" and v == "1" for n, v in asked),
+        tdm_policy=next((v[:2048] for n, v in asked if n == "tdm-policy"), ""),
+        canonical=canonical,
+        licence=licence or next((v[:2048] for n, v in named if n in _LICENCE), ""),
+    )
+
+
+def _named(metas: Iterable[Attributes]) -> Iterator[tuple[str, str]]:
+    for meta in metas:
+        name = meta.get("name") or meta.get("property") or ""
+        yield name.strip().lower(), " ".join((meta.get("content") or "").split())
+
+
+def _directives(values: Iterable[str]) -> Iterator[str]:
+    for value in values:
+        for part in value.lower().split(","):
+            left, _, right = (piece.strip() for piece in part.partition(":"))
+            found = _DIRECTIVE.fullmatch(left if left in _VALUED or not right else right)
+            if found:
+                yield found[0]

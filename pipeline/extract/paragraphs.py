@@ -1,0 +1,218 @@
+"""Paragraphs: what a walk meets, word by word and image by image, becomes blocks.
+
+In:   text, line ends, cells, images, and the ends of block-level elements.
+Out:  TextBlocks and ImageBlocks, appended to the layout in reading order.
+Text: white space is collapsed, a line end stays as one newline, an empty line ends the paragraph.
+      In code, white space stays, and an empty line ends the block as well: no text node ever
+      holds one, because documents are written with empty lines between their nodes.
+
+An image is put at its place where it stands alone between blocks or lines, or opens a line. In the
+middle of a line it comes behind the paragraph, because no reader's sentence is cut by an icon. In
+a row of a data table it comes before the row if no text is before it, else behind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import urlsplit
+
+from pipeline.extract.layout import ImageBlock, Layout, TextBlock
+from schemas.document import Role
+
+Piece = tuple[str, bool] | ImageBlock  # a text and whether it is a link's, or an image
+
+# controls, and characters that no reader sees: soft hyphen, zero width space, word joiner, marks
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb]"
+)
+_BLANK: Final = re.compile(r"\n(?:[^\S\n]*\n)+")
+
+
+class Inside(Enum):
+    """Where block-level elements do not end a block."""
+
+    NONE = 0
+    ROW = 1
+    CODE = 2
+
+    def __bool__(self) -> bool:
+        return self is not Inside.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block belongs. `table` says that it is in a data table."""
+
+    box: int = -1
+    role: Role = Role.PARAGRAPH
+    figure: int = 0
+    inside: Inside = Inside.NONE
+    table: bool = False
+
+
+def clean(text: str) -> str:
+    """The text with its white space collapsed, without characters that nobody sees."""
+    if _UNSEEN.search(text):
+        text = _UNSEEN.sub("", text)
+    return " ".join(text.split())
+
+
+class Paragraphs:
+    """Gathers pieces until their block ends."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lines: list[list[Piece]] = [[]]
+
+    def text(self, text: str, *, link: bool) -> None:
+        self._lines[-1].append((text, link))
+
+    def line(self, place: Place) -> None:
+        """A `<br>`."""
+        if place.inside is Inside.NONE:
+            self._lines.append([])
+        else:
+            self.part(place)
+
+    def part(self, place: Place) -> None:
+        """A block-level element begins or ends in a row or in code, which goes on."""
+        self._lines[-1].append(("\n" if place.inside is Inside.CODE else " ", False))
+
+    def cell(self) -> None:
+        self._lines.append([])
+
+    def image(self, image: ImageBlock) -> None:
+        """Take an image in, unless it and its neighbour are one (`<noscript>` and lazy twin)."""
+        before = self._neighbour()
+        if before is not None and before.twin != image.twin and _same(before, image):
+            self._layout.edits["noscript_twin"] += 1
+            if image.twin and not before.lazy:  # what stood there waits for a script
+                before.url = image.url
+            return
+        self._lines[-1].append(image)
+
+    def _neighbour(self) -> ImageBlock | None:
+        """The image that came last, if no text came after it."""
+        for line in reversed(self._lines):
+            for piece in reversed(line):
+                if isinstance(piece, ImageBlock):
+                    return piece
+                if not piece[0].isspace():
+                    return None
+        last = self._layout.blocks[-1] if self._layout.blocks else None
+        return last if isinstance(last, ImageBlock) else None
+
+    def end(self, place: Place) -> None:
+        """The block is over."""
+        lines = self._lines
+        if len(lines) == 1 and not lines[0]:
+            return
+        self._lines = [[]]
+        if place.inside is Inside.CODE:
+            self._code(lines, place)
+        elif place.inside is Inside.ROW:
+            self._row(lines, place)
+        else:
+            self._prose(lines, place)
+
+    def _prose(self, lines: list[list[Piece]], place: Place) -> None:
+        paragraph = _Paragraph()
+        for line in lines:
+            text = clean("".join(piece[0] for piece in line if isinstance(piece, tuple)))
+            before, behind = _images(line)
+            if before or not text:
+                self._write(paragraph, place)
+                paragraph = _Paragraph()
+                self._layout.blocks.extend(before)
+            if text:
+                paragraph.lines.append(text)
+                paragraph.behind.extend(behind)
+                paragraph.link_words += _link_words(line)
+        self._write(paragraph, place)
+
+    def _write(self, paragraph: _Paragraph, place: Place, *, joint: str = "\n") -> None:
+        if paragraph.lines:
+            text = joint.join(paragraph.lines)
+            self._layout.blocks.append(
+                TextBlock(
+                    text=text,
+                    role=place.role,
+                    box=place.box,
+                    figure=place.figure,
+                    words=len(text.split()),
+                    link_words=paragraph.link_words,
+                )
+            )
+        self._layout.blocks.extend(paragraph.behind)
+
+    def _row(self, cells: list[list[Piece]], place: Place) -> None:
+        row = _Paragraph()
+        for cell in cells:
+            text = clean("".join(piece[0] for piece in cell if isinstance(piece, tuple)))
+            before, behind = _images(cell)
+            if any(row.lines):
+                row.behind.extend(before)
+            else:
+                self._layout.blocks.extend(before)
+            row.behind.extend(behind)
+            row.lines.append(text)
+            row.link_words += _link_words(cell)
+        text = clean(" | ".join(row.lines)).strip("| ")
+        row.lines = [text] if text else []
+        self._write(row, place)
+
+    def _code(self, lines: list[list[Piece]], place: Place) -> None:
+        pieces = [piece for line in lines for piece in line]
+        before, behind = _images(pieces)
+        self._layout.blocks.extend(before)
+        whole = "".join(piece[0] for piece in pieces if isinstance(piece, tuple))
+        whole = "\n".join(_UNSEEN.sub("", line).rstrip() for line in whole.splitlines())
+        for text in _BLANK.split(whole):
+            if stripped := text.strip("\n"):
+                self._write(_Paragraph(lines=[stripped]), place)
+        self._layout.blocks.extend(behind)
+
+
+class _Paragraph:
+    """Lines of text, and the images that come behind them."""
+
+    __slots__ = ("behind", "lines", "link_words")
+
+    def __init__(self, lines: list[str] | None = None) -> None:
+        self.lines = lines or []
+        self.behind: list[ImageBlock] = []
+        self.link_words = 0
+
+
+def _images(pieces: list[Piece]) -> tuple[list[ImageBlock], list[ImageBlock]]:
+    """The images before the first text of these pieces, and those behind it."""
+    before: list[ImageBlock] = []
+    behind: list[ImageBlock] = []
+    seen = before
+    for piece in pieces:
+        if isinstance(piece, ImageBlock):
+            seen.append(piece)
+        elif seen is before and not piece[0].isspace():
+            seen = behind
+    return before, behind
+
+
+def _link_words(pieces: list[Piece]) -> int:
+    return sum(len(p[0].split()) for p in pieces if isinstance(p, tuple) and p[1])
+
+
+def _same(first: ImageBlock, second: ImageBlock) -> bool:
+    """Whether neighbours, one of them in a `<noscript>`, are one image."""
+    if first.url == second.url:
+        return True
+    hidden, shown = (first, second) if first.twin else (second, first)
+    if min(hidden.width or 2, hidden.height or 2) < 2:  # a pixel that counts visitors
+        return False
+    return not shown.lazy or _file(first.url) == _file(second.url)
+
+
+def _file(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]

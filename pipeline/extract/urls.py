@@ -1,0 +1,36 @@
+"""URLs as a browser resolves them: a base and a reference in, an absolute URL or "" out.
+
+In:      a reference as an attribute holds it: spaces, commas, other scripts, backslashes, dots.
+Out:     the WHATWG serialisation (percent-encoded, host in punycode), without its fragment.
+Refused: what that standard cannot parse, given back as "": the caller counts it.
+
+The standard's own parser (ada) does the work. `urllib.parse.urljoin` follows RFC 3986 instead: it
+keeps spaces and non-ASCII as they are, so that no crawl record is ever found under its result.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import ada_url
+
+LONGEST_URL: Final = 8_192  # characters; servers refuse such request lines (RFC 9110, 4.1: 8,000)
+
+
+def absolute_url(reference: str, *, base: str) -> str:
+    """The reference resolved against the base, or "" where there is no such URL."""
+    if len(reference) > LONGEST_URL:
+        return ""
+    try:
+        url = ada_url.join_url(base, reference)
+    except ValueError:  # the standard calls it a failure
+        return ""
+    return url.partition("#")[0]
+
+
+def base_url(url: str, *, href: str | None) -> str:
+    """The base of a page: its own URL, or what the first `<base href>` makes of it."""
+    if not href:
+        return url
+    base = absolute_url(href, base=url)
+    return base if base.startswith(("http://", "https://")) else url

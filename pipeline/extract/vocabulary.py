@@ -1,0 +1,94 @@
+"""Vocabulary: what elements and the words of class and id names mean on a page.
+
+A name is cut into whole words at spaces, hyphens, underscores and humps: `updated-info` has the
+words updated and info, and nothing that looks for `date` meets it. Words stand here as data, so
+that a rule of `rules.py` says what it does with them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from schemas.document import Role
+
+# never content, nor what is in them; the value is the edit that they are counted as
+SKIPPED: Final = {
+    **dict.fromkeys(("script", "style", "template", "link", "meta", "title", "head"), "script"),
+    **dict.fromkeys(
+        ("iframe", "embed", "video", "audio", "canvas", "applet", "frame", "frameset", "noframes"),
+        "embed",
+    ),
+    **dict.fromkeys(
+        ("select", "textarea", "input", "datalist", "option", "output", "progress", "meter"),
+        "form_control",
+    ),
+    **dict.fromkeys(("svg", "annotation", "annotation-xml"), "drawing"),
+    **dict.fromkeys(("rt", "rp"), "ruby"),
+    "-comment": "",
+    "-doctype": "",
+}
+
+# elements that stand in a block of their own (HTML standard, 15.3)
+BLOCKS: Final = frozenset(
+    "address article aside blockquote body center dd details dialog dir div dl dt fieldset "
+    "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend li listing main menu "
+    "nav ol p pre search section summary table caption thead tbody tfoot tr td th ul xmp "
+    "html plaintext".split()
+)
+
+ROLES: Final = {
+    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), Role.HEADING),
+    **dict.fromkeys(("li", "dt", "dd"), Role.LIST_ITEM),
+    **dict.fromkeys(("figcaption", "caption"), Role.CAPTION),
+    **dict.fromkeys(("pre", "listing", "xmp"), Role.CODE),
+    "blockquote": Role.QUOTE,
+    # what starts anew inside a list item or a quote
+    **dict.fromkeys(("article", "section", "main", "td", "th", "body"), Role.PARAGRAPH),
+}
+
+PERMALINKS: Final = frozenset("headerlink permalink anchorjs".split())
+NAVIGATION: Final = frozenset(
+    "nav navbar navigation navheader navfooter menu submenu megamenu topnav sidenav subnav mainnav "
+    "navmenu navlinks nav2 breadcrumb breadcrumbs crumbs crumb pagination pager paging paginator "
+    "offcanvas hamburger skiplink skiplinks toolbar tabs tablist jumplinks sitemap toc "
+    "tableofcontents headerlink permalink anchorjs sphinxsidebar sphinxsidebarwrapper".split()
+)
+FURNITURE: Final = frozenset(
+    "footer colophon masthead topbar bottombar sidebar sidebars rightrail leftrail rail cookie "
+    "cookies cookiebar consent gdpr ccpa onetrust share sharing sharebar sharedaddy addtoany "
+    "addthis social socials socialmedia follow related recommended recommendation recommendations "
+    "newsletter newsletters subscribe subscription signup login signin register modal popup popover "
+    "lightbox dropdown advert adverts advertisement advertisements ads ad adsense sponsor sponsored "
+    "promo promos promotion taboola outbrain disqus respond copyright trackback trackbacks "
+    "printfriendly noprint backtotop scrolltop searchform searchbox byline tagcloud taglist tags "
+    "postmeta toolbox snackbar toast alertbar announcement widgetarea "
+    "upsell paywall feedback rating ratings survey".split()
+)
+COMMENTS: Final = frozenset("comments commentlist comment disqus respond".split())
+HIDDEN: Final = frozenset("hidden hide invisible visuallyhidden offscreen".split())
+HIDDEN_PHRASES: Final = (("sr", "only"), ("visually", "hidden"), ("screen", "reader"), ("display", "none"), ("d", "none"))
+HEADERS: Final = frozenset("site global main top masthead page nav fixed sticky".split())
+NOTES: Final = frozenset(
+    "note notes admonition callout tip warning caution important info infobox pullquote epigraph "
+    "sidenote example box".split()
+)
+CAPTIONS: Final = frozenset("caption captions figcaption thumbcaption imagecaption gallerytext".split())
+FIGURES: Final = frozenset("figure informalfigure mediaobject thumbinner imageblock".split())
+
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_WORD: Final = re.compile(r"[a-z0-9]+")
+_LONGEST_NAME: Final = 512  # characters of class and id; utility frameworks write hundreds
+
+
+@lru_cache(maxsize=65_536)
+def words_of(name: str) -> frozenset[str]:
+    """The words of class and id names, in lower case."""
+    return frozenset(_WORD.findall(_HUMP.sub(" ", name[:_LONGEST_NAME]).lower()))
+
+
+@lru_cache(maxsize=65_536)
+def names_of(name: str) -> tuple[frozenset[str], ...]:
+    """The words of each single name (`site-header wide` has two), for rules on phrases."""
+    return tuple(words_of(part) for part in name[:_LONGEST_NAME].split())
