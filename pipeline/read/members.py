@@ -32,6 +32,7 @@ from schemas.verdict import Reason
 PROOF: Final = 1 << 20  # raw bytes that members must go on for behind a candidate
 BUDGET: Final = 16 << 20  # bytes in and out that proofs of one damaged stretch may cost
 NAMED: Final = 16  # damaged members of one stretch that are told apart; then they count as one
+_RECOGNISED: Final = 4 << 20  # bytes in which a file must show what it is
 _PADDING: Final = 64 << 10
 _REFUSED: Final = {
     b"\x04\x22\x4d\x18": "lz4",
@@ -87,6 +88,22 @@ def members(
     """Every member that starts in [start, end); `exact` forbids to look behind `end`."""
     window = Window(stream, end=end, exact=exact)
     codec = codec_of(window, start, kind=kind)
+    yield from members_in(
+        window, codec, start=start, end=end, keep=keep, max_bytes=max_bytes, effort=effort
+    )
+
+
+def members_in(
+    window: Window,
+    codec: Codec,
+    *,
+    start: int,
+    end: int | None,
+    keep: bool,
+    max_bytes: int,
+    effort: Effort | None = None,
+) -> Iterator[Member]:
+    """The same over a window that others use too: near ranges come with one request."""
     reader = _Reader(window, codec, keep=keep, max_bytes=max_bytes, effort=effort or Effort())
     yield from reader.read(start, end)
 
@@ -98,14 +115,12 @@ def codec_of(window: Window, start: int, *, kind: str = "") -> Codec:
     """
     if kind == "plain":
         kind = _plain_kind(window, start) or "warc"
-    for name in (kind,) if kind else (_kind_at(window, start), _kind_behind(window, start)):
-        if name == "gzip":
-            return GzipMembers()
-        if name == "zstd":
-            return ZstdFrames(window)
-        if name:
-            return PlainRecords(kind=name)
-    return PlainRecords(kind="warc")  # holds no record at all: one damaged stretch
+    kind = kind or _kind_at(window, start) or _kind_behind(window, start)
+    if kind == "gzip":
+        return GzipMembers()
+    if kind == "zstd":
+        return ZstdFrames(window)
+    return PlainRecords(kind=kind or "warc")  # none at all: one damaged stretch
 
 
 def _kind_at(window: Window, start: int) -> str:
@@ -132,6 +147,7 @@ def _plain_kind(window: Window, start: int) -> str:
 
 def _kind_behind(window: Window, start: int) -> str:
     """A file whose first member is damaged: the first kind that shows itself behind it."""
+    near = Window(BytesIO(window.at(start, _RECOGNISED)))
     codecs: tuple[Codec, ...] = (
         GzipMembers(),
         ZstdFrames(window),
@@ -140,13 +156,10 @@ def _kind_behind(window: Window, start: int) -> str:
     )
     found = {}
     for codec in codecs:
-        for place in codec.candidates(window, start):
-            if place - start > PROOF:
-                break
-            if codec.trial(window, place):
-                found[codec.kind] = place
-                break
-    return min(found, key=lambda kind: found[kind], default="")
+        true = (place for place in codec.candidates(near, 0) if codec.trial(near, place))
+        found[codec.kind] = next(true, _RECOGNISED)
+    first = min(found, key=lambda kind: found[kind])
+    return first if found[first] < _RECOGNISED else ""
 
 
 def unpack(

@@ -25,7 +25,10 @@ MIN_PART: Final = 1 << 20
 MAX_PART: Final = 64 << 20
 SHARE: Final = 16  # parts that all input together makes, at least, where it is large enough
 FEW_INPUTS: Final = 256  # from here on a part is a whole input
+GAP: Final = 1 << 20  # bytes
 _COUNTED: Final = 64 << 20  # bytes of one member that are held to count its records for a limit
+
+Ranges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,15 +45,11 @@ class Part:
     end: int | None
     kind: str = ""
     limit: int | None = None
-    ranges: tuple[tuple[int, int], ...] = ()
+    ranges: Ranges = ()
 
     @property
     def name(self) -> str:
         return f"{self.index:06d}-{self.start:014d}"
-
-    @property
-    def runs(self) -> tuple[tuple[int, int | None], ...]:
-        return self.ranges or ((self.start, self.end),)
 
 
 def to_json(part: Part) -> str:
@@ -108,6 +107,18 @@ def _cut(
                 break
     rest = limit if left is not None and left <= 0 else None
     yield Part(input=name, index=index, start=begun, end=end, kind=codec.kind, limit=rest)
+
+
+def near_ranges(ranges: Ranges) -> Iterator[Ranges]:
+    """Ranges in groups whose gaps are cheaper to fetch than to ask again behind."""
+    group: list[tuple[int, int]] = []
+    for start, end in ranges:
+        if group and start - group[-1][1] > GAP:
+            yield tuple(group)
+            group = []
+        group.append((start, end))
+    if group:
+        yield tuple(group)
 
 
 def _checked(limit: int | None) -> int | None:

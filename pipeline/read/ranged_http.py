@@ -17,7 +17,7 @@ import random
 import re
 import tempfile
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from typing import IO, Final
 
 import httpx
 
-BLOCK: Final = 4 << 20
-HELD: Final = 4  # blocks: the one being read, the one ahead, and two behind
+AHEAD: Final = 4 << 20  # bytes of the piece that is fetched while the one before it is used
+_HELD: Final = 3  # pieces: the one in use, and two for small steps back
 AGAIN: Final = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
 
@@ -56,8 +56,7 @@ PATIENT: Final = Patience()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Answer:
-    """A piece of the file; `total` is the whole file's size, `spool` the file of a server that
-    sent everything because it knows no ranges."""
+    """A piece of a file of `total` bytes; `spool` is all of it, from a server without ranges."""
 
     data: bytes = b""
     total: int
@@ -66,26 +65,28 @@ class _Answer:
 
 
 class RangedHttp(io.RawIOBase):
-    """A readable, seekable stream over a URL."""
+    """A readable, seekable stream over a URL; nothing is asked for before it is needed."""
 
-    def __init__(self, url: str, *, patience: Patience = PATIENT) -> None:
+    def __init__(self, url: str, *, patience: Patience | None = None) -> None:
         super().__init__()
         self._url = url
-        self._patience = patience
+        self._patience = patience or PATIENT
         self._place = 0
-        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
-        first = _ask(url, 0, BLOCK, patience)
-        self.size = first.total
-        self._version = first.version
-        self._spool = first.spool
-        if first.spool is None:
-            self._blocks[0] = Future()
-            self._blocks[0].set_result(first.data)
+        self._known: _Answer | None = None
+        self._held: deque[tuple[int, bytes]] = deque(maxlen=_HELD)
+        self._ahead: tuple[int, int, Future[bytes]] | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def size(self) -> int:
+        if self._known is None:
+            self._fetch(0, 1)
+        assert self._known is not None
+        return self._known.total
 
     @property
     def ranged(self) -> bool:
-        return self._spool is None
+        return self.size >= 0 and self._spool is None
 
     def readable(self) -> bool:
         return True
@@ -97,19 +98,21 @@ class RangedHttp(io.RawIOBase):
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"seek to {base + offset} in {self._url}: before its start")
-        self._place = base + offset
-        return self._place
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}
+        place = offset + (base[whence] if whence in base else self.size)
+        if place < 0:
+            raise ValueError(f"seek to {place} in {self._url}: before its start")
+        self._place = place
+        return place
 
     def read(self, size: int | None = -1) -> bytes:
-        """Up to `size` bytes, fewer at the end of a block or of the file."""
-        left = max(0, self.size - self._place)
-        wanted = left if size is None or size < 0 else min(size, left)
+        """`size` bytes, fewer only at the end of the file."""
+        wanted = self.size - self._place if size is None or size < 0 else size
         pieces = []
-        while wanted:
-            piece = self._some(wanted)
+        while wanted > 0:
+            piece = self._some(self._place, wanted)
+            if not piece:
+                break
             pieces.append(piece)
             wanted -= len(piece)
             self._place += len(piece)
@@ -122,43 +125,55 @@ class RangedHttp(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._blocks.clear()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+            self._held.clear()
             if self._spool is not None:
                 self._spool.close()
         super().close()
 
-    def _some(self, wanted: int) -> bytes:
-        if self._spool is not None:
-            self._spool.seek(self._place)
+    @property
+    def _spool(self) -> IO[bytes] | None:
+        return None if self._known is None else self._known.spool
+
+    def _some(self, place: int, wanted: int) -> bytes:
+        """Bytes from `place` on, at least one before the end of the file."""
+        for start, piece in reversed(self._held):
+            if start <= place < start + len(piece):
+                return piece[place - start : place - start + wanted]
+        if self._known is not None and place >= self._known.total:
+            return b""
+        if self._spool is None:
+            start, piece = self._next(place, wanted)
+        if self._spool is not None:  # known only now, or since the first request
+            self._spool.seek(place)
             return self._spool.read(wanted)
-        number, low = divmod(self._place, BLOCK)
-        block = self._block(number)
-        return block[low : low + wanted]
+        going_on = any(before + len(held) == start for before, held in self._held)
+        self._held.append((start, piece))
+        if going_on:
+            self._look_ahead(start + len(piece))
+        return piece[place - start : place - start + wanted]
 
-    def _block(self, number: int) -> bytes:
-        """A block, and the one behind it on its way where reading goes on."""
-        going_on = number - 1 in self._blocks
-        wanted = self._started(number)
-        if going_on and (number + 1) * BLOCK < self.size:
-            self._started(number + 1)
-        while len(self._blocks) > HELD:
-            self._blocks.popitem(last=False)
-        return wanted.result()
+    def _next(self, place: int, wanted: int) -> tuple[int, bytes]:
+        if self._ahead is not None:
+            start, end, coming = self._ahead
+            self._ahead = None
+            if start <= place < end:
+                return start, coming.result()
+        return place, self._fetch(place, min(wanted, AHEAD))
 
-    def _started(self, number: int) -> Future[bytes]:
-        if number not in self._blocks:
-            self._blocks[number] = self._pool.submit(self._fetch, number)
-        self._blocks.move_to_end(number)
-        return self._blocks[number]
+    def _look_ahead(self, start: int) -> None:
+        end = min(start + AHEAD, self.size)
+        if start < end:
+            self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+            self._ahead = start, end, self._pool.submit(self._fetch, start, end - start)
 
-    def _fetch(self, number: int) -> bytes:
-        start = number * BLOCK
-        size = min(BLOCK, self.size - start)
+    def _fetch(self, start: int, size: int) -> bytes:
         answer = _ask(self._url, start, size, self._patience)
-        if answer.spool is not None or (answer.total, answer.version) != (self.size, self._version):
+        known = self._known = self._known or answer
+        if (answer.total, answer.version) != (known.total, known.version):
             raise OSError(
-                f"{self._url} changed while it was read ({self.size:,} bytes, now "
+                f"{self._url} changed while it was read ({known.total:,} bytes, now "
                 f"{answer.total:,}): download it first, or start again"
             )
         return answer.data
@@ -211,10 +226,10 @@ def _answer(response: httpx.Response, url: str, start: int, size: int) -> _Answe
         if len(data) != min(size, int(found[3]) - start):
             raise _BrokenOffError(f"{len(data):,} bytes of {size:,} from {start:,}")
         return _Answer(data=data, total=int(found[3]), version=version)
-    if status == 416 and start == 0:  # an empty file has no first byte
+    if status == 416:  # nothing at or behind `start`
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if found is not None and found[3] == "0":
-            return _Answer(total=0, version=version)
+        if found is not None and int(found[3]) <= start:
+            return _Answer(total=int(found[3]), version=version)
     if status == 200:
         return _spooled(response, version)
     raise OSError(f"{url}: status {status}: check the address, or download the file first")

@@ -26,6 +26,13 @@ def scheme_of(name: str) -> str:
     return scheme.lower() if mark else ""
 
 
+def below(base: str, name: str) -> str:
+    """A name of a list or index: absolute as it is, relative below `base`."""
+    if not base or scheme_of(name) or Path(name).is_absolute():
+        return name
+    return f"{base.rstrip('/')}/{name}"
+
+
 def open_raw(name: str) -> BinaryIO:
     """Open an input for reading its stored bytes; nothing is decompressed."""
     scheme = scheme_of(name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,11 +26,12 @@ from warcio.recordloader import ArcWarcRecordLoader
 
 from pipeline.read.capture_date import arc_date, warc_date
 from pipeline.read.codec import Problem
-from pipeline.read.members import Member, members, unpack
-from pipeline.read.parts import Part
+from pipeline.read.members import Member, codec_of, members, members_in, unpack
+from pipeline.read.parts import Part, near_ranges
 from pipeline.read.payload import Headers, decode, header, media_type, parse_headers, parse_http
 from pipeline.read.plain_record import split_header
 from pipeline.read.raw import open_raw
+from pipeline.read.window import Window
 from schemas.verdict import Reason
 
 DAMAGED: Final = "damaged"  # the type of what cannot be read at all
@@ -84,26 +86,27 @@ class _Envelope:
 
 def read_part(part: Part, *, limits: Limits) -> Iterator[Record]:
     """The records of a part, in the order of the file."""
-    left = part.limit
-    if left == 0:
-        return
     with open_raw(part.input) as stream:
-        for start, end in part.runs:
-            for member in members(
-                stream,
-                start=start,
-                end=end,
-                keep=True,
-                max_bytes=limits.record_bytes,
-                kind=part.kind,
-                exact=bool(part.ranges),
-            ):
-                for record in records_of(member, stream, kind=part.kind, limits=limits):
-                    yield record
-                    if left is not None:
-                        left -= 1
-                        if not left:
-                            return
+        found = (
+            record
+            for member in _members_of(part, stream, limits)
+            for record in records_of(member, stream, kind=part.kind, limits=limits)
+        )
+        yield from itertools.islice(found, part.limit)
+
+
+def _members_of(part: Part, stream: BinaryIO, limits: Limits) -> Iterator[Member]:
+    limit = limits.record_bytes
+    if not part.ranges:
+        yield from members(
+            stream, start=part.start, end=part.end, keep=True, max_bytes=limit, kind=part.kind
+        )
+        return
+    for near in near_ranges(part.ranges):
+        window = Window(stream, end=near[-1][1], exact=True)
+        codec = codec_of(window, near[0][0], kind=part.kind)
+        for start, end in near:
+            yield from members_in(window, codec, start=start, end=end, keep=True, max_bytes=limit)
 
 
 def records_of(
