@@ -98,8 +98,8 @@ class RangedHttp(io.RawIOBase):
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}
-        place = offset + (base[whence] if whence in base else self.size)
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}
+        place = offset + (self.size if whence == io.SEEK_END else bases[whence])
         if place < 0:
             raise ValueError(f"seek to {place} in {self._url}: before its start")
         self._place = place

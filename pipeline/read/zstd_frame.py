@@ -114,20 +114,24 @@ def opens_frame(head: bytes) -> bool:
 
 
 def _dictionary(window: Window) -> zstandard.ZstdCompressionDict | None:
+    """The dictionary that stands first in the file; None where there is none that can be used.
+
+    Frames that need one which is damaged do not decode then: each is a loss that is counted.
+    """
     head = window.at(0, 8)
-    if head[:4] != _DICTIONARY:
-        return None
     size = int.from_bytes(head[4:], "little")
-    if size > _MAX_DICTIONARY:
-        raise ValueError(
-            f"zstd dictionary of {size:,} bytes, the limit is {_MAX_DICTIONARY:,}: "
-            "the file is damaged, or must be compressed again with a smaller dictionary"
-        )
+    if head[:4] != _DICTIONARY or size > _MAX_DICTIONARY:
+        return None
     stored = window.at(8, size)
-    if stored[:4] == MAGIC:
-        engine = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        stored = engine.stream_reader(stored).read(_MAX_DICTIONARY)
-    return zstandard.ZstdCompressionDict(stored)
+    try:
+        if stored[:4] == MAGIC:
+            engine = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+            stored = engine.stream_reader(stored).read(_MAX_DICTIONARY)
+        dictionary = zstandard.ZstdCompressionDict(stored)
+        zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj()  # looks into it
+    except zstandard.ZstdError:
+        return None
+    return dictionary
 
 
 def _frame(window: Window, offset: int, *, blocks: int | None = None) -> _Frame:
