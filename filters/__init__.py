@@ -1,1 +1,1 @@
-"""Pure decisions: signals measured once, rules that compare them to limits, recipes that order rules."""
+"""Pure decisions: signals measured once, rules that compare them, recipes that order rules."""
