@@ -61,7 +61,8 @@ HEAD: Final = """\
 
 Made by `python -m schemas.readme` from the code; a test compares it. A run folder holds these
 files, and the pipeline and the trainer share nothing else. PART names an input and the offset in
-it where the part starts, SHARD a tar (`train-00000`), STAGE one of {stages}.
+it where the part starts, SHARD a tar (`train-00000`), STAGE one of
+{stages}.
 A Parquet part carries the fingerprint of its stage and its counts in the file's metadata
 (`{fingerprint}`, `{counts}`). No column is null unless its type here ends in `?`.
 """
@@ -86,14 +87,13 @@ def render() -> str:
         fingerprint=tables.FINGERPRINT_KEY.decode(),
         counts=tables.COUNTS_KEY.decode(),
     )
-    parts = [head]
-    for file in FILES:
-        parts.append(
-            f"## {file.path}\nOne row is {file.row}; written by {file.writer}.\n\n"
-            + _table(file.schema)
-        )
-    parts += [PLAIN + "\n" + _table(SAMPLE_JSON), _manifest(), _reasons()]
-    return "\n".join(parts)
+    parts = [head, *map(_section, FILES), PLAIN + "\n" + _table(SAMPLE_JSON)]
+    return "\n".join([*parts, _manifest(), _reasons()])
+
+
+def _section(file: File) -> str:
+    said = f"One row is {file.row}; written by {file.writer}."
+    return f"## {file.path}\n{said}\n\n{_table(file.schema)}"
 
 
 def columns(schema: pa.Schema) -> Iterator[tuple[str, str, str, str]]:
@@ -140,9 +140,9 @@ def _manifest() -> str:
             "",
             *rows,
             "",
-            "Counts are named `KIND.seen`, `KIND.kept` and `KIND.dropped.REASON`, and of every kind",
-            "seen = kept + dropped. Other names (`records.type.response`, `rows.documents`) only",
-            "count.",
+            "Counts are named `KIND.seen`, `KIND.kept` and `KIND.dropped.REASON`, and of every",
+            "kind seen = kept + dropped. Other names (`records.type.response`, `rows.documents`)",
+            "only count.",
             "",
             "| kind | what it counts |",
             "|---|---|",
