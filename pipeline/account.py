@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.combiners import ToListCombineFn
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline import parquet, store
@@ -29,7 +30,11 @@ PACKAGES: Final = (
     "webdataset", "wordfreq",
 )  # fmt: skip
 # (stage, the one before it): what the latter kept, the former must have seen
-HANDOVERS: Final = {"filter_text": "extract", "filter_images": "filter_text", "shard": "filter_images"}
+HANDOVERS: Final = {
+    "filter_text": "extract",
+    "filter_images": "filter_text",
+    "shard": "filter_images",
+}
 HANDED: Final = ("documents", "texts", "images")
 
 
@@ -87,7 +92,7 @@ class WriteManifest(beam.PTransform[PCollection[PartResult], PCollection[str]]):
         self._before = before
 
     def expand(self, results: PCollection[PartResult]) -> PCollection[str]:
-        gathered = results | "Gather parts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        gathered = results | "Gather parts" >> beam.CombineGlobally(ToListCombineFn())
         return gathered | "Write manifest" >> beam.Map(
             write_manifest, self._job, self._stage, self._before
         )

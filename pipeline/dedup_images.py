@@ -11,7 +11,8 @@ How:  hamming.py has the algorithms and why they are exact. Here they become joi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, Literal, NamedTuple, cast
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
@@ -21,7 +22,7 @@ from filters.images import refuse_image
 from pipeline.dedup_text import Decided, same_or_older
 from pipeline.facts import Place
 from pipeline.filter_images import Cluster, Found, read_sets
-from pipeline.hamming import Bands, HashFacts, keys, pairs_in_bucket
+from pipeline.hamming import Bands, HashFacts, Picture, merge
 from pipeline.job import Job
 from schemas.manifest import PartResult
 from schemas.verdict import Reason
@@ -36,38 +37,39 @@ class GoodUse(NamedTuple):
     url: str
 
 
-class DropNearImages(
-    beam.PTransform[PCollection[tuple[str, Found]], tuple[PCollection[Any], ...]]
-):
+class DropNearImages(beam.PTransform[PCollection[tuple[str, Found]], tuple[PCollection[Any], ...]]):
     """(PART, Found) -> (PART, Cluster) of each that passes alone, and the comparisons made."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
         recipe = job.settings.recipe
+        assert recipe.phash_distance is not None, "only asked for by a recipe that has it"
         self._bands = Bands(distance=recipe.phash_distance, bands=recipe.phash_bands)
-        self._cap = recipe.image_documents + 1
+        self._most = recipe.image_documents or 1
 
     @no_annotations
     def expand(self, found: PCollection[tuple[str, Found]]) -> tuple[PCollection[Any], ...]:
-        uses = found | "Passing alone" >> beam.FlatMapTuple(_good_uses, job=self._job)
+        uses = found | "Passing alone" >> beam.FlatMapTuple(partial(_good_uses, job=self._job))
         facts = (
             uses
             | "To facts" >> beam.MapTuple(_facts_of)
-            | "Merge uses" >> beam.CombinePerKey(MergeFacts(self._cap))
+            | "Merge uses" >> beam.CombinePerKey(MergeFacts(self._most))
         )
         compared = (
             facts
-            | "Key by bands" >> beam.FlatMapTuple(_by_bands, bands=self._bands)
+            | "Key by bands" >> beam.FlatMapTuple(partial(_by_bands, bands=self._bands))
             | "Group by bands" >> beam.GroupByKey()
             | "Compare"
-            >> beam.FlatMapTuple(_compare, bands=self._bands).with_outputs("count", main="needs")
+            >> beam.FlatMapTuple(partial(_compare, bands=self._bands)).with_outputs(
+                "count", main="needs"
+            )
         )
         around = (
             {"facts": facts, "needs": compared.needs}
             | "Join neighbours" >> beam.CoGroupByKey()
             | "Send to neighbours" >> beam.FlatMapTuple(_send)
-            | "Merge neighbours" >> beam.CombinePerKey(MergeFacts(self._cap))
+            | "Merge neighbours" >> beam.CombinePerKey(MergeFacts(self._most))
         )
         clusters = (
             {"around": around, "uses": uses}
@@ -86,21 +88,19 @@ class DropNearImages(
 class MergeFacts(beam.CombineFn):
     """HashFacts of one hash, from all its uses or from all its neighbours."""
 
-    def __init__(self, cap: int) -> None:
-        super().__init__()
-        self._cap = cap
+    def __init__(self, most: int) -> None:
+        self._most = most
 
     def create_accumulator(self) -> HashFacts | None:
         return None
 
     def add_input(self, merged: HashFacts | None, facts: HashFacts) -> HashFacts:
-        return facts if merged is None else merged.merge(facts, cap=self._cap)
+        known = (facts,) if merged is None else (merged, facts)
+        return merge(known, most=self._most)
 
     def merge_accumulators(self, parts: Iterable[HashFacts | None]) -> HashFacts | None:
-        merged: HashFacts | None = None
-        for part in parts:
-            merged = merged if part is None else self.add_input(merged, part)
-        return merged
+        known = [part for part in parts if part is not None]
+        return merge(known, most=self._most) if known else None
 
     def extract_output(self, merged: HashFacts | None) -> HashFacts:
         assert merged is not None, "a key comes with a value"
@@ -116,22 +116,25 @@ def _good_uses(part: str, found: Found, job: Job) -> Iterator[tuple[int, GoodUse
 
 
 def _facts_of(phash: int, use: GoodUse) -> tuple[int, HashFacts]:
-    return phash, HashFacts.of(pixels=use.pixels, url=use.url, document=use.id)
+    best = Picture(pixels=use.pixels, url=use.url)
+    return phash, HashFacts(best=best, documents=(use.id,))
 
 
-def _by_bands(phash: int, _facts: HashFacts, bands: Bands) -> Iterator[tuple[tuple[int, int], int]]:
-    for key in keys(phash, bands):
+def _by_bands(phash: int, _facts: HashFacts, bands: Bands) -> Iterator[tuple[bytes, int]]:
+    for key in bands.keys(phash):
         yield key, phash
 
 
 def _compare(
-    key: tuple[int, int], hashes: Iterable[int], bands: Bands
-) -> Iterator[tuple[int, int] | TaggedOutput]:
-    distinct = sorted(hashes)
-    count = len(distinct) * (len(distinct) - 1) // 2
-    if count:
-        yield TaggedOutput("count", count)
-    for one, other in pairs_in_bucket(key, distinct, bands):
+    key: bytes, hashes: Iterable[int], bands: Bands
+) -> Iterator[tuple[int, int] | TaggedOutput[Literal["count"], int]]:
+    pairs = bands.pairs_in_bucket(key, list(hashes))
+    while True:
+        try:
+            one, other = next(pairs)
+        except StopIteration as end:  # its value is the number of comparisons made
+            yield TaggedOutput("count", end.value)
+            return
         yield one, other
         yield other, one
 
@@ -148,7 +151,7 @@ def _answer(_phash: int, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str
     (around,) = cast("Iterable[HashFacts]", joined["around"])
     for use in cast("Iterable[GoodUse]", joined["uses"]):
         part, row, node = use.place
-        yield part, Cluster(row, node, around.best_url, len(around.documents))
+        yield part, Cluster(row, node, around.best.url, len(around.documents))
 
 
 def _comparisons(count: int, fingerprint: str) -> PartResult:
@@ -166,7 +169,7 @@ class DropSameSets(beam.PTransform[PCollection[Any], PCollection[Decided]]):
     def expand(self, judged: PCollection[Any]) -> PCollection[Decided]:
         return (
             judged
-            | "Key by set" >> beam.FlatMapTuple(read_sets, job=self._job)
+            | "Key by set" >> beam.FlatMapTuple(partial(read_sets, job=self._job))
             | "Group by set" >> beam.GroupByKey()
             | "All but the latest" >> beam.FlatMapTuple(_other_sets)
         )

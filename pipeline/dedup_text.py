@@ -10,6 +10,7 @@ Nothing iterates: whether y makes x a duplicate never depends on whether y itsel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final, Literal
 
 import apache_beam as beam
@@ -84,7 +85,7 @@ class DropFrequent(beam.PTransform[PCollection[TextFact], PCollection[Decided]])
         places = facts | "Key places" >> beam.FlatMap(self._keyed)
         grouped = places | "Group by key" >> beam.GroupByKey()
         return grouped | "Refuse frequent" >> beam.FlatMapTuple(
-            _refuse_frequent, limit=self._limit, reason=self._reason
+            partial(_refuse_frequent, limit=self._limit, reason=self._reason)
         )
 
 

@@ -27,9 +27,7 @@ def fetch_partition(partition: int, job: Job) -> PartResult:
     for _ in parquet.read_rows(job.part("wanted", f"{partition:05d}"), ["url"]):
         ledger.see("wanted")
         ledger.drop("wanted", Reason.NOT_FETCHED)
-    parquet.write_rows(
-        job.part("images", name), IMAGES, [], fingerprint=fingerprint, counts=ledger
-    )
+    parquet.write_rows(job.part("images", name), IMAGES, [], fingerprint=fingerprint, counts=ledger)
     return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
 
 

@@ -20,7 +20,7 @@ from filters.images import ImageFacts, ImageJudgement, judge_images
 from filters.rules import Refusal
 from pipeline import parquet
 from pipeline.account import ListParts
-from pipeline.facts import WHOLE, Decision, Place, key_of, verdict_row
+from pipeline.facts import WHOLE, Place, key_of, verdict_row
 from pipeline.filter_text import count_document, drops_of, read_documents
 from pipeline.job import Job
 from schemas.document import Document, ImageNode, TextNode
@@ -152,7 +152,7 @@ def judge_part(
     for found in gathered["found"]:
         stored[found.row][found.node] = found.stored
     clusters: dict[int, dict[int, Cluster]] = defaultdict(dict)
-    for cluster in gathered["clusters"]:
+    for cluster in gathered.get("clusters", ()):
         clusters[cluster.row][cluster.node] = cluster
     sets = {decision.row: decision for decision in gathered.get("sets", ())}
     for row, document, kept in survivors(job, part):
@@ -176,10 +176,15 @@ def read_sets(
 ) -> Iterator[tuple[bytes, tuple[str, str, Place]]]:
     """The set of images of each document that holds two or more, as a key."""
     least = job.settings.recipe.image_set_minimum
-    clusters = {(one.row, one.node): one.cluster for one in gathered["clusters"]}
-    for row, document, _, _, judged in judge_part(part, gathered, job):
-        images = {clusters[row, node] for node in judged.kept if (row, node) in clusters}
-        if judged.refusal is None and len(images) >= least:
+    assert least is not None, "only asked for by a recipe that has it"
+    clusters = {(one.row, one.node): one.cluster for one in gathered.get("clusters", ())}
+    for row, document, _, stored, judged in judge_part(part, gathered, job):
+        images = {
+            clusters.get((row, node), at.facts.sha256)
+            for node in judged.kept
+            if (at := stored.get(node)) is not None
+        }
+        if len(images) >= least:
             yield key_of(*sorted(images)), (document.date, document.id, Place(part, row))
 
 
@@ -196,9 +201,7 @@ def write_part(part: str, gathered: Gathered, job: Job) -> PartResult:
         for row, document, seen, stored, judged in judge_part(part, gathered, job):
             for one in drops_of(document, Place(part, row), judged.refusal, judged.nodes):
                 verdicts.add(verdict_row(one))
-            count_document(
-                ledger, document, judged.refusal, judged.nodes, judged.kept, seen=seen
-            )
+            count_document(ledger, document, judged.refusal, judged.nodes, judged.kept, seen=seen)
             if judged.refusal is None:
                 kept = kept_row(Place(part, row), document, judged.kept, stored)
                 keeper.add(kept)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from filters.rules import Refusal
 from filters.text import TextJudgement, judge_text
 from pipeline import parquet
-from pipeline.facts import Decision, Place, TextFact, drop, key_of, verdict_row
 from pipeline.dedup_text import refusal_of
+from pipeline.facts import Decision, Place, TextFact, drop, key_of, verdict_row
 from pipeline.job import Job
 from pipeline.minhash import MinHash
 from schemas.document import Document, ImageNode, TextNode
@@ -38,16 +38,19 @@ def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
 def read_facts(part: str, job: Job) -> Iterator[TextFact]:
     """The documents of a part that pass alone, as facts."""
     recipe = job.settings.recipe
-    minhash = MinHash(recipe.minhash)
+    minhash = None if recipe.minhash is None else MinHash(**asdict(recipe.minhash))
     for row, document in read_documents(job, part):
         judged = judge_text(document, recipe)
         if judged.refusal is None:
             yield fact_of(document, Place(part, row), judged, minhash)
 
 
-def fact_of(document: Document, place: Place, judged: TextJudgement, minhash: MinHash) -> TextFact:
-    paragraphs, images = [], {}
-    texts = []
+def fact_of(
+    document: Document, place: Place, judged: TextJudgement, minhash: MinHash | None
+) -> TextFact:
+    texts: list[str] = []
+    paragraphs: list[tuple[int, bytes]] = []
+    images: dict[str, tuple[int, bytes]] = {}
     for position in judged.kept:
         match document.nodes[position]:
             case TextNode(text=text):
@@ -62,7 +65,7 @@ def fact_of(document: Document, place: Place, judged: TextJudgement, minhash: Mi
         date=document.date,
         paragraphs=tuple(paragraphs),
         images=tuple(images.values()),
-        bands=tuple(minhash.band_keys("\n".join(texts))),
+        bands=() if minhash is None else tuple(minhash.band_keys("\n".join(texts))),
     )
 
 

@@ -14,11 +14,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from filters.recipe import Recipe, as_settings
+from filters.signals import WordList, signals_settings
 from pipeline import store
 from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint
 
 MIB: Final = 1 << 20
-WALKED: Final = 256  # from so many inputs on, each is a part and none is walked
+PARTITIONS: Final = 16
+SHARD_BYTES: Final = 256 * MIB
+HELDOUT: Final = 0.01
+HELDOUT_BY: Final = "id"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,11 +30,12 @@ class Crawl:
     """What is chosen at a run's first start and kept: another choice is another run."""
 
     inputs: tuple[str, ...]
+    indexes: tuple[str, ...] = ()  # Parquet or CSV: which records of the inputs are wanted
     sizes: tuple[int, ...] = ()  # bytes of each; empty where there are too many to ask
     base: str = ""  # what relative names in lists and indexes are joined to
     part_size: int = 64 * MIB
     limit: int | None = None  # only the first N records of each input
-    partitions: int = 16  # of the image URLs to fetch
+    partitions: int = PARTITIONS  # of the image URLs to fetch
 
     def __post_init__(self) -> None:
         for name, least in (("part_size", MIB // 16), ("partitions", 1)):
@@ -45,14 +50,15 @@ class Settings:
     """What may change between two starts; the stages it touches are then done again."""
 
     recipe: Recipe
-    language_model: str = ""  # path of lid.176.ftz on the machine that extracts
-    language_model_sha256: str = ""
-    stop_words: str = ""  # the user's files in place of the lists of packages
-    flagged_words: str = ""
-    words_sha256: str = ""  # of all word lists in use
-    shard_bytes: int = 256 * MIB
-    heldout: float = 0.01  # share of documents
-    heldout_by: str = "id"  # or domain
+    recipe_source: str  # its name, or the text of the user's TOML file
+    language: str
+    lid_model: str = ""  # a file of the user's; else the packaged one, wherever it lies
+    lid_model_sha256: str
+    word_files: Mapping[str, str] = field(default_factory=dict)  # the user's, by kind of list
+    word_lists: tuple[WordList, ...]  # all that are in use, with version and digest
+    shard_bytes: int = SHARD_BYTES
+    heldout: float = HELDOUT  # share of documents
+    heldout_by: str = HELDOUT_BY  # or domain
 
     def __post_init__(self) -> None:
         if self.shard_bytes < MIB // 16:
@@ -111,9 +117,10 @@ def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
     match stage:
         case "extract":
             return {
-                "language": settings.recipe.language,
-                "language_model_sha256": settings.language_model_sha256,
-                "words_sha256": settings.words_sha256,
+                "language": settings.language,
+                "signals": signals_settings(),
+                "lid_model_sha256": settings.lid_model_sha256,
+                "word_lists": [asdict(one) for one in settings.word_lists],
             }
         case "filter_text" | "filter_images":
             return {"recipe": as_settings(settings.recipe)}
@@ -132,4 +139,5 @@ def read_crawl(output: str) -> Crawl:
     """The inputs of a run, from its run.json."""
     read = json.loads(store.read_bytes(store.join(output, "run.json")))
     crawl = read["crawl"]
-    return Crawl(**crawl | {"inputs": tuple(crawl["inputs"]), "sizes": tuple(crawl["sizes"])})
+    lists = {name: tuple(crawl[name]) for name in ("inputs", "indexes", "sizes")}
+    return Crawl(**crawl | lists)

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.combiners import ToListCombineFn
 
 from pipeline import parquet
 from pipeline.job import Job, Settings
@@ -135,11 +136,11 @@ class PlanShards(beam.PTransform[PCollection[str], PCollection[tuple[str, Cut]]]
         return (
             parts
             | "Weigh parts" >> beam.Map(weigh, self._job)
-            | "Gather weights" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Gather weights" >> beam.CombineGlobally(ToListCombineFn())
             | "Group parts" >> beam.FlatMap(group, self._job.settings.shard_bytes)
             | "Spread groups" >> beam.Reshuffle()
             | "Cut groups" >> beam.Map(cut, self._job)
-            | "Gather cuts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Gather cuts" >> beam.CombineGlobally(ToListCombineFn())
             | "Name shards" >> beam.FlatMap(name_shards)
             | "Spread shards" >> beam.Reshuffle()
         )

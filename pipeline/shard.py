@@ -133,9 +133,7 @@ def _read_image(image: dict[str, Any], packs: PackReader) -> bytes:
     return data
 
 
-def write_sample(
-    tar: webdataset.TarWriter, sample: Sample, images: list[bytes]
-) -> Iterator[Place]:
+def write_sample(tar: webdataset.TarWriter, sample: Sample, images: list[bytes]) -> Iterator[Place]:
     """Append the members one by one, since TarWriter would sort the JSON behind the images."""
     for name, data in encode(sample, images):
         offset = tar.tarstream.offset + HEADER

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -35,7 +35,7 @@ def open_input(path: str) -> BinaryIO:
     """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
     if is_local(path):
         return Path(path).open("rb")
-    return cast("BinaryIO", FileSystems.open(path, compression_type=RAW))
+    return FileSystems.open(path, compression_type=RAW)
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def create(path: str) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only when the block ends without an error."""
     if not is_local(path):
         with FileSystems.create(path, compression_type=RAW) as handle:
-            yield cast("BinaryIO", handle)
+            yield handle
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

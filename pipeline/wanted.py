@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -49,7 +50,7 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
         return (
             {"wanted": wanted, "every": keyed}
             | "Group partitions" >> beam.CoGroupByKey()
-            | "Write partitions" >> beam.MapTuple(write_wanted, job=self._job)
+            | "Write partitions" >> beam.MapTuple(partial(write_wanted, job=self._job))
         )
 
 

@@ -21,12 +21,12 @@ from pipeline.decode import ImageLook, look_at, sniff
 from pipeline.domain import registered_domain
 from pipeline.extract.page import Page, read_page
 from pipeline.job import Job
-from pipeline.language import Identifier
+from pipeline.language import Identifier, find_model
 from pipeline.lexicon import load_lexicon
 from pipeline.packs import PackWriter
 from pipeline.problem import Problem
 from pipeline.read.parts import Part
-from pipeline.read.records import Record, read_part
+from pipeline.read.records import Limits, Record, read_part
 from schemas.document import Document, Node, TextNode, document_id
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
@@ -50,15 +50,11 @@ class Tools:
     @cached_property
     def lexicon(self) -> Lexicon:
         settings = self.job.settings
-        return load_lexicon(
-            settings.recipe.language,
-            stop_words=settings.stop_words or None,
-            flagged_words=settings.flagged_words or None,
-        )
+        return load_lexicon(settings.language, **settings.word_files)
 
     @cached_property
     def identify(self) -> Callable[[str], tuple[str, float]]:
-        return Identifier(self.job.settings.language_model).identify
+        return Identifier(find_model(self.job.settings.lid_model or None)).identify
 
 
 def extract_part(part: Part, tools: Tools) -> PartResult:
@@ -82,7 +78,7 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
         documents.counts = ledger
         sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
                      images=images, packs=packs, tools=tools)  # fmt: skip
-        for record in read_part(part):
+        for record in read_part(part, limits=Limits()):
             sink.take(record)
         ledger["packs"] = packs.count
     return PartResult(part=part.name, fingerprint=fingerprint, counts=dict(ledger))

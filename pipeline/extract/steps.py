@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
 from pipeline.extract.part import Tools, extract_part
-from pipeline.job import WALKED, Job, read_crawl
-from pipeline.read.parts import Part, cut, whole
+from pipeline.job import Job, read_crawl
+from pipeline.read.index import index_parts, ranges_of
+from pipeline.read.parts import FEW_INPUTS, Part, Ranges, cut, whole
 from schemas.manifest import PartResult
 
 
 class CutInputs(beam.PTransform[PBegin, PCollection[Part]]):
-    """The inputs named in run.json -> parts; few inputs are walked and cut, many are taken whole."""
+    """The inputs named in run.json -> parts: few are walked and cut, many are taken whole."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -26,21 +28,37 @@ class CutInputs(beam.PTransform[PBegin, PCollection[Part]]):
             | "Name the run" >> beam.Create([self._output])
             | "List inputs" >> beam.FlatMap(list_inputs)
             | "Spread inputs" >> beam.Reshuffle()
-            | "Walk" >> beam.FlatMapTuple(cut_input, output=self._output)
+            | "Walk" >> beam.FlatMap(cut_input)
             | "Spread parts" >> beam.Reshuffle()
         )
 
 
-def list_inputs(output: str) -> Iterator[tuple[int, str]]:
-    yield from enumerate(read_crawl(output).inputs)
+class Input(NamedTuple):
+    """One input, and how it is to be cut."""
+
+    number: int  # its place among the ordered inputs
+    name: str
+    ranges: Ranges  # from an index; empty where all of it is wanted
+    walked: bool
+    part_size: int
+    limit: int | None
 
 
-def cut_input(index: int, name: str, output: str) -> Iterator[Part]:
+def list_inputs(output: str) -> Iterator[Input]:
     crawl = read_crawl(output)
-    if len(crawl.inputs) >= WALKED and crawl.limit is None:
-        yield whole(name, index)
+    ranges = ranges_of(crawl.indexes, base=crawl.base, limit=crawl.limit)
+    walked = len(crawl.inputs) < FEW_INPUTS
+    for index, name in enumerate(crawl.inputs):
+        yield Input(index, name, ranges.get(name, ()), walked, crawl.part_size, crawl.limit)
+
+
+def cut_input(one: Input) -> Iterator[Part]:
+    if one.ranges:
+        yield from index_parts(one.name, one.number, one.ranges, part_size=one.part_size)
+    elif one.walked:
+        yield from cut(one.name, one.number, part_size=one.part_size, limit=one.limit)
     else:
-        yield from cut(name, index, part_size=crawl.part_size, limit=crawl.limit)
+        yield whole(one.name, one.number, limit=one.limit)
 
 
 class ExtractParts(beam.PTransform[PCollection[Part], PCollection[PartResult]]):
@@ -56,7 +74,6 @@ class ExtractParts(beam.PTransform[PCollection[Part], PCollection[PartResult]]):
 
 class _ExtractPart(beam.DoFn):
     def __init__(self, job: Job) -> None:
-        super().__init__()
         self._job = job
 
     def setup(self) -> None:

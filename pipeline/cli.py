@@ -1,0 +1,159 @@
+"""The command line: parse, call, print. What the user got wrong ends with 2 and no traceback.
+
+Exit codes: 0 done; 1 a stage failed, or verify found a difference; 2 a wrong option or input;
+3 nothing was kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from pipeline.workers import WorkerDiedError
+
+NOTHING_KEPT: Final = 3
+# what is left over is for Beam: beam_options.py checks it
+FOR_BEAM: Final = {"ignore_unknown_options": True}
+
+app = typer.Typer(
+    help="Turn a web crawl into image-text shards, and account for every document.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Output = Annotated[str, typer.Option("--output", "-o", help="Run folder; a rerun resumes.")]
+RunFolder = Annotated[str, typer.Argument(metavar="DIR", help="A run folder.")]
+
+
+@app.command(context_settings=FOR_BEAM)
+def run(  # noqa: PLR0913  # an option each
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT... [--beam_option=value]",
+            help="WARC or ARC files, folders, globs, URLs, .paths(.gz) lists, or a Parquet or CSV "
+            "index of (url, filename, offset, length). Known already on a rerun.",
+        ),
+    ] = None,
+    *,
+    output: Output,
+    recipe: Annotated[str | None, typer.Option(help="obelics, off, or a TOML file.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO 639-1, of the recipe.")] = None,
+    base: Annotated[str, typer.Option(help="What names in lists are joined to.")] = "",
+    limit: Annotated[int | None, typer.Option(help="First N records of each input.")] = None,
+    part_size: Annotated[float | None, typer.Option(help="MiB of input a part.")] = None,
+    partitions: Annotated[int | None, typer.Option(help="Of the image URLs to fetch.")] = None,
+    shard_size: Annotated[float | None, typer.Option(help="MiB a shard.")] = None,
+    heldout: Annotated[float | None, typer.Option(help="Share of documents held out.")] = None,
+    heldout_by: Annotated[str | None, typer.Option(help="id or domain.")] = None,
+    lid_model: Annotated[str | None, typer.Option(help="lid.176.ftz of your own.")] = None,
+    stop_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
+    flagged_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
+    common_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
+    spam_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
+    runner: Annotated[str, typer.Option(help="Beam runner, by name.")] = "FnApiRunner",
+    workers: Annotated[int | None, typer.Option(help="Local processes; else one a core.")] = None,
+) -> None:
+    """Turn a web crawl into image-text shards, and account for every document."""
+    from pipeline import choose, ending  # noqa: PLC0415  # Beam takes seconds to import
+
+    console = Console()
+    words = {"stop_words": stop_words, "flagged_words": flagged_words,
+             "common_words": common_words, "spam_words": spam_words}  # fmt: skip
+    word_files = {kind: path for kind, path in words.items() if path is not None}
+    with user_errors():
+        launch = choose.launch(
+            inputs or [],
+            output=output,
+            asked=choose.Asked(
+                recipe=recipe, language=language, base=base, limit=limit, part_size=part_size,
+                partitions=partitions, shard_size=shard_size, heldout=heldout,
+                heldout_by=heldout_by, lid_model=lid_model, word_files=word_files,
+            ),
+            stage=stage,
+            runner=runner,
+            workers=workers,
+        )  # fmt: skip
+        kept = ending.run_and_show(launch, console)
+    if not kept:
+        raise typer.Exit(NOTHING_KEPT)
+
+
+@app.command()
+def stats(folder: RunFolder) -> None:
+    """Print the funnel of a run, its figures, and where everything lies."""
+    from pipeline import ending  # noqa: PLC0415
+
+    with user_errors():
+        ending.show_stats(folder, Console())
+
+
+@app.command()
+def explain(
+    page: Annotated[Path, typer.Argument(metavar="PAGE.html", help="A page on disk.")],
+    *,
+    url: Annotated[str, typer.Option(help="Where it came from: links are resolved against it.")],
+    recipe: Annotated[str, typer.Option(help="obelics, off, or a TOML file.")] = "obelics",
+    lid_model: Annotated[str, typer.Option(help="lid.176.ftz of your own.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what the extractor makes of a page, and what each rule says of it."""
+    from pipeline import explain as explaining  # noqa: PLC0415
+
+    with user_errors():
+        explanation = explaining.explain(page, url=url, recipe=recipe, language_model=lid_model)
+        if json:
+            print(explaining.to_json(explanation))
+        else:
+            explaining.show(explanation, Console())
+
+
+@app.command()
+def verify(folder: RunFolder) -> None:
+    """Count everything again, from the crawl to the tars, and say where it does not balance."""
+    from pipeline import verify as verifying  # noqa: PLC0415
+
+    with user_errors():
+        verification = verifying.verify(folder)
+        verifying.show(verification, Console())
+    if not verification.ok:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """ValueError is for the user to mend (2); a failure of the run ends it with its reason (1)."""
+    try:
+        yield
+    except ValueError as error:
+        print(f"interloom: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    except WorkerDiedError as error:
+        print(f"interloom: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # the runner's threads wait for the dead and would never end
+    except (OSError, RuntimeError) as error:
+        print(f"interloom: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in {"pipeline", "filters", "schemas"}:
+            raise
+        print(
+            f"interloom: {error.name} is not installed; it comes with: "
+            "pip install 'interloom[pipeline]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from error

@@ -1,0 +1,51 @@
+"""How a run ends: the funnel, the time, where the files are; and `stats`, which says it again."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from pipeline import run, store
+from pipeline.choose import Launch, job_of
+from pipeline.funnel import show_funnel, show_stats_of
+from pipeline.progress import Progress
+from schemas.manifest import STAGES
+
+
+def run_and_show(launch: Launch, console: Console) -> bool:
+    """Do what is not whole, print the ending; whether anything was kept (or not yet known)."""
+    job = launch.job
+    run.execute(
+        job,
+        stages=launch.stages,
+        options=launch.options,
+        runner=launch.runner,
+        say=lambda text: console.print(text, highlight=False),
+        progress=Progress(console),
+    )
+    manifests = run.manifests(job)
+    show_funnel(manifests, console)
+    seconds = run.host_seconds(job)
+    if len(manifests) < len(STAGES):
+        console.print(f"{len(manifests)} of {len(STAGES)} stages are whole in {job.output}")
+        return True
+    console.print(
+        f"{sum(seconds.values()):,.0f} s, of which "
+        + ", ".join(f"{stage} {spent:,.0f}" for stage, spent in seconds.items()),
+        highlight=False,
+    )
+    console.print(f"report: {store.join(job.output, 'report.html')}", highlight=False)
+    documents = manifests["shard"].ledger["documents.kept"]
+    if documents == 0:
+        missing = manifests["fetch"].ledger["wanted.seen"]
+        console.print(
+            f"0 documents: {missing:,} images wanted, none in the crawl. A crawl of pages only "
+            "(as Common Crawl's) needs its images fetched: wanted/ lists their URLs. If images "
+            "are in the crawl, look at the reasons above, or at interloom explain PAGE.html",
+            highlight=False,
+        )
+    return documents > 0
+
+
+def show_stats(folder: str, console: Console) -> None:
+    job = job_of(folder)
+    show_stats_of(job, run.manifests(job), console)

@@ -1,0 +1,195 @@
+"""run: which stages are whole, which must be done; sweep, do them in order, never hang.
+
+In:   a run folder, what the user chose, and Beam's options.
+Out:  every stage whole, run.json written first, each stage's manifest written last, and times in
+      STAGE.host.json, the only file that knows of hosts and clocks.
+A stage is whole when its manifest carries its fingerprint. A killed run leaves parts behind:
+extract and shard keep those that carry the fingerprint; the others start again; what was being
+written aside, and parts of another fingerprint, are swept first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Final
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from filters.recipe import as_settings
+from pipeline import parquet, store
+from pipeline.account import read_manifest
+from pipeline.job import Crawl, Job, Settings, make_job
+from pipeline.progress import Progress
+from pipeline.stages import DATAFLOWS
+from pipeline.workers import end_when_a_worker_dies
+from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
+
+# the folders whose parts a stage writes
+WRITES: Final = {
+    "extract": ("documents", "images", "packs", "verdicts/extract"),
+    "filter_text": ("verdicts/filter_text", "wanted"),
+    "fetch": (),
+    "filter_images": ("verdicts/filter_images", "kept"),
+    "shard": ("index", "shards", "tables"),
+}
+# of the stages that keep parts: where a part's last file lies, whose mark says that it is whole
+LAST: Final = {"extract": ("documents",), "shard": ("index", "tables/drops")}
+RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+
+
+def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
+    """Write run.json, or check that the folder holds this very run.
+
+    Raises:
+        ValueError: where the folder holds another run, or something that is no run.
+    """
+    path = store.join(output, "run.json")
+    if store.exists(path):
+        check_same(output, read_run(output)["crawl"], crawl)
+    elif stray := store.listing(output)[:1]:
+        raise ValueError(
+            f"{output} is not empty and holds no run (it has {stray[0]}): choose an empty folder"
+        )
+    text = json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "crawl": asdict(crawl),
+            "settings": asdict(settings) | {"recipe": as_settings(settings.recipe)},
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
+    store.write_bytes(path, (text + "\n").encode())
+    return make_job(output, crawl, settings)
+
+
+def read_run(output: str) -> dict[str, dict[str, object]]:
+    """run.json; raises ValueError where there is none."""
+    path = store.join(output, "run.json")
+    if not store.exists(path):
+        raise ValueError(f"{output} holds no run: there is no run.json; make one by interloom run")
+    read: dict[str, dict[str, object]] = json.loads(store.read_bytes(path))
+    return read
+
+
+def check_same(output: str, old: dict[str, object], crawl: Crawl) -> None:
+    new = json.loads(json.dumps(asdict(crawl)))
+    for name, value in new.items():
+        if old[name] != value:
+            raise ValueError(
+                f"{output} holds another run: its {name} is {_short(old[name])}, now "
+                f"{_short(value)}; give the same again, or choose another output"
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def whole(job: Job, stage: str) -> Manifest | None:
+    """The manifest of a stage that needs nothing done."""
+    if not store.exists(job.manifest(stage)):
+        return None
+    manifest = read_manifest(job, stage)
+    return manifest if manifest.fingerprint == job.fingerprints[stage] else None
+
+
+def execute(
+    job: Job,
+    *,
+    stages: Sequence[str] = STAGES,
+    options: Sequence[str] = (),
+    runner: str = "FnApiRunner",
+    say: Callable[[str], None] = print,
+    progress: Progress | None = None,
+) -> None:
+    """Do the stages that are not whole, in order."""
+    for stage in stages:
+        if whole(job, stage) is not None:
+            say(f"{stage}: whole, nothing to do")
+            continue
+        before = STAGES[: STAGES.index(stage)]
+        if missing := [one for one in before if whole(job, one) is None]:
+            raise ValueError(f"{stage} needs {missing[0]} first: run that stage, or all of them")
+        if store.exists(job.manifest(stage)):
+            say(f"{stage}: settings have changed, so it is done again")
+        sweep(job, stage)
+        started = time.time()
+        with (progress or Progress.silent()).watch(job, stage):
+            run_stage(job, stage, runner=runner, options=options)
+        write_host(job, stage, started=started, runner=runner)
+        if runner in RUNNERS_HERE and whole(job, stage) is None:
+            raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
+
+
+def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> None:
+    """One Beam job, to its end."""
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
+    DATAFLOWS[stage](pipeline, job)
+    with end_when_a_worker_dies():
+        pipeline.run().wait_until_finish()
+
+
+def write_host(job: Job, stage: str, *, started: float, runner: str) -> None:
+    """Times and hosts, which differ between runs of the same bytes."""
+    facts = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 3),
+        "runner": runner,
+        "cores": os.cpu_count(),
+    }
+    text = json.dumps(facts, indent=1) + "\n"
+    store.write_bytes(job.path(f"{stage}.host.json"), text.encode())
+
+
+def sweep(job: Job, stage: str) -> None:
+    """Remove what a killed or outdated attempt of a stage left."""
+    store.remove(
+        path for path in (job.manifest(stage), job.parts_table(stage)) if store.exists(path)
+    )
+    store.remove(path for path in store.listing(job.output) if store.ASIDE in path)
+    fits = set(_fitting(job, stage)) if stage in LAST else set()
+    for folder in WRITES[stage]:
+        paths = store.listing(job.path(folder))
+        store.remove(
+            # what fetch has brought is never asked for again
+            path
+            for path in paths
+            if _part_of(path) not in fits and "/fetch-" not in path
+        )
+
+
+def _fitting(job: Job, stage: str) -> Iterator[str]:
+    """Parts whose last file carries the stage's fingerprint, so that all of them are whole."""
+    for folder in LAST[stage]:
+        for path in store.listing(job.path(folder)):
+            mark = parquet.read_mark(path, part=_part_of(path))
+            if mark is not None and mark.fingerprint == job.fingerprints[stage]:
+                yield mark.part
+
+
+def _part_of(path: str) -> str:
+    """PART of a file: documents/PART.parquet, packs/PART-K.tar, shards/SHARD.tar."""
+    name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return name.rsplit("-", 1)[0] if "/packs/" in path else name
+
+
+def host_seconds(job: Job) -> dict[str, float]:
+    """Seconds of each stage's last run, from its host file."""
+    return {
+        stage: json.loads(store.read_bytes(job.path(f"{stage}.host.json")))["seconds"]
+        for stage in STAGES
+        if store.exists(job.path(f"{stage}.host.json"))
+    }
+
+
+def manifests(job: Job) -> dict[str, Manifest]:
+    """The manifest of every stage that is whole."""
+    found = {stage: whole(job, stage) for stage in STAGES}
+    return {stage: manifest for stage, manifest in found.items() if manifest is not None}

@@ -1,0 +1,64 @@
+"""A worker that dies ends the run in seconds.
+
+Beam's local runner learns of a dead worker process in a thread of its own, whose error nobody
+reads, and the main thread waits for ever. Here such an error interrupts the main thread and
+becomes the run's own. Where the runner swallows even the interrupt (it may be leaving a pool
+whose threads wait for the dead), the process ends itself: its other workers stop within a second
+of it, and what is whole stays.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+GRACE: Final = 5.0  # seconds for the main thread to leave the runner
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended by itself: killed, out of memory, or crashed in native code.
+
+    The runner's threads may never end after it: leave the process by os._exit.
+    """
+
+
+@contextmanager
+def end_when_a_worker_dies() -> Iterator[None]:
+    """Raise WorkerDiedError in the block when a thread of the runner ends with an error."""
+    died: list[str] = []
+    left = threading.Event()
+    hook = threading.excepthook
+
+    def note(args: threading.ExceptHookArgs) -> None:
+        if died or left.is_set():
+            return
+        why = str(args.exc_value) or args.exc_type.__name__
+        died.append(
+            f"a worker of the run died ({why}): what is whole stays; look at memory and disk, "
+            "then run the same command again to go on"
+        )
+        _thread.interrupt_main()
+        if not left.wait(GRACE):
+            print(f"interloom: {died[0]}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    threading.excepthook = note
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not died:
+            raise
+        raise WorkerDiedError(died[0]) from interrupt
+    finally:
+        left.set()
+        threading.excepthook = hook
+
+
+def default_workers() -> int:
+    """One process a core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
