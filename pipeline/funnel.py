@@ -146,8 +146,8 @@ def _reasons(row: FunnelRow) -> str:
 
 def _fit(reasons: str, width: int) -> str:
     """As many whole reasons as fit."""
-    while len(reasons) > width and ", " in reasons:
-        reasons = reasons.rsplit(", ", 1)[0]
+    while len(reasons) > width:
+        reasons = reasons.rpartition(", ")[0]
     return reasons
 
 
@@ -195,8 +195,8 @@ def show_places(job: Job, console: Console) -> None:
         if counts[name]
     ]
     widths = [max((len(line[place]) for line in lines), default=0) for place in range(3)]
-    for path, count, size, meaning in lines:
-        text = f"{path:<{widths[0]}}  {count:>{widths[1]}} files  {size:>{widths[2]}}  {meaning}"
+    for path, files, total, meaning in lines:
+        text = f"{path:<{widths[0]}}  {files:>{widths[1]}} files  {total:>{widths[2]}}  {meaning}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -46,7 +46,7 @@ TITLES: Final[Mapping[str, str]] = {
 
 class ReasonLine(NamedTuple):
     name: str
-    count: int
+    total: int
     share: float  # of what the stage saw
     measured: str
     limit: str
@@ -102,23 +102,27 @@ def write_report(job: Job, counts: Ledger) -> None:
 def render_report(job: Job, ledgers: Mapping[str, Ledger], figures: Figures) -> str:
     style = (HERE / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment().get_template("report.html.j2").render(
-        style=Markup(style),  # noqa: S704  # a file of ours
-        style_hash=digest,
-        came=Yield.of(ledgers["shard"]),
-        read=ledgers["extract"],
-        shard=ledgers["shard"],
-        figures=figures,
-        kinds=list(kind_funnels(ledgers, figures)),
-        peers=PEERS,
-        charts=charts(figures),
-        domains=plots.lines(figures.domains, most=12),
-        languages=plots.lines(figures.languages_read, most=12),
-        edits=edits(ledgers["extract"]),
-        comparisons=comparisons(ledgers),
-        samples=read_samples(job),
-        dropped=list(drop_groups(job, figures)),
-        recipe=settings_of(job),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            style=Markup(style),  # noqa: S704  # a file of ours
+            style_hash=digest,
+            came=Yield.of(ledgers["shard"]),
+            read=ledgers["extract"],
+            shard=ledgers["shard"],
+            figures=figures,
+            kinds=list(kind_funnels(ledgers, figures)),
+            peers=PEERS,
+            charts=charts(figures),
+            domains=plots.lines(figures.domains, most=12),
+            languages=plots.lines(figures.languages_read, most=12),
+            edits=edits(ledgers["extract"]),
+            comparisons=comparisons(ledgers),
+            samples=read_samples(job),
+            dropped=list(drop_groups(job, figures)),
+            recipe=settings_of(job),
+        )
     )
 
 
@@ -144,9 +148,7 @@ def _stage_line(row: FunnelRow, most: int, figures: Figures) -> StageLine:
     reasons = []
     for name, count in row.reasons.items():
         dropped = figures.dropped.get((row.stage, row.kind.removesuffix("s"), name), Dropped())
-        reasons.append(
-            ReasonLine(name, count, count / row.seen, measured(dropped), limit(dropped))
-        )
+        reasons.append(ReasonLine(name, count, count / row.seen, measured(dropped), limit(dropped)))
     return StageLine(row, row.kept / most, row.dropped / most, reasons)
 
 
@@ -221,7 +223,9 @@ def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
 
 def _sample(row: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -> DropSample:
     value = span(row["value"], row["value"])
-    told = f"{value}, limit {span(row['limit'], row['limit'])}" if row["limit"] is not None else value
+    told = (
+        f"{value}, limit {span(row['limit'], row['limit'])}" if row["limit"] is not None else value
+    )
     place = f"{row['part']}, byte {row['row']:,}" if row["url"] is None else row["url"]
     return DropSample(
         url=printable(place),

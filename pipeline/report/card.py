@@ -42,15 +42,22 @@ def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
     front = front_matter(splits, image_members(shards, job), documents=shard["documents.kept"])
     refused = ledgers["filter_text"]
     funnel = [row for stage in STAGES for row in funnel_of(stage, ledgers[stage])]
-    page = environment().get_template("card.md.j2").render(
-        front=Markup(yaml.safe_dump(front, sort_keys=False, allow_unicode=True)),  # noqa: S704
-        came=Yield.of(shard),
-        samples={split: shard[f"samples.{split}"] for split in splits},
-        funnel=Markup(as_text(funnel)),  # noqa: S704  # names of stages and reasons, and numbers
-        consent=[
-            (str(reason), *(refused[f"{kind}.dropped.{reason}"] for kind in ("documents", "images")))
-            for reason in CONSENT
-        ],
+    page = (
+        environment()
+        .get_template("card.md.j2")
+        .render(
+            front=Markup(yaml.safe_dump(front, sort_keys=False, allow_unicode=True)),  # noqa: S704
+            came=Yield.of(shard),
+            samples={split: shard[f"samples.{split}"] for split in splits},
+            funnel=Markup(as_text(funnel)),  # noqa: S704  # names of stages and reasons, and numbers
+            consent=[
+                (
+                    str(reason),
+                    *(refused[f"{kind}.dropped.{reason}"] for kind in ("documents", "images")),
+                )
+                for reason in CONSENT
+            ],
+        )
     )
     store.write_bytes(job.path("README.md"), page.encode())
 

@@ -26,7 +26,7 @@ GAP: Final = 4
 
 class Bin(NamedTuple):
     label: str
-    count: int
+    total: int
 
 
 class Column(NamedTuple):
@@ -37,7 +37,7 @@ class Column(NamedTuple):
     width: float
     height: float
     label: str
-    count: int
+    total: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Line(NamedTuple):
     """A name with its count; `share` is of the greatest, 0..1."""
 
     name: str
-    count: int
+    total: int
     share: float
 
 
@@ -72,14 +72,14 @@ def bins(counted: Counter[int], edges: Sequence[int]) -> list[Bin]:
         Bin(_label(low, end), sum(n for value, n in counted.items() if low <= value < end))
         for low, end in zip(edges, ends, strict=True)
     ]
-    filled = [place for place, one in enumerate(found) if one.count]
+    filled = [place for place, one in enumerate(found) if one.total]
     return found[filled[0] : filled[-1] + 1] if filled else []
 
 
 def _label(low: int, end: float) -> str:
     if end == math.inf:
         return f"{_short(low)}+"
-    return _short(low) if end == low + 1 else f"{_short(low)}–"
+    return _short(low) if end == low + 1 else f"{_short(low)}\u2013"
 
 
 def _short(number: int) -> str:
@@ -88,11 +88,11 @@ def _short(number: int) -> str:
 
 def chart(title: str, unit: str, note: str, counted: Sequence[Bin]) -> Chart:
     """Columns of equal width, the greatest as high as the chart."""
-    most = max((one.count for one in counted), default=0)
+    most = max((one.total for one in counted), default=0)
     step = WIDTH / max(len(counted), 5)
     columns = []
     for place, one in enumerate(counted):
-        height = round((HEIGHT - TOP - BOTTOM) * one.count / most, 2)
+        height = round((HEIGHT - TOP - BOTTOM) * one.total / most, 2)
         columns.append(
             Column(
                 x=round(place * step + GAP / 2, 2),
@@ -100,7 +100,7 @@ def chart(title: str, unit: str, note: str, counted: Sequence[Bin]) -> Chart:
                 width=round(step - GAP, 2),
                 height=height,
                 label=one.label,
-                count=one.count,
+                total=one.total,
             )
         )
     return Chart(title=title, unit=unit, note=note, columns=tuple(columns))

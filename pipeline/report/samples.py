@@ -86,7 +86,7 @@ def _read(shard: str, row: dict[str, Any], job: Job) -> SampleDocument:
                 role="image",
                 text=printable(node.alt),
                 picture=thumbnail(member(node.member)),
-                note=f"{node.width} × {node.height}, {node.member.rsplit('.', 1)[-1]}",
+                note=f"{node.width} \u00d7 {node.height}, {node.member.rsplit('.', 1)[-1]}",
             )
             for node in shown
         )

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import duckdb
 import pytest
 import webdataset
 import yaml
@@ -14,24 +14,23 @@ import yaml
 from pipeline.report.card import feature, front_matter
 from schemas.sample import SampleImage, SampleText, decode
 from schemas.sample_json import SAMPLE_JSON
-
-Fabricate = Callable[..., Any]
+from tests.report.fabricated import Fabricate, Fabricator, Pages
 
 
 @pytest.fixture
-def run(fabricate: Fabricate, every_outcome: Any) -> Any:
+def run(fabricate: Fabricate, every_outcome: Pages) -> Fabricator:
     made = fabricate(every_outcome, heldout=0.3, heldout_by="id")
     made.shard()
     return made
 
 
-def front_of(run: Any) -> dict[str, Any]:
+def front_of(run: Fabricator) -> dict[str, Any]:
     text = Path(run.job.path("README.md")).read_text(encoding="utf-8")
     read: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
     return read
 
 
-def load(run: Any, cache: Path) -> Any:
+def load(run: Fabricator, cache: Path) -> datasets.DatasetDict:
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     return datasets.load_dataset(run.job.output, cache_dir=str(cache))
 
@@ -41,7 +40,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def test_datasets_reads_every_sample_though_their_images_differ(run: Any, tmp_path: Path) -> None:
+def test_datasets_reads_every_sample_though_their_images_differ(
+    run: Fabricator, tmp_path: Path
+) -> None:
     loaded = load(run, tmp_path / "cache")
     assert set(loaded) == {"train"}
     rows = {row["__key__"]: row for row in loaded["train"]}
@@ -58,7 +59,7 @@ def test_datasets_reads_every_sample_though_their_images_differ(run: Any, tmp_pa
     assert numbers == {1, 2, 3, 4}
 
 
-def test_datasets_refuses_the_same_tars_without_the_card(run: Any, tmp_path: Path) -> None:
+def test_datasets_refuses_the_same_tars_without_the_card(run: Fabricator, tmp_path: Path) -> None:
     """What the card is for: if the loader learns to infer uneven samples, this says so."""
     Path(run.job.path("README.md")).unlink()
     with pytest.raises(Exception, match="same prefix or the same types"):
@@ -69,7 +70,9 @@ def test_datasets_refuses_the_same_tars_without_the_card(run: Any, tmp_path: Pat
         )
 
 
-def test_the_text_that_datasets_gives_is_that_of_the_tar(run: Any, tmp_path: Path) -> None:
+# webdataset leaves the tar to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_text_that_datasets_gives_is_that_of_the_tar(run: Fabricator, tmp_path: Path) -> None:
     rows = {row["__key__"]: row for row in load(run, tmp_path / "cache")["train"]}
     samples = list(webdataset.WebDataset(
         f"{run.job.output}/shards/train-00000.tar", shardshuffle=False
@@ -84,7 +87,7 @@ def test_the_text_that_datasets_gives_is_that_of_the_tar(run: Any, tmp_path: Pat
 
 
 def test_held_out_documents_are_a_split_of_their_own(
-    fabricate: Fabricate, every_outcome: Any, tmp_path: Path
+    fabricate: Fabricate, every_outcome: Pages, tmp_path: Path
 ) -> None:
     run = fabricate(every_outcome, name="held", heldout=0.9)
     run.shard()
@@ -95,7 +98,22 @@ def test_held_out_documents_are_a_split_of_their_own(
     assert sum(len(loaded[split]) for split in splits) == 6
 
 
-def test_only_members_that_occur_are_columns(run: Any) -> None:
+def test_the_question_in_the_card_is_answered_by_duckdb(
+    run: Fabricator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(run.job.path("README.md")).read_text(encoding="utf-8")
+    sql = text.split("```sql\n")[1].split("```")[0]
+    monkeypatch.chdir(run.job.output)
+    answer = duckdb.sql(sql)
+    assert answer is not None
+    assert answer.columns == ["domain", "stage", "reason", "documents"]
+    assert answer.fetchall() == [
+        ("example.org", "filter_images", "no_image", 1),
+        ("example.org", "filter_text", "language", 1),
+    ]
+
+
+def test_only_members_that_occur_are_columns(run: Fabricator) -> None:
     columns = [one["name"] for one in front_of(run)["dataset_info"]["features"]]
     assert columns == [
         "json", "000.jpg", "000.png", "001.webp", "002.jpg", "003.png", "__key__", "__url__",
@@ -103,7 +121,7 @@ def test_only_members_that_occur_are_columns(run: Any) -> None:
 
 
 def test_a_run_that_keeps_nothing_has_a_card_without_splits(
-    fabricate: Fabricate, every_outcome: Any
+    fabricate: Fabricate, every_outcome: Pages
 ) -> None:
     pages = {part: pages[2:4] for part, pages in every_outcome.items()}
     run = fabricate(pages)

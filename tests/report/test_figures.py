@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.report import plots
+from pipeline.report.figures import SAMPLES_A_REASON, Dropped, choose_parts, read_figures
+from pipeline.report.samples import NODES, PICTURES, read_samples
+from tests.report.fabricated import Fabricate, Fabricator, Pages
+
+
+@pytest.fixture
+def run(fabricate: Fabricate, every_outcome: Pages) -> Fabricator:
+    made = fabricate(every_outcome)
+    made.shard()
+    return made
+
+
+def test_figures_are_those_of_the_tables(run: Fabricator) -> None:
+    figures = read_figures(run.job)
+    assert (figures.documents_read, figures.documents, figures.images) == (8, 6, 12)
+    assert figures.images_each == {1: 3, 2: 1, 3: 1, 4: 1}
+    assert figures.median_images == 1
+    assert figures.distinct_images == 12
+    assert figures.short_sides == {200: 12}
+    assert figures.domains == {"example.org": 6}
+    assert figures.languages_read == {"en": 8}
+    assert figures.share == 1
+
+
+def test_an_image_met_twice_is_one_distinct_image(
+    fabricate: Fabricate, every_outcome: Pages
+) -> None:
+    page = every_outcome["crawl-a-0"][1]
+    run = fabricate({"crawl-a-0": [page, page]})
+    run.shard()
+    figures = read_figures(run.job)
+    assert (figures.images, figures.distinct_images) == (4, 2)
+
+
+def test_a_sample_stops_at_the_part_that_fills_it(run: Fabricator) -> None:
+    names = list(run.pages)
+    assert sorted(choose_parts(names, run.job, sample=9)) == sorted(names)
+    chosen = list(choose_parts(names, run.job, sample=1))
+    assert chosen == list(choose_parts(names[::-1], run.job, sample=1))
+    assert "crawl-a-0" in chosen
+
+
+def test_values_and_limits_are_spanned_for_each_reason() -> None:
+    dropped = Dropped()
+    for value, limit in ((3, 10), (7, 10), (None, None), (1, 12)):
+        dropped.add({"part": "p", "row": 0, "node": None, "value": value, "limit": limit})
+    assert (dropped.count, dropped.lowest, dropped.highest) == (4, 1, 7)
+    assert dropped.limits == (10, 12)
+
+
+@given(st.permutations(range(20)))
+def test_samples_of_a_reason_do_not_depend_on_the_order_of_rows(order: list[int]) -> None:
+    def first(rows: Iterable[int]) -> list[int]:
+        dropped = Dropped()
+        for row in rows:
+            dropped.add({"part": "p", "row": row, "node": 1, "value": None, "limit": None})
+        return [row["row"] for _, row in dropped.samples]
+
+    assert first(order) == first(range(20))
+    assert len(first(order)) == SAMPLES_A_REASON
+
+
+def test_samples_show_no_more_than_a_reader_needs(
+    fabricate: Fabricate, every_outcome: Pages
+) -> None:
+    page = every_outcome["crawl-a-0"][1]
+    page.nodes = page.nodes[1:3] * (PICTURES + 2) + page.nodes[:1] * NODES
+    run = fabricate({"crawl-a-0": [page]})
+    run.shard()
+    (sample,) = read_samples(run.job)
+    assert sum(node.role == "image" for node in sample.nodes) == PICTURES
+    assert len(sample.nodes) + sample.left_out == len(page.nodes)
+
+
+COUNTS = st.dictionaries(st.integers(0, 40_000), st.integers(1, 9)).map(Counter)
+
+
+@given(COUNTS)
+def test_every_value_is_in_just_one_bin(counted: Counter[int]) -> None:
+    for edges in (plots.WORDS_EACH, plots.SHORT_SIDES):
+        assert sum(one.total for one in plots.bins(counted, edges)) == counted.total()
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(10, "10"), (11, "11\u2013"), (15, "11\u2013"), (16, "16\u2013"), (31, "31+")],
+)
+def test_a_bin_starts_at_its_label(value: int, label: str) -> None:
+    (one,) = plots.bins(Counter({value: 2}), plots.IMAGES_EACH)
+    assert one == plots.Bin(label, 2)
+
+
+def test_a_value_that_no_bin_would_show_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 lies below the first bin, 1"):
+        plots.bins(Counter({0: 1}), plots.IMAGES_EACH)
+
+
+def test_columns_stay_inside_the_chart() -> None:
+    found = plots.chart("t", "u", "n", [plots.Bin(str(n), n) for n in range(12)])
+    assert max(column.height for column in found.columns) == plots.HEIGHT - plots.TOP - plots.BOTTOM
+    assert all(0 <= column.x <= plots.WIDTH - column.width for column in found.columns)
+    assert all(column.y + column.height == pytest.approx(found.floor) for column in found.columns)
+
+
+def test_lines_are_ordered_by_count_then_name() -> None:
+    found = plots.lines(Counter({"b": 2, "a": 2, "c": 4, "d": 1}), most=3)
+    assert [(line.name, line.share) for line in found] == [("c", 1), ("a", 0.5), ("b", 0.5)]
