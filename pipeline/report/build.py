@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ from pipeline.report.figures import Dropped, Figures, read_figures
 from pipeline.report.pages import HERE, environment
 from pipeline.report.peers import PEERS
 from pipeline.report.pictures import find_pictures
+from pipeline.report.rules import parameters_of, rules_of
 from pipeline.report.samples import printable, read_samples
 from pipeline.report.thumbnail import Thumbnail
 from schemas.manifest import KINDS, STAGES, Ledger
@@ -117,11 +119,14 @@ def render_report(job: Job, ledgers: Mapping[str, Ledger], figures: Figures) -> 
             charts=charts(figures),
             domains=plots.lines(figures.domains, most=12),
             languages=plots.lines(figures.languages_read, most=12),
-            edits=edits(ledgers["extract"]),
+            edits=plots.lines(below(ledgers["extract"], "edits."), most=12),
+            types=plots.lines(below(ledgers["extract"], "records.type."), most=12),
             comparisons=comparisons(ledgers),
             samples=read_samples(job),
             dropped=list(drop_groups(job, figures)),
-            recipe=settings_of(job),
+            rules=rules_of(read_manifest(job, "filter_text").settings["recipe"]),
+            parameters=parameters_of(read_manifest(job, "filter_text").settings["recipe"]),
+            lists=read_manifest(job, "extract").settings.get("word_lists", []),
         )
     )
 
@@ -182,13 +187,13 @@ def charts(figures: Figures) -> list[plots.Chart]:
     ]  # fmt: skip
 
 
-def edits(extract: Ledger) -> list[tuple[str, int]]:
-    found = [
-        (name.removeprefix("edits."), count)
-        for name, count in extract.items()
-        if name.startswith("edits.") and count
-    ]
-    return sorted(found, key=lambda item: (-item[1], item[0]))
+def below(ledger: Ledger, start: str) -> Counter[str]:
+    """The counts whose names begin so, by what follows."""
+    return Counter({
+        name.removeprefix(start).replace("_", " "): count
+        for name, count in ledger.items()
+        if name.startswith(start) and count
+    })  # fmt: skip
 
 
 def comparisons(ledgers: Mapping[str, Ledger]) -> int:
@@ -203,10 +208,7 @@ def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
         key=lambda item: (STAGES.index(item[0][0]), order[item[0][1]], -item[1].count, item[0]),
     )
     wanted = {
-        row["url"]
-        for (_, kind, _), dropped in causes
-        if kind == "image"
-        for _, row in dropped.samples
+        row["url"] for (_, kind, _), dropped in causes if kind == "image" for row in dropped.samples
     }
     pictures = find_pictures(job, wanted, parts=figures.parts_chosen)
     for (stage, kind, reason), dropped in causes:
@@ -217,7 +219,7 @@ def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
             count=dropped.count,
             measured=measured(dropped),
             limit=limit(dropped),
-            samples=[_sample(row, pictures) for _, row in dropped.samples],
+            samples=[_sample(row, pictures) for row in dropped.samples],
         )
 
 
@@ -233,8 +235,3 @@ def _sample(row: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -> DropSa
         measured=told,
         picture=pictures.get(row["url"]) if row["kind"] == "image" else None,
     )
-
-
-def settings_of(job: Job) -> Mapping[str, Any]:
-    """What the filter stages were told, from their manifest."""
-    return read_manifest(job, "filter_text").settings

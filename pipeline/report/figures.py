@@ -9,7 +9,6 @@ The share that was read is in `Figures.share`; the report says so where it is no
 from __future__ import annotations
 
 import hashlib
-from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ class Dropped:
     lowest: float | None = None  # value
     highest: float | None = None
     limits: tuple[float, float] | None = None  # the lowest and the highest
-    samples: list[tuple[bytes, Row]] = field(default_factory=list)  # the first by their hash
+    ranked: list[tuple[tuple[bytes, bytes], Row]] = field(default_factory=list)  # by their hash
 
     def add(self, row: Row) -> None:
         self.count += 1
@@ -44,10 +43,32 @@ class Dropped:
         if (limit := row["limit"]) is not None:
             low, high = self.limits or (limit, limit)
             self.limits = min(low, limit), max(high, limit)
-        rank = hash_of(row["part"], row["row"], row["node"])
-        if len(self.samples) < SAMPLES_A_REASON or rank < self.samples[-1][0]:
-            insort(self.samples, (rank, row), key=lambda sample: sample[0])
-            del self.samples[SAMPLES_A_REASON:]
+        subject = hash_of(*subject_of(row))
+        rank = subject, hash_of(row["part"], row["row"], row["node"])
+        if len(self.ranked) == SAMPLES_A_REASON and rank > self.ranked[-1][0]:
+            return
+        same = [one for one in self.ranked if one[0][0] == subject]
+        if same and same[0][0] <= rank:
+            return
+        self.ranked = sorted(
+            [*(one for one in self.ranked if one not in same), (rank, row)],
+            key=lambda one: one[0],
+        )[:SAMPLES_A_REASON]
+
+    @property
+    def samples(self) -> list[Row]:
+        """A few, no two of which show the same image, text or page."""
+        return [row for _, row in self.ranked]
+
+
+def subject_of(row: Row) -> tuple[object, ...]:
+    """What a reader would take for the same thing again."""
+    match row["kind"]:
+        case "image" | "file":
+            return (row["url"],)
+        case "text":
+            return (row["excerpt"],)
+    return row["part"], row["row"]
 
 
 @dataclass(kw_only=True, slots=True)

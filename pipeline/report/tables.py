@@ -29,7 +29,8 @@ _TABLES: Final = {  # the first is closed last: its mark says that all three are
     "images": TABLE_IMAGES,
     "documents": TABLE_DOCUMENTS,
 }
-_COLUMNS: Final = ("id", "url", "domain", "date", "language", "title", "extractor", "nodes")
+_COLUMNS: Final = ("id", "url", "domain", "date", "language", "title", "extractor")
+_NODES: Final = tuple(f"nodes.list.element.{name}" for name in ("kind", "text", "url", "alt"))
 Row = dict[str, Any]
 
 
@@ -94,7 +95,9 @@ def stories(part: str, job: Job) -> Iterator[Story]:
         stage: ByRow(parquet.read_rows(job.part(f"verdicts/{stage}", part))) for stage in DECIDING
     }
     keeps = ByRow(parquet.read_rows(job.part("kept", part)))
-    for number, document in enumerate(parquet.read_rows(job.part("documents", part), _COLUMNS)):
+    for number, document in enumerate(
+        parquet.read_rows(job.part("documents", part), (*_COLUMNS, *_NODES))
+    ):
         refusals = [
             Refused(stage, verdict)
             for stage, of_rows in verdicts.items()
@@ -153,7 +156,7 @@ def _document_row(story: Story, job: Job) -> Row:
     nodes = document["nodes"]
     texts = sum(node["kind"] == "text" for node in nodes)
     row = dict.fromkeys(TABLE_DOCUMENTS.names) | story.place
-    row |= {name: document[name] for name in _COLUMNS if name != "nodes"}
+    row |= {name: document[name] for name in _COLUMNS}
     row |= {"texts": texts, "images": len(nodes) - texts}
     if kept is None:
         assert whole is not None, "stories() refuses what is neither kept nor dropped"

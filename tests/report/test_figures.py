@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,21 +54,37 @@ def test_a_sample_stops_at_the_part_that_fills_it(run: Fabricator) -> None:
 def test_values_and_limits_are_spanned_for_each_reason() -> None:
     dropped = Dropped()
     for value, limit in ((3, 10), (7, 10), (None, None), (1, 12)):
-        dropped.add({"part": "p", "row": 0, "node": None, "value": value, "limit": limit})
+        dropped.add(row_of(0, value=value, limit=limit))
     assert (dropped.count, dropped.lowest, dropped.highest) == (4, 1, 7)
     assert dropped.limits == (10, 12)
 
 
 @given(st.permutations(range(20)))
 def test_samples_of_a_reason_do_not_depend_on_the_order_of_rows(order: list[int]) -> None:
-    def first(rows: Iterable[int]) -> list[int]:
+    def first(numbers: Iterable[int]) -> list[tuple[str, int]]:
         dropped = Dropped()
-        for row in rows:
-            dropped.add({"part": "p", "row": row, "node": 1, "value": None, "limit": None})
-        return [row["row"] for _, row in dropped.samples]
+        for number in numbers:
+            dropped.add(row_of(number, url=f"u{number % 7}"))
+        return [(row["url"], row["row"]) for row in dropped.samples]
 
     assert first(order) == first(range(20))
-    assert len(first(order)) == SAMPLES_A_REASON
+    assert len({url for url, _ in first(order)}) == SAMPLES_A_REASON
+
+
+@pytest.mark.parametrize(("urls", "shown"), [(1, 1), (3, 3), (4, 4), (5, 4)])
+def test_no_image_is_shown_twice_for_a_reason(urls: int, shown: int) -> None:
+    dropped = Dropped()
+    for number in range(20):
+        dropped.add(row_of(number, url=f"u{number % urls}"))
+    assert len(dropped.samples) == shown
+    assert dropped.count == 20
+
+
+def row_of(
+    number: int, *, url: str = "u", value: float | None = None, limit: float | None = None
+) -> dict[str, Any]:
+    place = {"part": "p", "row": number, "node": 1, "kind": "image", "url": url, "excerpt": ""}
+    return place | {"value": value, "limit": limit}
 
 
 def test_samples_show_no_more_than_a_reader_needs(
