@@ -8,8 +8,7 @@ Refused, as a Problem: what is none of the formats that pages show (SVG, HTML, n
       its last pixel (of an animation, its first frame).
 Hostile files: Pillow is given the one decoder that belongs to the magic, so no PostScript runs
       and nothing weak or written in Python (FLI, SGI, PSD, BLP ...) is reached. Work is bounded
-      by bytes, pixels and, since a scan of 20 bytes costs as much as the whole picture, by the
-      scans of a JPEG; nothing here depends on a clock.
+      by bytes, by pixels and by bombs.py; nothing here depends on a clock.
 Warnings: Pillow's bomb warning is a refusal. All others are silenced: they concern metadata (EXIF,
       TIFF tags, MPO index), and what is wrong with pixels raises. libtiff writes to stderr by
       itself.
@@ -30,6 +29,8 @@ from typing import Final
 
 from PIL import Image, ImageFile
 
+from pipeline.bombs import HEADER_BYTES, HeaderError, Metered, excess
+from pipeline.containers import has_second_frame, told_length
 from pipeline.phash import SIDEWAYS, orientation, phash
 from pipeline.problem import Problem
 from schemas.verdict import Reason
@@ -61,11 +62,9 @@ MAGICS: Final = (
     (b"\x00\x00\x00\x0cJXL ", "jxl"),
 )
 BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # "BM" alone begins prose too
-BMP_RUN_LENGTHS: Final = frozenset({1, 2})
 AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
-JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+METERED: Final = frozenset({"gif", "tiff"})  # opening them can cost the square of what is read
 PIXELS_OF_BOMB: Final = re.compile(r"\((\d+) pixels\)")
 
 
@@ -73,14 +72,11 @@ PIXELS_OF_BOMB: Final = re.compile(r"\((\d+) pixels\)")
 class ImageLimits:
     """What a file may ask for; each limit itself passes."""
 
-    # Common Crawl cuts payloads at 5 MiB; the slowest file known (a GIF of comments, quadratic in
-    # Pillow) costs 12 s at this size
-    bytes: int = 16 << 20
+    bytes: int = 16 << 20  # Common Crawl cuts payloads at 5 MiB; phones write 3 to 12 MB
     pixels: int = 89_478_485  # Pillow's own: a quarter of a GiB as RGB
-    scans: int = 64  # of a JPEG; encoders write about 10, and each costs 1 ns a pixel
 
     def __post_init__(self) -> None:
-        for name in ("bytes", "pixels", "scans"):
+        for name in ("bytes", "pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"image {name} limit is {getattr(self, name)}: choose 1 or more")
 
@@ -118,11 +114,14 @@ def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | 
         return Problem(reason=Reason.NOT_AN_IMAGE)
     if len(data) > limits.bytes:
         return Problem(reason=Reason.IMAGE_BYTES, value=len(data), limit=limits.bytes)
-    refused = _refused_unopened(name, data, limits)
+    refused = _refused_unopened(name, data)
     if refused is not None:
         return refused
+    file = Metered(data) if name in METERED else io.BytesIO(data)
     try:
-        with _pillow(limits), Image.open(io.BytesIO(data), formats=[DECODERS[name]]) as image:
+        with _pillow(limits), Image.open(file, formats=[DECODERS[name]]) as image:
+            if isinstance(file, Metered):
+                file.opened = True
             return _look(image, name, data)
     except Exception as error:  # noqa: BLE001  # decoders raise anything on hostile bytes (SyntaxError,
         # struct.error, IndexError; MemoryError for an absurd header, as pixels are bounded)
@@ -130,7 +129,6 @@ def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | 
 
 
 def _look(image: Image.Image, name: str, data: bytes) -> ImageLook:
-    animated = name not in {"jpeg", "tiff"} and bool(getattr(image, "is_animated", False))
     image.load()
     width, height = image.size
     if orientation(image) in SIDEWAYS:  # after load: a PNG may hold EXIF behind its pixels
@@ -139,57 +137,29 @@ def _look(image: Image.Image, name: str, data: bytes) -> ImageLook:
         format=name,
         width=width,
         height=height,
-        animated=animated,
+        animated=_moves(image, name, data),
         sha256=hashlib.sha256(data).hexdigest(),
         phash=phash(image),
     )
 
 
-def _refused_unopened(name: str, data: bytes, limits: ImageLimits) -> Problem | None:
+def _moves(image: Image.Image, name: str, data: bytes) -> bool:
+    if name == "gif":  # Pillow would read on to the second frame, comments and all: see bombs.py
+        return has_second_frame(data)
+    return name not in {"jpeg", "tiff"} and bool(getattr(image, "is_animated", False))
+
+
+def _refused_unopened(name: str, data: bytes) -> Problem | None:
     """What the bytes tell before a decoder sees them."""
     if name not in DECODERS:
         return Problem(reason=Reason.UNDECODABLE)
-    if name == "jpeg":
-        scans = _count_scans(data, enough=limits.scans + 1)
-        if scans > limits.scans:
-            return Problem(reason=Reason.UNDECODABLE, value=scans, limit=limits.scans)
-    if name == "webp":  # its error, and that of AVIF, would not tell cut from corrupt
-        told = 8 + int.from_bytes(data[4:8], "little")
-        if told > len(data) + 1:  # the last padding byte is left out by some encoders
-            return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=told)
-    if name == "avif":
-        told = _end_of_boxes(data)
-        if told > len(data):
-            return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=told)
-    if name == "bmp" and int.from_bytes(data[30:34], "little") in BMP_RUN_LENGTHS:
-        # its decoder is a loop in Python, and six bytes of it can ask for 255 rows more
-        return Problem(reason=Reason.UNDECODABLE)
+    too_much = excess(name, data)
+    if too_much is not None:
+        return Problem(reason=Reason.UNDECODABLE, value=too_much[0], limit=too_much[1])
+    told = told_length(name, data)
+    if told > len(data):  # the decoder's error would not tell cut from corrupt
+        return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=told)
     return None
-
-
-def _count_scans(data: bytes, *, enough: int) -> int:
-    """Scans of a JPEG up to its end of image, as libjpeg walks it; stops counting at `enough`."""
-    scans, place = 0, 2
-    while scans < enough and (marker := JPEG_MARKER.search(data, place)):
-        code = marker[1][0]
-        if code == END_OF_IMAGE:
-            break
-        scans += code == START_OF_SCAN
-        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    return scans
-
-
-def _end_of_boxes(data: bytes) -> int:
-    """Where the last top-level box of an ISO media file says it ends."""
-    place = 0
-    while place + 8 <= len(data):
-        size = int.from_bytes(data[place : place + 4], "big")
-        if size == 1:  # 64-bit size behind the type
-            size = int.from_bytes(data[place + 8 : place + 16], "big")
-        if size < 8:  # 0: to the end of the file; less is nonsense, for the decoder to say
-            return len(data)
-        place += size
-    return place
 
 
 def _sniff_brands(data: bytes) -> str | None:
@@ -201,6 +171,8 @@ def _sniff_brands(data: bytes) -> str | None:
 
 
 def _problem(error: Exception, limits: ImageLimits) -> Problem:
+    if isinstance(error, HeaderError):
+        return Problem(reason=Reason.UNDECODABLE, value=error.value, limit=HEADER_BYTES)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         told = PIXELS_OF_BOMB.search(str(error))
         value = float(told[1]) if told else None
