@@ -106,7 +106,7 @@ def _inflate(window: Window, body: int, plain: Plain) -> tuple[int | None, int]:
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     at, step = body, _FIRST
     while not engine.eof:
-        chunk = window.at(at, step)
+        chunk = window.some(at, step)
         if not chunk:
             return None, at
         try:
@@ -133,10 +133,10 @@ def _breaking_point(window: Window, body: int, failed: int) -> int:
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     at, step = body, _FIRST
     while at < failed:
-        chunk = window.at(at, step)
+        chunk = window.some(at, step)
         _feed(engine, chunk, None)
         at, step = at + len(chunk), _STEP
-    for place, byte in enumerate(window.at(failed, step)):
+    for place, byte in enumerate(window.some(failed, step)):
         try:
             _feed(engine, bytes((byte,)), None)
         except zlib.error:

@@ -101,13 +101,10 @@ class _Runs:
 
 def _table(name: str) -> pa.Table:
     """Three columns of an index, checked."""
-    with open_raw(name) as stream:
-        if name.endswith(".parquet"):
-            stored = pyarrow.parquet.read_table(pa.PythonFile(stream, mode="r"))
-        elif name.endswith(".gz"):
-            stored = pyarrow.csv.read_csv(pa.CompressedInputStream(pa.PythonFile(stream), "gzip"))
-        else:
-            stored = pyarrow.csv.read_csv(pa.PythonFile(stream, mode="r"))
+    try:
+        stored = _stored(name)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{name}: not a readable index ({error}); get it again") from error
     table = pa.table(
         {
             "filename": _column(stored, name, "filename").cast(pa.string()),
@@ -122,6 +119,16 @@ def _table(name: str) -> pa.Table:
         if smallest < least:
             raise ValueError(f"{name}: {column} of {smallest}, the minimum is {least}")
     return table
+
+
+def _stored(name: str) -> pa.Table:
+    with open_raw(name) as stream:
+        source = pa.PythonFile(stream, mode="r")
+        if name.endswith(".parquet"):
+            return pyarrow.parquet.read_table(source)
+        if name.endswith(".gz"):
+            return pyarrow.csv.read_csv(pa.CompressedInputStream(source, "gzip"))
+        return pyarrow.csv.read_csv(source)
 
 
 def _column(stored: pa.Table, name: str, wanted: str) -> pa.ChunkedArray:

@@ -12,12 +12,22 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from pipeline.read.index import files_of, is_index
-from pipeline.read.raw import CLOUD, WEB, below, local_path, open_raw, scheme_of, size_of
+from pipeline.read.raw import (
+    CLOUD,
+    WEB,
+    below,
+    file_systems,
+    local_path,
+    open_raw,
+    scheme_of,
+    size_of,
+)
 
 _LISTS: Final = (".paths", ".paths.gz")
 _CRAWL: Final = (".warc", ".arc")  # anywhere in a name: *.warc.gz, *.arc.zst, *.warc.wet.gz
@@ -96,12 +106,11 @@ def _globbed(pattern: Path) -> Iterator[Path]:
 
 def _cloud(argument: str) -> Iterator[str]:
     from apache_beam.io.filesystem import BeamIOError  # noqa: PLC0415  # Beam takes seconds
-    from apache_beam.io.filesystems import FileSystems  # noqa: PLC0415
 
     globbed = any(mark in argument for mark in "*?[")
     folder = argument.endswith("/")
     try:
-        found = FileSystems.match([argument + "*" if folder else argument])[0].metadata_list
+        found = file_systems().match([argument + "*" if folder else argument])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise ValueError(
             f"{argument}: cannot be listed ({error}); check the name and your credentials, "
@@ -116,7 +125,9 @@ def _cloud(argument: str) -> Iterator[str]:
 
 
 def _must_exist(name: str) -> None:
-    if scheme_of(name) in {"", "file"} and not local_path(name).is_file():
+    if scheme_of(name) not in {"", "file"}:
+        _reachable(name)
+    elif not local_path(name).is_file():
         raise ValueError(f"{name}: does not exist; check the spelling")
 
 
@@ -125,9 +136,11 @@ def _listed(name: str, base: str) -> list[str]:
     _must_exist(name)
     with open_raw(name) as stream:
         text = stream.read(_LONGEST_LIST)
-    if text.startswith(b"\x1f\x8b"):
-        text = gzip.decompress(text)
-    lines = [line.strip() for line in text.decode("utf-8").splitlines()]
+    try:
+        plain = gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text
+        lines = [line.strip() for line in plain.decode("utf-8").splitlines()]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}: not a list of paths ({error}); get it again") from error
     names = [below(base, line) for line in lines if line and not line.startswith("#")]
     if not names:
         raise ValueError(f"{name}: the list names nothing; one path or URL a line")

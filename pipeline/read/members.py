@@ -162,6 +162,42 @@ def _kind_behind(window: Window, start: int) -> str:
     return first if found[first] < _RECOGNISED else ""
 
 
+@dataclass(kw_only=True, slots=True)
+class _Pending:
+    """A sound member, whose record may go on in the next ones."""
+
+    offset: int
+    end: int
+    limit: int
+    size: int = 0
+    large: bool = False
+    pieces: list[bytes] | None = field(default_factory=list)  # None: too large, or not wanted
+
+    def add(self, found: Found) -> None:
+        """The member itself, then each that goes on with it."""
+        assert found.end is not None
+        self.large |= found.problem is not None or (
+            self.size > 0 and self.size + found.size > self.limit
+        )
+        self.size += found.size
+        self.end = found.end
+        if found.data is None or self.large:
+            self.pieces = None
+        elif self.pieces is not None:
+            self.pieces.append(found.data)
+
+    def member(self) -> Member:
+        reason = Reason.RECORD_TOO_LARGE
+        return Member(
+            offset=self.offset,
+            length=self.end - self.offset,
+            data=None if self.pieces is None else b"".join(self.pieces),
+            damage=Problem(reason=reason, value=self.size, limit=self.limit)
+            if self.large
+            else None,
+        )
+
+
 def unpack(
     stream: BinaryIO, member: Member, aside: BinaryIO, *, kind: str, max_bytes: int
 ) -> int | None:
@@ -188,6 +224,10 @@ def count_records(member: Member) -> int:
     return sum(1 for _ in members(plain, keep=False, max_bytes=len(member.data), kind="plain"))
 
 
+def _damaged(found: Found) -> bool:
+    return found.problem is not None and found.problem.reason is Reason.DAMAGED_RECORD
+
+
 class _Reader:
     def __init__(
         self, window: Window, codec: Codec, *, keep: bool, max_bytes: int, effort: Effort
@@ -200,28 +240,29 @@ class _Reader:
 
     def read(self, start: int, end: int | None) -> Iterator[Member]:
         at, stretch = start, _Stretch()
-        pending: Member | None = None
+        pending: _Pending | None = None
         while (end is None or at < end) and not self._over(at):
             found = self._codec.read(self._window, at, keep=self._keep, max_bytes=self._max)
             if found.end is not None and not found.opens and pending is not None:
-                pending = self._joined(pending, found)
+                pending.add(found)
                 at = found.end
                 continue
             if pending is not None:
-                yield pending
-            member = self._member(at, found, stretch)
+                yield pending.member()
+                pending = None
+            if found.end is not None and not found.silent and not _damaged(found):
+                pending = _Pending(offset=at, end=at, limit=self._max)
+                pending.add(found)
+                at, stretch = found.end, _Stretch()
+                continue
+            member = self._unusable(at, found, stretch)
             at = member.offset + member.length
             if member.sound:
                 stretch = _Stretch()
-            pending = None
-            if found.silent:
-                continue
-            if member.damage is None:
-                pending = member
-            else:
+            if not found.silent:
                 yield member
         if pending is not None:
-            yield pending
+            yield pending.member()
 
     def _over(self, at: int) -> bool:
         """The end of the file, or nothing but zeros up to it (padding of tapes and disks)."""
@@ -235,28 +276,16 @@ class _Reader:
                 return self._window.ended(at + len(block))
             at += len(block)
 
-    def _joined(self, first: Member, more: Found) -> Member:
-        """A member that opens no record goes on with the record before it."""
-        assert more.end is not None
-        problem, data = first.damage or more.problem, None
-        if problem is None and first.data is not None and more.data is not None:
-            size = len(first.data) + len(more.data)
-            if size > self._max:
-                problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=size, limit=self._max)
-            else:
-                data = first.data + more.data
-        length = more.end - first.offset
-        return Member(offset=first.offset, length=length, data=data, damage=problem)
-
-    def _member(self, at: int, found: Found, stretch: _Stretch) -> Member:
+    def _unusable(self, at: int, found: Found, stretch: _Stretch) -> Member:
         if found.end is not None:
-            return Member(offset=at, length=found.end - at, data=found.data, damage=found.problem)
+            return Member(offset=at, length=found.end - at, damage=found.problem)
         stretch.furthest = max(stretch.furthest, found.reached)
         following = self._following(at, found.reached, stretch)
         length = following - at
         if not found.short or following > found.reached:
             problem = Problem(reason=Reason.DAMAGED_RECORD)
-            head = self._window.at(at, min(length, HEADER)) if found.short else None
+            start = skip_blank(self._window, at)
+            head = self._window.at(start, min(length, HEADER)) if found.short else None
             return Member(offset=at, length=length, data=head, damage=problem, sound=False)
         if length > self._max:
             problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=length, limit=self._max)

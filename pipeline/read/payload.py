@@ -55,9 +55,13 @@ def parse_http(block: bytes) -> Http | None:
 
 
 def parse_headers(block: bytes) -> Headers:
-    """Header lines behind a first line, as (lower-case name, value)."""
+    """Header lines behind a first line, as (lower-case name, value), UTF-8 or else Latin-1."""
     lines = block.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    parsed = HeaderMap("latin1")
+    try:
+        block.decode("utf-8")
+        parsed = HeaderMap("utf-8")
+    except UnicodeDecodeError:
+        parsed = HeaderMap("latin1")
     parsed.parse(io.BytesIO(lines + b"\r\n\r\n"))
     return tuple((name.strip().lower(), value.strip()) for name, value in parsed.to_tuples())
 

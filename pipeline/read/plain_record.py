@@ -36,7 +36,7 @@ _PEEK: Final = 8 << 10
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"\n")
 _LENGTH: Final = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?$")
-_WARC: Final = re.compile(rb"(?<![^\n])(WARC/\d\.\d{1,2}\r?\n)")
+_WARC: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")  # anywhere: a cut record has no line end
 _ARC: Final = re.compile(rb"(?<![^\n])(" + ARC_LINE.pattern.replace(b"(\\d+)", b"\\d+") + rb")")
 
 
@@ -99,15 +99,16 @@ class PlainRecords:
         if blank is None and longest > _PEEK:
             head = window.at(start, longest)
             blank = _EMPTY_LINE.search(head)
-        length = None if blank is None else _LENGTH.search(head, 0, blank.end())
-        if blank is None or length is None:
+        if blank is None or _WARC.search(head, 1, blank.end()):  # a header cut off by the next
             return None, None
-        return start + blank.end(), int(length[1])
+        length = _told(head[: blank.end()])
+        return (None, None) if length is None else (start + blank.end(), length)
 
     def _next(self, window: Window, told: int) -> int | None:
         """Where the next record starts behind a body, None where nothing shows that it ended."""
         end = skip_blank(window, told)
-        if window.ended(end) or end - told >= (2 if self.kind == "warc" else 1):
+        ends = window.at(told, min(end - told, 8)).count(b"\n")
+        if window.ended(end) or ends >= (2 if self.kind == "warc" else 1):
             return end
         return end if opens_record(window.at(end, LINE)) else None
 
@@ -124,9 +125,19 @@ def skip_blank(window: Window, offset: int) -> int:
         step = 64 << 10
 
 
-def split_header(data: bytes) -> tuple[bytes, bytes]:
-    """A plain record as (header, block and blank lines), the blank lines in front left out."""
+def split_header(data: bytes) -> tuple[bytes, bytes, int]:
+    """A plain record as (header, block and blank lines, told length of the block)."""
     data = data.lstrip(b"\r\n")
-    end = (_EMPTY_LINE if data.startswith(b"WARC/") else _LINE).search(data)
+    warc = data.startswith(b"WARC/")
+    end = (_EMPTY_LINE if warc else _LINE).search(data)
     assert end is not None  # read() has seen it
-    return data[: end.end()], data[end.end() :]
+    head, block = data[: end.end()], data[end.end() :]
+    line = None if warc else ARC_LINE.match(head)
+    told = _told(head) if line is None else int(line[1])
+    assert told is not None
+    return head, block, told
+
+
+def _told(header: bytes) -> int | None:
+    length = _LENGTH.search(header)
+    return None if length is None else int(length[1])

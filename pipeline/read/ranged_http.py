@@ -65,11 +65,17 @@ class _Answer:
 
 
 class RangedHttp(io.RawIOBase):
-    """A readable, seekable stream over a URL; nothing is asked for before it is needed."""
+    """A readable, seekable stream over a URL; nothing is asked for before it is needed.
 
-    def __init__(self, url: str, *, patience: Patience | None = None) -> None:
+    Behind `until` nothing is fetched ahead.
+    """
+
+    def __init__(
+        self, url: str, *, until: int | None = None, patience: Patience | None = None
+    ) -> None:
         super().__init__()
         self._url = url
+        self._until = until
         self._patience = patience or PATIENT
         self._place = 0
         self._known: _Answer | None = None
@@ -163,7 +169,7 @@ class RangedHttp(io.RawIOBase):
         return place, self._fetch(place, min(wanted, AHEAD))
 
     def _look_ahead(self, start: int) -> None:
-        end = min(start + AHEAD, self.size)
+        end = min(start + AHEAD, self.size if self._until is None else self._until)
         if start < end:
             self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
             self._ahead = start, end, self._pool.submit(self._fetch, start, end - start)

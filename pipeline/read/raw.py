@@ -11,10 +11,13 @@ so that reader is our own (ranged_http.py). Beam is imported where it is needed:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from pipeline.read.ranged_http import RangedHttp
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystems import FileSystems
 
 CLOUD = frozenset({"s3", "gs"})
 WEB = frozenset({"http", "https"})
@@ -33,16 +36,15 @@ def below(base: str, name: str) -> str:
     return f"{base.rstrip('/')}/{name}"
 
 
-def open_raw(name: str) -> BinaryIO:
-    """Open an input for reading its stored bytes; nothing is decompressed."""
+def open_raw(name: str, *, until: int | None = None) -> BinaryIO:
+    """Open an input for reading its stored bytes, as a rule up to `until`; nothing is inflated."""
     scheme = scheme_of(name)
     if scheme in WEB:
-        return cast("BinaryIO", RangedHttp(name))  # a raw stream without write
+        return cast("BinaryIO", RangedHttp(name, until=until))  # a raw stream without write
     if scheme in CLOUD:
         from apache_beam.io.filesystem import CompressionTypes  # noqa: PLC0415
-        from apache_beam.io.filesystems import FileSystems  # noqa: PLC0415
 
-        stream: BinaryIO = FileSystems.open(name, compression_type=CompressionTypes.UNCOMPRESSED)
+        stream: BinaryIO = file_systems().open(name, compression_type=CompressionTypes.UNCOMPRESSED)
         return stream
     return local_path(name).open("rb")
 
@@ -74,10 +76,18 @@ def local_path(name: str) -> Path:
     return Path(name)
 
 
-def _cloud_size(name: str) -> int:
+def file_systems() -> type[FileSystems]:
+    """Beam's file systems, with default options where no pipeline has given any (s3 needs some)."""
     from apache_beam.io.filesystems import FileSystems  # noqa: PLC0415
+    from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415
 
-    found = FileSystems.match([name])[0].metadata_list
+    if FileSystems._pipeline_options is None:
+        FileSystems.set_options(PipelineOptions([]))
+    return FileSystems
+
+
+def _cloud_size(name: str) -> int:
+    found = file_systems().match([name])[0].metadata_list
     if not found:
         raise FileNotFoundError(
             f"{name} does not exist, or may not be listed with your credentials"

@@ -86,7 +86,7 @@ class _Envelope:
 
 def read_part(part: Part, *, limits: Limits) -> Iterator[Record]:
     """The records of a part, in the order of the file."""
-    with open_raw(part.input) as stream:
+    with open_raw(part.input, until=part.end) as stream:
         found = (
             record
             for member in _members_of(part, stream, limits)
@@ -160,8 +160,9 @@ def _unreadable(
 
 
 def _envelope(data: bytes) -> _Envelope:
-    head, block = split_header(data)
-    return _warc(head, block) if head.startswith(b"WARC/") else _arc(head, block)
+    head, block, told = split_header(data)
+    parse = _warc if head.startswith(b"WARC/") else _arc
+    return parse(head, block[:told], told)
 
 
 def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
@@ -182,9 +183,8 @@ def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
     return _response(record, said, limits) if record.type == "response" else _resource(record, said)
 
 
-def _warc(head: bytes, block: bytes) -> _Envelope:
+def _warc(head: bytes, block: bytes, told: int) -> _Envelope:
     fields = parse_headers(head)
-    told = int(header(fields, "content-length"))
     return _Envelope(
         type=header(fields, "warc-type").lower(),
         url=_target(header(fields, "warc-target-uri")),
@@ -193,15 +193,15 @@ def _warc(head: bytes, block: bytes) -> _Envelope:
         media_type=media_type(header(fields, "content-type")),
         told=told,
         truncated=bool(header(fields, "warc-truncated")),
-        block=block[:told],
+        block=block,
     )
 
 
-def _arc(head: bytes, block: bytes) -> _Envelope:
+def _arc(head: bytes, block: bytes, told: int) -> _Envelope:
     loader = ArcWarcRecordLoader(arc2warc=False)
     line = io.BytesIO(head + b"\n\n" if head.startswith(b"filedesc:") else head)
     fields = loader.parse_record_stream(line, known_format="arc", no_record_parse=True).rec_headers
-    url, told = fields.get_header("uri"), int(fields.get_header("length"))
+    url = fields.get_header("uri")
     holds_http = block.startswith(b"HTTP/")
     kind = "warcinfo" if url.startswith("filedesc:") else "resource"
     return _Envelope(
@@ -212,7 +212,7 @@ def _arc(head: bytes, block: bytes) -> _Envelope:
         media_type=media_type(fields.get_header("content-type")),
         told=told,
         truncated=False,
-        block=block[:told],
+        block=block,
     )
 
 

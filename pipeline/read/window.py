@@ -35,6 +35,12 @@ class Window:
             low = 0
         return self._block[low : low + size]
 
+    def some(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes, at least one; not across the end where reading means to stop."""
+        if self._end is not None and offset < self._end:
+            size = min(size, self._end - offset)
+        return self.at(offset, size)
+
     def size(self) -> int:
         if self._last is not None:
             return self._last
