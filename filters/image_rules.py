@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from filters.rules import Refusal
 from schemas.document import ImageNode
 from schemas.verdict import Reason
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
-_PATH: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)", re.IGNORECASE)
+# of RFC 3986, appendix B; urllib's raises for some of what pages hold
+_SPLIT: Final = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*:)?(?://[^/?#]*)?(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?", re.IGNORECASE
+)
 _TOKEN: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -40,8 +43,8 @@ class NoWordInPath:
     """Refuse images whose URL path holds one of these words as a whole token.
 
     Tokens are runs of letters, cut where a small letter meets a capital: siteLogo.png and
-    site_logo2.png hold `logo`; essex, catalogo and the host hold nothing. The value is the number
-    of tokens found.
+    site_logo2.png hold `logo`; essex, catalogo and the host hold nothing. A path inside the query
+    counts too: there the pictures of image proxies are named. The value is the number of tokens.
     """
 
     words: tuple[str, ...]
@@ -54,10 +57,16 @@ class NoWordInPath:
 
 
 def path_tokens(url: str) -> list[str]:
-    """The words in the path of a URL, in lower case."""
-    path = _PATH.match(url)
-    assert path is not None, "every part of the pattern may be empty"
-    return [token.lower() for token in _TOKEN.findall(unquote(path[1]))]
+    """The words, in lower case, in the path of a URL, and in the paths that its query holds."""
+    nested = [value for _, value in parse_qsl(_part(url, "query")) if "/" in value]
+    paths = [unquote(_part(one, "path")) for one in (url, *nested)]
+    return [token.lower() for path in paths for token in _TOKEN.findall(path)]
+
+
+def _part(url: str, name: str) -> str:
+    split = _SPLIT.match(url)
+    assert split is not None, "every part of the pattern may be empty"
+    return split[name] or ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

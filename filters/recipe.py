@@ -191,9 +191,9 @@ SCHEME: Final = SchemeIn(schemes=("http", "https"), source=OURS)
 IMAGE_NODE: Final[tuple[NodeRule, ...]] = (
     SCHEME,
     NoWordInPath(
-        # the paper's eight, and their plurals, which its search for parts of words also met
-        words=("logo", "logos", "button", "buttons", "icon", "icons", "plugin", "plugins",
-               "widget", "widgets", "porn", "xxx", "sex"),
+        # the paper's eight, and of what its search for parts of words also met the usual ones
+        words=("logo", "logos", "button", "buttons", "icon", "icons", "favicon", "favicons",
+               "plugin", "plugins", "widget", "widgets", "porn", "xxx", "sex"),
         source=PAPER,
     ),
     DeclaredSides(at_least=150, at_most=20_000, source=PAPER),

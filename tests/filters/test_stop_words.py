@@ -15,7 +15,9 @@ from filters.stop_words import STOP_WORDS
 def main_texts(archive: Path) -> Iterator[str]:
     with tarfile.open(archive) as members:
         for member in members:
-            if "ground-truth" in member.name and member.name.endswith(".json"):
+            if member.name.startswith("dev/html"):
+                return  # the pages come last, and are most of the archive
+            if member.name.endswith(".json"):
                 file = members.extractfile(member)
                 assert file is not None
                 yield json.load(file)["ground_truth"].get("main_content") or ""
