@@ -23,7 +23,7 @@ from pipeline.containers import count_scans
 
 JPEG_SCANS: Final = 64  # progressive encoders write about 10
 PNG_PROFILES: Final = 8  # one is allowed; four given bytes are in 16 MiB of noise by chance of .004
-HEADER_BYTES: Final = 1 << 20  # of a GIF or TIFF: what is read before the first pixel
+HEADER_BYTES: Final = 1 << 19  # of a GIF or TIFF: what is read before the first pixel
 
 BMP_RUN_LENGTHS: Final = frozenset({1, 2})
 

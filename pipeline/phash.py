@@ -6,7 +6,6 @@ Out:  the bits of imagehash.phash (hash_size 8, highfreq_factor 4), the first bi
       What is hashed is the picture as a page shows it: turned by its EXIF orientation, what is
       transparent laid over white (else the colours hidden under it would decide), palettes and
       CMYK by way of RGB, 16-bit greys by their high byte; ICC profiles are not applied.
-Fails: what Pillow cannot convert (LAB) raises ValueError; decode.py makes it a reason.
 See it: python tests/bench/bench_algorithms.py phash
 
 Left out: JPEG draft mode and Y straight from the decoder: three times as fast, other bits. Almost
