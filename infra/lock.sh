@@ -4,7 +4,8 @@
 #   sh infra/lock.sh PYTHON
 #
 # Only names and versions: no index, no host, no path, so it holds with any mirror and plain pip.
-# Pins of another platform's or Python's packages do no harm: a constraint installs nothing.
+# Pins of another platform's or Python's packages do no harm: a constraint installs nothing. Only a package
+# of which another Python needs another version gets a marker, below.
 set -eu
 
 python=$1
@@ -24,6 +25,7 @@ fi
 {
   echo "# Made by 'make lock' with Python $("$python" -c 'import platform; print(platform.python_version())'):"
   echo "# what the dev extra (all but training) resolved to. Used as: pip install --constraint constraints.txt ..."
-  cat "$room/frozen"
+  # Beam's gcp extra wants 0.5.31 below Python 3.13 and 0.5.35 from there on
+  sed 's/^google-apitools==.*/&; python_version < "3.13"/' "$room/frozen"
 } >constraints.txt
 echo "constraints.txt: $(wc -l <"$room/frozen") packages"

@@ -17,21 +17,30 @@ from typing import Final
 
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
-from apache_beam.portability import common_urns
+from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as api
+from google.protobuf.wrappers_pb2 import BytesValue  # type: ignore[import-untyped]
 
-# what a service executes itself; all else must be a ParDo in the workers' image
+# what a service executes itself, test streams left out; all else must be a ParDo in the image
 PRIMITIVES: Final = frozenset(
-    member.urn
-    for group in (
-        common_urns.primitives,
-        common_urns.composites,
-        common_urns.combine_components,
-        common_urns.sdf_components,
-    )
-    for member in vars(group).values()
-    if hasattr(member, "urn")
+    {
+        common_urns.primitives.IMPULSE.urn,
+        common_urns.primitives.PAR_DO.urn,
+        common_urns.primitives.GROUP_BY_KEY.urn,
+        common_urns.primitives.FLATTEN.urn,
+        common_urns.primitives.ASSIGN_WINDOWS.urn,
+    }
+    | {
+        member.urn
+        for group in (common_urns.combine_components, common_urns.sdf_components)
+        for member in vars(group).values()
+        if hasattr(member, "urn")
+    }
 )
+COMBINES: Final = frozenset(
+    member.urn for member in vars(common_urns.combine_components).values() if hasattr(member, "urn")
+) | {common_urns.composites.COMBINE_PER_KEY.urn, common_urns.composites.COMBINE_GLOBALLY.urn}
+PICKLED: Final = frozenset({python_urns.PICKLED_DOFN_INFO, python_urns.PICKLED_COMBINE_FN})
 ABSOLUTE: Final = re.compile(rb"(?<![\w:/.-])(/(?:[\w.@+-]+/)+[\w.@+-]*)")
 FILE_URL: Final = re.compile(rb"file://[\w./@+-]+")
 
@@ -111,15 +120,23 @@ def local_paths(graph: api.Pipeline, *, image: str = "/opt/") -> list[str]:
 def _payloads(graph: api.Pipeline) -> Iterator[tuple[str, bytes]]:
     """(step, bytes) of what is pickled into a step, opened: Beam packs it by base64 and zlib."""
     for step in graph.components.transforms.values():
-        data = step.spec.payload
-        yield step.unique_name, data
+        yield step.unique_name, step.spec.payload
         if step.spec.urn == common_urns.primitives.PAR_DO.urn:
-            code = api.ParDoPayload.FromString(data).do_fn.payload
-            yield step.unique_name, code
-            yield step.unique_name, _opened(code)
+            pardo = api.ParDoPayload()
+            pardo.ParseFromString(step.spec.payload)
+            yield step.unique_name, _opened(pardo.do_fn)
+        elif step.spec.urn in COMBINES:
+            combine = api.CombinePayload()
+            combine.ParseFromString(step.spec.payload)
+            yield step.unique_name, _opened(combine.combine_fn)
 
 
-def _opened(code: bytes) -> bytes:
+def _opened(function: api.FunctionSpec) -> bytes:
     """The pickle inside; what is packed in another way would hide paths, so that is an error."""
-    packed = base64.b64decode(code, validate=True)
+    if function.urn not in PICKLED:
+        return bytes(function.payload)
+    payload = function.payload
+    if function.urn == python_urns.PICKLED_COMBINE_FN:  # wrapped once more
+        payload = BytesValue.FromString(payload).value
+    packed = base64.b64decode(payload, validate=True)
     return bz2.decompress(packed) if packed.startswith(b"BZ") else zlib.decompress(packed)
