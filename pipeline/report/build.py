@@ -169,7 +169,10 @@ def span(low: float | None, high: float | None) -> str:
     """3 to 12, or one number where both are the same, or nothing."""
     if low is None or high is None:
         return ""
-    first, last = f"{low:,.4g}", f"{high:,.4g}"
+    first, last = (
+        f"{value:,.0f}" if abs(value) >= 1_000 or float(value).is_integer() else f"{value:.4g}"
+        for value in (low, high)
+    )
     return first if first == last else f"{first} to {last}"
 
 

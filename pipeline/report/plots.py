@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-IMAGES_EACH: Final = (*range(1, 11), 11, 16, 21, 31)
+IMAGES_EACH: Final = (*range(11), 11, 16, 21, 31)
 WORDS_EACH: Final = (0, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 SHORT_SIDES: Final = (0, 150, 200, 250, 300, 400, 600, 800, 1_200, 2_000)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-_SAID_ELSEWHERE = frozenset({"rule", "reason", "source"})
+_SAID_ELSEWHERE = frozenset({"rule", "signal", "limit", "reason", "source"})
 
 
 class RuleLine(NamedTuple):
@@ -38,16 +38,23 @@ def parameters_of(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def says(rule: Mapping[str, Any]) -> str:
-    """at least: words 4; no word in path: logo, icon; in the words of its own settings."""
+    """words at least 4; no word in path: logo, icon; in the words of its own settings."""
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", rule["rule"]).lower()
-    if set(rule) - _SAID_ELSEWHERE == {"signal", "limit"}:
-        return f"{rule['signal']} {kind} {_plain(rule['limit'])}".replace("_", " ")
+    begin, end = kind, ": "
+    if "signal" in rule:
+        begin, end = f"{rule['signal']} {kind} {_plain(rule['limit'])}".replace("_", " "), ", "
     told = [
-        _plain(value) if isinstance(value, list) else f"{name.replace('_', ' ')} {_plain(value)}"
+        _setting(name.replace("_", " "), value)
         for name, value in rule.items()
         if name not in _SAID_ELSEWHERE and value is not False
     ]
-    return f"{kind}: {', '.join(told)}" if told else kind
+    return begin + end + ", ".join(told) if told else begin
+
+
+def _setting(name: str, value: object) -> str:
+    if value is True:
+        return name
+    return _plain(value) if isinstance(value, list) else f"{name} {_plain(value)}"
 
 
 def _rules_in(value: object) -> Iterator[Mapping[str, Any]]:

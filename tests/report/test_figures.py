@@ -110,7 +110,7 @@ def test_every_value_is_in_just_one_bin(counted: Counter[int]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "label"),
-    [(10, "10"), (11, "11\u2013"), (15, "11\u2013"), (16, "16\u2013"), (31, "31+")],
+    [(0, "0"), (10, "10"), (11, "11\u2013"), (15, "11\u2013"), (16, "16\u2013"), (31, "31+")],
 )
 def test_a_bin_starts_at_its_label(value: int, label: str) -> None:
     (one,) = plots.bins(Counter({value: 2}), plots.IMAGES_EACH)
@@ -118,8 +118,8 @@ def test_a_bin_starts_at_its_label(value: int, label: str) -> None:
 
 
 def test_a_value_that_no_bin_would_show_is_refused() -> None:
-    with pytest.raises(ValueError, match="0 lies below the first bin, 1"):
-        plots.bins(Counter({0: 1}), plots.IMAGES_EACH)
+    with pytest.raises(ValueError, match="-1 lies below the first bin, 0"):
+        plots.bins(Counter({-1: 1}), plots.IMAGES_EACH)
 
 
 def test_columns_stay_inside_the_chart() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -241,3 +242,5 @@ def test_a_span_of_one_value_is_one_number() -> None:
     assert span(None, None) == ""
     assert span(3, 3) == "3"
     assert span(0.25, 1_200) == "0.25 to 1,200"
+    assert span(0.12345, 216_700.5) == "0.1235 to 216,700"
+    assert span(math.nan, math.inf) == "nan to inf"

@@ -15,6 +15,9 @@ def test_a_rule_of_its_own_kind_is_said_in_its_own_settings() -> None:
     words = {"rule": "NoWordInPath", "words": ["logo", "icon"], "reason": "x", "source": "y"}
     assert says(words) == "no word in path: logo, icon"
     assert says({"rule": "NoReservation", "images_only": False}) == "no reservation"
+    assert says({"rule": "NoReservation", "images_only": True}) == "no reservation: images only"
+    given = {"rule": "AtLeastFrom", "signal": "punctuation", "limit": 0.001, "given_from": 12}
+    assert says(given) == "punctuation at least from 0.001, given from 12"
 
 
 def test_every_rule_of_the_recipe_is_a_line_with_a_reason_and_a_source() -> None:
