@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `interloom`."""
+
+from pipeline.cli import main
+
+main()
