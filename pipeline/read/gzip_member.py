@@ -80,6 +80,8 @@ class GzipMembers:
 
     def closes(self, window: Window, offset: int, place: int) -> bool:
         """A true end tells the plain length; what lies before a planted member hardly can."""
+        if place - offset < 18:  # header and trailer alone
+            return False
         told = int.from_bytes(window.at(place - 4, 4), "little")
         return _SHORTEST <= told <= min(_RATIO * (place - offset), _LONGEST)
 

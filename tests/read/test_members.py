@@ -258,6 +258,22 @@ def test_a_file_in_one_member_over_the_limit_is_unpacked_aside_and_read_whole(
         assert not [record for record in found if record.problem]
 
 
+def test_blocks_that_know_no_records_are_joined_and_over_the_limit_unpacked_aside(
+    tmp_path: Path,
+) -> None:
+    """As bgzip writes them: a member each 64 KiB, wherever records begin."""
+    records = pages(300, size=20_000)
+    plain = b"".join(records)
+    blocks = [plain[at : at + (64 << 10)] for at in range(0, len(plain), 64 << 10)]
+    path = tmp_path / "crawl.warc.gz"
+    path.write_bytes(gzipped(blocks))
+
+    found = read(path)
+
+    assert [record.url for record in found] == [f"http://example.com/{n}" for n in range(300)]
+    assert not [record for record in found if record.problem]
+
+
 def test_a_record_over_the_limit_in_a_plain_file_is_stepped_over(tmp_path: Path) -> None:
     large = warc(http(bytes(LIMITS.record_bytes)), url="http://example.com/large")
     path = tmp_path / "crawl.warc"

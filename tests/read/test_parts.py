@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.read import members as reading
 from pipeline.read.parts import (
     MAX_PART,
     MIN_PART,
@@ -20,7 +22,19 @@ from pipeline.read.parts import (
     to_json,
     whole,
 )
-from tests.read.crawls import arc, dictionary, gzipped, http, page, pages, read, stored, warc, zstd
+from tests.read.crawls import (
+    arc,
+    dictionary,
+    gzipped,
+    http,
+    page,
+    pages,
+    planted,
+    read,
+    stored,
+    warc,
+    zstd,
+)
 
 # tmp_path is the same for all examples; each writes its whole file anew
 ANY_EXAMPLE = settings(
@@ -71,6 +85,50 @@ def test_parts_of_any_size_give_the_same_records_also_where_bytes_are_damaged(
 
     assert read(path, parts) == read(path)
     assert [part.start for part in parts[1:]] == [part.end for part in parts[:-1]]
+
+
+def _hostile(chance: random.Random, encoded: Callable[[bytes], bytes]) -> bytes:
+    """Sound, cut and damaged members, planted ones, rubbish, and crawls inside of records."""
+    record = encoded(chance.choice(PAGES))
+    inside = b"".join(map(encoded, chance.sample(PAGES, 3)))
+    outer = bytearray(encoded(warc(http(chance.randbytes(500) + inside + chance.randbytes(400)))))
+    outer[chance.randrange(len(outer))] ^= 0x41
+    return chance.choice(
+        (
+            record * 2,
+            record[: chance.randrange(len(record))],
+            b"".join(planted(number) for number in range(chance.randrange(1, 30))),
+            chance.randbytes(chance.randrange(1, 300)),
+            bytes(outer),
+            b"\r\n" * chance.randrange(5) + bytes(chance.randrange(40)),
+        )
+    )
+
+
+@pytest.mark.parametrize("bounds", ["as they are", "small"])
+@given(seed=st.integers(0, 2**32), part_size=st.integers(1, 6000))
+@settings(ANY_EXAMPLE, max_examples=150)
+def test_parts_of_any_size_give_the_same_records_of_hostile_files(
+    tmp_path: Path, bounds: str, seed: int, part_size: int
+) -> None:
+    chance = random.Random(seed)
+    forms: tuple[Callable[[bytes], bytes], ...] = (
+        stored,
+        bytes,
+        lambda plain: gzipped([plain]),
+        lambda plain: zstd([plain]),
+    )
+    form = chance.choice(forms)
+    path = tmp_path / "crawl"
+    path.write_bytes(b"".join(_hostile(chance, form) for _ in range(chance.randrange(1, 25))))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if bounds == "small":  # so that proofs end and budgets are spent in small files too
+            patch.setattr(reading, "PROOF", 1500)
+            patch.setattr(reading, "BUDGET", 12_000)
+            patch.setattr(reading, "NAMED", 3)
+        parts = list(cut(str(path), 0, part_size=part_size))
+        assert read(path, parts) == read(path)
 
 
 @pytest.mark.parametrize(
