@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.verify.digest import Fates, kept_digest
+from pipeline.verify.digest import DIGESTED, Fates, kept_digest
 from pipeline.verify.folder import Row, RunFolder
 from schemas.manifest import Ledger
 from schemas.verdict import OK, Reason
@@ -23,10 +23,8 @@ from schemas.verdict import OK, Reason
 NODE_KINDS: Final = {"text": "texts", "image": "images"}
 KINDS: Final = ("documents", "texts", "images")
 # everything of a document but its counts, which are most of the time it takes to read one
-_COLUMNS: Final = (
-    "id", "url", "date", "title", "nodes.list.element.kind", "nodes.list.element.role",
-    "nodes.list.element.text", "nodes.list.element.url", "nodes.list.element.alt",
-)  # fmt: skip
+_NODE: Final = ("kind", "role", "text", "caption_of", "url", "alt")
+_COLUMNS: Final = (*DIGESTED, *(f"nodes.list.element.{name}" for name in _NODE))
 _IMAGE_COLUMNS: Final = ("status", "bytes", "sha256", "pack", "pack_offset")
 
 
@@ -74,13 +72,13 @@ def count_part(folder: RunFolder, part: str, fates: Fates) -> PartCount:
     kept = defaultdict(list)
     for row in folder.rows("kept", part):
         kept[row["row"]].append(row)
+        _count_kept(count, row)
     rows = -1
     for rows, document in enumerate(folder.rows("documents", part, _COLUMNS)):
         kinds = [NODE_KINDS[node["kind"]] for node in document["nodes"]]
         _count_text(count, rows, kinds, texts)
         _count_images(count, rows, kinds, texts, images)
         for one in kept[rows]:
-            _count_kept(count, one)
             fates.keep(document["id"], kept_digest(document, one))
         _check_fates(count, part, rows, document["id"], kinds, texts, images, kept[rows])
     count.shard["rows.drops"] += texts.rows + images.rows

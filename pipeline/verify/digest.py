@@ -10,31 +10,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.verify.folder import Row
 from schemas.sample import Sample, SampleText
 
 ID_BYTES: Final = 16
+# what a sample takes from its document as it is; its nodes besides
+DIGESTED: Final = ("id", "url", "date", "title", "language", "licence", "input", "offset", "length")
 _PAIR: Final = np.dtype([("id", f"V{ID_BYTES}"), ("digest", f"V{ID_BYTES}")])
 
 
-def kept_digest(document: dict[str, Any], kept: dict[str, Any]) -> bytes:
+def kept_digest(document: Row, kept: Row) -> bytes:
     """Of the sample that a kept row and its document make."""
     images = {image["node"]: image for image in kept["images"]}
+    positions = [at for at in sorted([*kept["texts"], *images]) if at < len(document["nodes"])]
+    place_of = {position: place for place, position in enumerate(positions)}
     nodes: list[Sequence[object]] = []
-    for position in sorted([*kept["texts"], *images]):
-        if position >= len(document["nodes"]):
-            continue  # said where fates are checked
+    for position in positions:
         node = document["nodes"][position]
         if (image := images.get(position)) is None:
-            nodes.append(("text", node["role"], node["text"]))
+            nodes.append((node["role"], node["text"], place_of.get(node["caption_of"])))
         else:
             size = (image["width"], image["height"], image["length"])
-            nodes.append(("image", node["url"], node["alt"], image["sha256"], *size))
-    return _digest(*(document[name] for name in ("id", "url", "date", "title")), nodes)
+            nodes.append((node["url"], node["alt"], image["sha256"], *size))
+    return _digest(*(document[name] for name in DIGESTED), nodes)
 
 
 def sample_digest(sample: Sample, images: Sequence[tuple[str, int]]) -> bytes:
@@ -43,12 +46,12 @@ def sample_digest(sample: Sample, images: Sequence[tuple[str, int]]) -> bytes:
     nodes: list[Sequence[object]] = []
     for node in sample.nodes:
         if isinstance(node, SampleText):
-            nodes.append(("text", node.role, node.text))
+            nodes.append((node.role, node.text, node.caption_of))
         else:
-            sha256, length = next(of_images, ("", 0))
-            size = (node.width, node.height, length)
-            nodes.append(("image", node.url, node.alt, sha256, *size))
-    return _digest(sample.key, sample.url, sample.date, sample.title, nodes)
+            sha256, length = next(of_images)
+            nodes.append((node.url, node.alt, sha256, node.width, node.height, length))
+    plain = (sample.key, sample.url, sample.date, sample.title, sample.language, sample.licence)
+    return _digest(*plain, *sample.source, nodes)
 
 
 def _digest(*things: object) -> bytes:

@@ -7,10 +7,13 @@ Out:  for each stage: its fingerprint made again, its parts counted, their sums 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
 from pipeline import store
+from pipeline.choose import job_of
+from pipeline.job import stage_settings
 from pipeline.verify.checks import RUN, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
 from schemas.manifest import STAGES, Ledger
@@ -47,26 +50,26 @@ def check_stages(folder: RunFolder) -> Iterator[Check]:
     """Manifests, fingerprints and the files of parts, stage by stage."""
     prints = folder.fingerprints()
     for stage in STAGES:
-        if (why := folder.missing.get(stage)) is not None:
+        if stage in folder.told:
+            yield from _check_told(folder, stage, prints[stage])
+            yield _check_settings(folder, stage)
+            yield _check_files(folder, stage)
+        elif why := folder.missing[stage]:
             yield compare(stage, "manifest", "none", "whole", counted_in=f"{stage}.manifest.json",
                           held_against="", note=f"{why}: use interloom run")  # fmt: skip
-            continue
-        yield from _check_told(folder, stage, prints.get(stage))
-        yield _check_files(folder, stage)
+        else:
+            first = next(one for one in STAGES if one in folder.missing)
+            yield not_counted(stage, "all of it", why=f"{first} is not whole")
 
 
-def _check_told(folder: RunFolder, stage: str, expected: str | None) -> Iterator[Check]:
+def _check_told(folder: RunFolder, stage: str, expected: str) -> Iterator[Check]:
     """The manifest against run.json, its settings and its own parts table."""
     told = folder.told[stage]
     manifest = told.manifest
     sides = {"counted_in": f"{stage}.parts.parquet", "held_against": f"{stage}.manifest.json"}
-    if expected is None:
-        why = f"made from those before it, and of {_first_missing(folder)} there is none"
-        yield not_counted(stage, "fingerprint", why=why)
-    else:
-        yield compare(stage, "fingerprint", expected[:12], manifest.fingerprint[:12],
-                      counted_in="run.json and settings",
-                      held_against=f"{stage}.manifest.json")  # fmt: skip
+    yield compare(stage, "fingerprint", expected[:12], manifest.fingerprint[:12],
+                  counted_in="run.json, settings of the manifests",
+                  held_against=f"{stage}.manifest.json")  # fmt: skip
     yield compare(stage, "parts", len(told.parts), manifest.parts, **sides)
     sums = Ledger()
     for part in told.parts:
@@ -79,8 +82,14 @@ def _check_told(folder: RunFolder, stage: str, expected: str | None) -> Iterator
                   note=note, **sides)  # fmt: skip
 
 
-def _first_missing(folder: RunFolder) -> str:
-    return next(iter(stage for stage in STAGES if stage in folder.missing))
+def _check_settings(folder: RunFolder, stage: str) -> Check:
+    """The settings of the manifest are those that run.json has now."""
+    now = json.loads(json.dumps(stage_settings(stage, job_of(folder.output).settings)))
+    told = folder.told[stage].manifest.settings
+    other = sorted(name for name in {*now, *told} if now.get(name) != told.get(name))
+    note = f"run.json has other {named(other)} since: interloom run does it again" if other else ""
+    return compare(stage, "settings", len(now) - len(other), len(now), counted_in="run.json",
+                   held_against=f"{stage}.manifest.json", note=note)  # fmt: skip
 
 
 def _check_files(folder: RunFolder, stage: str) -> Check:
@@ -126,6 +135,7 @@ def _unmarked(folder: RunFolder, stage: str) -> Iterator[str]:
             yield from (f"packs/{part}-{k}.tar" for k in range(told.counts(part)["packs"]))
     if stage == "shard":
         yield from (f"shards/{part}.tar" for part in told.parts)
+        yield from ("report.html", "README.md")
 
 
 def partitions(folder: RunFolder) -> list[str]:
@@ -134,7 +144,7 @@ def partitions(folder: RunFolder) -> list[str]:
 
 def check_strays(folder: RunFolder) -> Iterator[Check]:
     """Nothing lies in the run folder but what the manifests name."""
-    known = {"run.json", "report.html", "README.md"}
+    known = {"run.json"}
     for stage in STAGES:
         known |= {f"{stage}.{name}" for name in ("manifest.json", "parts.parquet", "host.json")}
         if stage in folder.told:

@@ -47,6 +47,7 @@ SCHEMAS: Final = {
     "tables/images": TABLE_IMAGES,
     "tables/drops": TABLE_DROPS,
 }
+_BESIDES: Final = {"filter_text": ("wanted",), "filter_images": ("kept",)}  # beside verdicts/
 Row = dict[str, Any]
 
 
@@ -75,6 +76,7 @@ class RunFolder:
     output: str
     told: dict[str, Told] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # stage -> why nothing is told
+    unread: set[str] = field(default_factory=set)  # folders of stages that tell nothing
     unreadable: dict[str, tuple[str, str]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # folders that cannot be counted on
 
@@ -96,8 +98,12 @@ class RunFolder:
         return store.join(self.output, *names)
 
     def load(self) -> None:
-        """Read what every stage tells; a stage that tells nothing is noted as missing."""
+        """Read what the stages tell; behind one that tells nothing, the others are not asked."""
         for stage in STAGES:
+            if self.missing:
+                self.missing[stage] = ""
+                self._leave(stage)
+                continue
             try:
                 text = store.read_bytes(self.path(f"{stage}.manifest.json")).decode()
                 manifest = Manifest.from_json(text)
@@ -108,6 +114,13 @@ class RunFolder:
                 self.told[stage] = Told(manifest, parts)
             except (OSError, ValueError, TypeError, pa.ArrowException) as error:
                 self.missing[stage] = _short(error)
+                self._leave(stage)
+
+    def _leave(self, stage: str) -> None:
+        """Nothing that a stage wrote without a manifest is read, or counted on."""
+        folders = {f"verdicts/{stage}", *_BESIDES.get(stage, ())}
+        self.unread |= folders
+        self.broken |= folders
 
     def fingerprints(self) -> dict[str, str]:
         """What each stage's must be: by run.json, and by the settings its manifest tells."""
@@ -124,6 +137,8 @@ class RunFolder:
     def rows(self, kind: str, part: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
         """Rows of a part; none, and a note, from where it cannot be read."""
         path = f"{kind}/{part}.parquet"
+        if kind in self.unread:
+            return
         try:
             yield from parquet.read_rows(self.path(path), columns)
         except (OSError, pa.ArrowException) as error:

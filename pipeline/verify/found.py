@@ -14,6 +14,7 @@ from typing import Final
 from pipeline.verify.count import PartCount, count_file, count_part
 from pipeline.verify.crawl import input_of
 from pipeline.verify.digest import Fates
+from pipeline.verify.files import partitions
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packs import wrong_packs
 from pipeline.verify.tally import Tally
@@ -56,6 +57,9 @@ def count_all(folder: RunFolder) -> Found:
     if "extract" in folder.told:
         for part in folder.told["extract"].parts:
             _take_part(folder, found, part)
+    if "filter_text" in folder.told:
+        for partition in partitions(folder):
+            found.sums["urls.wanted"] += folder.count_rows("wanted", partition)
     if "fetch" in folder.told:
         for part in folder.told["fetch"].parts:
             _take_fetched(folder, found, part)
@@ -98,7 +102,6 @@ def _take_fetched(folder: RunFolder, found: Found, part: str) -> None:
         count_file(ledger, row, kind="wanted")
     ledger.drop("wanted", Reason.NOT_FETCHED, len(urls - fetched))
     found.tallies["fetch"].add(part, ledger)
-    found.sums["urls.wanted"] += len(urls)
 
 
 def _take_shard(folder: RunFolder, found: Found, name: str) -> None:

@@ -1,39 +1,35 @@
-"""Printed: a verification as a table for people, a line a check, and what it means in the end."""
+"""Printed: a verification for people, a line a check, and what it means in the end."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.verify.checks import Check, Outcome, Side, Verification
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
+_HEAD: Final = ("stage", "what", "counted here", "there")
 
 
 def show(verification: Verification, console: Console) -> None:
-    """Every check, then one line: balanced or not, and what could not be counted."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("stage", "counted"):
-        table.add_column(name, overflow="fold")
-    for name in ("here", "there"):
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("in / against", overflow="fold")
-    table.add_column("", overflow="fold")
+    """Every check with where both sides were counted, then one line: balanced or not."""
+    cells = [
+        (one.stage, one.kind, _side(one.here), _side(one.there)) for one in verification.checks
+    ]
+    widths = [max(len(line[at]) for line in (_HEAD, *cells)) for at in range(4)]
+    _line(console, _columns(_HEAD, widths), Text(""))
     before = ""
-    for one in verification.checks:
-        if before and one.stage != before:
-            table.add_section()
-        table.add_row(*_cells(one, first=one.stage != before))
-        before = one.stage
-    console.print(table)
-    console.print(ending(verification), markup=False, highlight=False, soft_wrap=True)
+    for one, (stage, *others) in zip(verification.checks, cells, strict=True):
+        first = stage if stage != before else ""
+        _line(console, _columns((first, *others), widths), _outcome(one))
+        before = stage
+    _line(console, Text(ending(verification)), Text(""))
 
 
 def ending(verification: Verification) -> str:
+    """How many checks there were, which stages failed, and what nobody counted."""
     checks, failed, left = verification.checks, verification.failed, verification.not_counted
     said = f"{len(checks):,} checks of {verification.output}: "
     if failed:
@@ -44,23 +40,30 @@ def ending(verification: Verification) -> str:
         said += f"; {len(left):,} not counted, each with its reason above"
     if failed:
         said += (
-            ". A part named above was changed or lost: remove that stage's manifest and run again"
+            ". Something was changed or lost behind the stage's back: remove the manifest of the "
+            "first stage that failed and run again"
         )
     return said
 
 
-def _cells(one: Check, *, first: bool) -> tuple[Text, ...]:
-    outcome = Text(str(one.outcome), style=_STYLES[one.outcome])
+def _columns(cells: tuple[str, ...], widths: list[int]) -> Text:
+    stage, what, here, there = cells
+    line = Text(f"{stage:<{widths[0]}}  ", style="bold")
+    line.append(f"{what:<{widths[1]}}  ", style="not bold")
+    return line.append(f"{here:>{widths[2]}}  {there:>{widths[3]}}  ", style="not bold")
+
+
+def _outcome(one: Check) -> Text:
+    text = Text(str(one.outcome), style=_STYLES[one.outcome])
     if one.note:
-        outcome.append(f": {one.note}", style="not bold")
-    return (
-        Text(one.stage if first else "", style="bold"),
-        Text(one.kind),
-        Text(_side(one.here)),
-        Text(_side(one.there)),
-        Text(" / ".join(filter(None, (one.counted_in, one.held_against))), style="dim"),
-        outcome,
-    )
+        text.append(f": {one.note}", style="not bold")
+    places = [one.counted_in, one.held_against.replace(f"{one.stage}.manifest.json", "manifest")]
+    where = " against ".join(filter(None, places))
+    return text.append(f"  ({where})", style="not bold dim") if where else text
+
+
+def _line(console: Console, left: Text, right: Text) -> None:
+    console.print(left + right, soft_wrap=True, highlight=False)
 
 
 def _side(side: Side) -> str:

@@ -20,16 +20,26 @@ from pipeline.verify.digest import Fates, sample_digest
 from pipeline.verify.folder import Row, RunFolder
 from schemas.index import index_row
 from schemas.manifest import Ledger
-from schemas.sample import Sample, SampleImage, SampleText, decode
+from schemas.sample import Sample, SampleImage, SampleText, decode, encode
 
 NO_JSON: Final = "samples without readable JSON"
 OTHER_ID: Final = "samples whose JSON has another id"
 OTHER_MEMBERS: Final = "samples with other members than their JSON names"
 OTHER_BYTES: Final = "images with other bytes than their sha256"
+OTHER_JSON: Final = "samples whose JSON is not as the codec writes it"
 NO_ROW: Final = "samples that the index lacks"
 OTHER_PLACE: Final = "samples that lie elsewhere than the index says"
 NO_SAMPLE: Final = "rows of the index without a sample"
-WRONG: Final = (NO_JSON, OTHER_ID, OTHER_MEMBERS, OTHER_BYTES, NO_ROW, OTHER_PLACE, NO_SAMPLE)
+WRONG: Final = (
+    NO_JSON,
+    OTHER_JSON,
+    OTHER_ID,
+    OTHER_MEMBERS,
+    OTHER_BYTES,
+    NO_ROW,
+    OTHER_PLACE,
+    NO_SAMPLE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +109,9 @@ def _sample(key: str, members: list[Held], body: bytes, count: ShardCount) -> Sa
     except (ValueError, KeyError, TypeError) as error:
         count.wrong[NO_JSON].append(f"{key} ({type(error).__name__})")
         return None
+    images = [b"" for node in sample.nodes if isinstance(node, SampleImage)]
+    if encode(sample, images)[0][1] != body:
+        count.wrong[OTHER_JSON].append(key)
     if sample.key != key:
         count.wrong[OTHER_ID].append(key)
     told = {node.member: node.sha256 for node in sample.nodes if isinstance(node, SampleImage)}

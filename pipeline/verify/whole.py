@@ -63,6 +63,8 @@ def _elsewhere(stage: str, name: str) -> bool:
 
 def _where(stage: str, name: str) -> str:
     """The folders that a count was made in."""
+    if stage == "fetch":
+        return "wanted/, images/fetch-*"
     own = folder_of(stage, name)
     folders = [own] if own else [one for one in needs_of(stage, name) if one != own]
     if not own and ".dropped." in name:

@@ -1,0 +1,35 @@
+"""One small run for all tests of verify, made once, and copies of it to damage."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.choose import Asked, choose_crawl, choose_settings
+from pipeline.run import execute, prepare
+from tests.verify.small_crawl import write_crawl
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with losses of every kind, several parts, and shards of both splits."""
+    folder = tmp_path_factory.mktemp("verify")
+    crawl = folder / "small.warc.gz"
+    write_crawl(crawl)
+    asked = Asked(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2)
+    output = folder / "run"
+    job = prepare(
+        str(output), choose_crawl([str(crawl)], asked, None), choose_settings(asked, None)
+    )
+    execute(job, options=["--direct_running_mode=in_memory"], say=lambda _: None)
+    return output
+
+
+@pytest.fixture
+def run(whole_run: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage. Its crawl is the one that all copies share."""
+    copy = tmp_path / "run"
+    shutil.copytree(whole_run, copy)
+    return copy
