@@ -31,6 +31,7 @@ from typing import Final
 import numpy as np
 
 BITS: Final = 64
+FEW: Final = 24  # hashes: below, plain integers are faster than numpy
 BLOCK: Final = 512  # hashes a side of what is compared at once: 2 MiB of differences
 
 
@@ -73,25 +74,36 @@ class Bands:
         `hashes` are all that have this key, in any order; one met twice counts once. The value of
         the generator (`compared = yield from ...`) is the number of comparisons made.
         """
-        if len(hashes) < 2:
+        ordered = sorted(set(hashes))
+        if len(ordered) < 2:  # most buckets
             return 0
-        values = np.unique(np.asarray(hashes, dtype=np.uint64))
-        masks = np.array(_masks(self.bands, self.distance)[: key[0] + 1], dtype=np.uint64)
-        earlier = masks[:-1]
-        assert ((values & masks[-1]) == int.from_bytes(key[1:], "big")).all()
-        for top in range(0, len(values), BLOCK):
-            for left in range(top, len(values), BLOCK):
-                rows, columns = values[top : top + BLOCK], values[left : left + BLOCK]
-                differences = rows[:, None] ^ columns[None, :]
-                near = np.bitwise_count(differences) <= self.distance
-                if top == left:
-                    near = np.triu(near, k=1)  # neither itself nor a pair from its other side
-                row, column = np.nonzero(near)
-                first = (differences[row, column][:, None] & earlier).all(axis=1)
-                yield from zip(
-                    rows[row[first]].tolist(), columns[column[first]].tolist(), strict=True
-                )
-        return len(values) * (len(values) - 1) // 2
+        *earlier, mask = _masks(self.bands, self.distance)[: key[0] + 1]
+        assert all(value & mask == int.from_bytes(key[1:], "big") for value in ordered)
+        search = _few if len(ordered) <= FEW else _many
+        yield from search(ordered, self.distance, earlier)
+        return len(ordered) * (len(ordered) - 1) // 2
+
+
+def _few(ordered: list[int], distance: int, earlier: list[int]) -> Iterator[tuple[int, int]]:
+    for one, other in combinations(ordered, 2):
+        difference = one ^ other
+        if difference.bit_count() <= distance and all(difference & mask for mask in earlier):
+            yield one, other
+
+
+def _many(ordered: list[int], distance: int, earlier: list[int]) -> Iterator[tuple[int, int]]:
+    """The same for a large bucket, a block of the triangle at a time."""
+    values, masks = np.array(ordered, dtype=np.uint64), np.array(earlier, dtype=np.uint64)
+    for top in range(0, len(values), BLOCK):
+        for left in range(top, len(values), BLOCK):
+            rows, columns = values[top : top + BLOCK], values[left : left + BLOCK]
+            differences = rows[:, None] ^ columns[None, :]
+            near = np.bitwise_count(differences) <= distance
+            if top == left:
+                near = np.triu(near, k=1)  # neither itself nor a pair from its other side
+            row, column = np.nonzero(near)
+            first = (differences[row, column][:, None] & masks).all(axis=1)
+            yield from zip(rows[row[first]].tolist(), columns[column[first]].tolist(), strict=True)
 
 
 @cache

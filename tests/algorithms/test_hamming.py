@@ -83,9 +83,13 @@ def test_synthetic_hashes_are_as_uneven_as_those_of_photos() -> None:
     assert max(shares) > 0.75
 
 
+@pytest.mark.parametrize("few", [0, 1_000], ids=["numpy", "integers"])
 @pytest.mark.parametrize(("distance", "bands"), CHOICES)
-def test_every_pair_within_the_distance_is_found_once(distance: int, bands: int) -> None:
-    hashes = some_hashes(seed=distance * 100 + bands, count=400)
+def test_every_pair_within_the_distance_is_found_once(
+    monkeypatch: pytest.MonkeyPatch, distance: int, bands: int, few: int
+) -> None:
+    monkeypatch.setattr(pipeline.hamming, "FEW", few)
+    hashes = some_hashes(seed=distance * 100 + bands, count=300)
     expected = by_brute_force(hashes, distance)
     pairs, _ = found(Bands(distance=distance, bands=bands), hashes)
     assert sorted(pairs) == expected
@@ -129,6 +133,7 @@ def test_a_large_bucket_is_compared_in_blocks(
     hashes = some_hashes(seed=1, count=150)
     bands = Bands(distance=choice[0], bands=choice[1])
     whole, compared = found(bands, hashes)
+    monkeypatch.setattr(pipeline.hamming, "FEW", 0)
     monkeypatch.setattr(pipeline.hamming, "BLOCK", 4)
     in_blocks, compared_in_blocks = found(bands, hashes)
     assert sorted(in_blocks) == sorted(whole) == by_brute_force(hashes, choice[0])
