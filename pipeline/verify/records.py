@@ -52,6 +52,16 @@ def count_records(name: str, *, limit: int | None = None) -> Ledger:
     return ledger
 
 
+class _Unzipped(gzip.GzipFile):
+    """gzip that breaks off is an error of its own: warcio takes an EOFError for the end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size)
+        except EOFError as error:
+            raise gzip.BadGzipFile(str(error)) from error
+
+
 @contextlib.contextmanager
 def _plain(stream: BinaryIO) -> Iterator[Any]:
     head = stream.read(4)
@@ -61,7 +71,7 @@ def _plain(stream: BinaryIO) -> Iterator[Any]:
     if not head.startswith(GZIP):
         yield stream
         return
-    with gzip.GzipFile(fileobj=stream, mode="rb") as unzipped, io.BufferedReader(unzipped) as plain:
+    with _Unzipped(fileobj=stream, mode="rb") as plain:
         yield plain
 
 
