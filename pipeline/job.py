@@ -23,6 +23,7 @@ PARTITIONS: Final = 16
 SHARD_BYTES: Final = 256 * MIB
 HELDOUT: Final = 0.01
 HELDOUT_BY: Final = "id"
+SECONDS: Final = "interloom.microseconds"  # namespace of metrics that go to *.host.json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,12 +18,13 @@ from dataclasses import asdict
 from typing import Final
 
 import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from filters.recipe import as_settings
 from pipeline import parquet, store
 from pipeline.account import read_manifest
-from pipeline.job import Crawl, Job, Settings, make_job
+from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
 from pipeline.progress import Progress
 from pipeline.stages import DATAFLOWS
 from pipeline.workers import end_when_a_worker_dies
@@ -122,27 +123,37 @@ def execute(
         sweep(job, stage)
         started = time.time()
         with (progress or Progress.silent()).watch(job, stage):
-            run_stage(job, stage, runner=runner, options=options)
-        write_host(job, stage, started=started, runner=runner)
+            spent = run_stage(job, stage, runner=runner, options=options)
+        write_host(job, stage, started=started, runner=runner, spent=spent)
         if runner in RUNNERS_HERE and whole(job, stage) is None:
             raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
 
 
-def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> None:
-    """One Beam job, to its end."""
+def run_stage(
+    job: Job, stage: str, *, runner: str, options: Sequence[str]
+) -> dict[str, float]:
+    """One Beam job, to its end; the seconds that its workers say they spent on what."""
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
     DATAFLOWS[stage](pipeline, job)
     with end_when_a_worker_dies():
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
+    if runner not in RUNNERS_HERE:
+        return {}  # the service keeps its own times
+    found = result.metrics().query(MetricsFilter().with_namespace(SECONDS))["counters"]
+    return {one.key.metric.name: one.result / 1_000_000 for one in found}
 
 
-def write_host(job: Job, stage: str, *, started: float, runner: str) -> None:
+def write_host(
+    job: Job, stage: str, *, started: float, runner: str, spent: dict[str, float]
+) -> None:
     """Times and hosts, which differ between runs of the same bytes."""
     facts = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "runner": runner,
         "cores": os.cpu_count(),
+        "spent": {name: round(seconds, 3) for name, seconds in sorted(spent.items())},
     }
     text = json.dumps(facts, indent=1) + "\n"
     store.write_bytes(job.path(f"{stage}.host.json"), text.encode())

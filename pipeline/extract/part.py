@@ -9,9 +9,11 @@ Counted:  records of every type; requests, metadata, revisits and the like are o
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -46,6 +48,7 @@ class Tools:
     """What a worker loads once: word lists, the language model."""
 
     job: Job
+    seconds: Counter[str] = field(default_factory=Counter)  # spent, for *.host.json alone
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -121,9 +124,14 @@ class _Sink:
         ):
             return Problem(reason=Reason.OTHER_MEDIA)
         self.ledger["pages.read"] += 1
+        started = time.perf_counter()
         page = read_page(record.body, url=record.url, headers=record.headers)
+        spent = time.perf_counter() - started
+        self.tools.seconds["reading_pages"] += spent
         if isinstance(page, Problem):
             return page
+        if page.second_opinion:
+            self.tools.seconds["reading_pages_with_second_opinion"] += spent
         self._add_document(record, page)
         return None
 

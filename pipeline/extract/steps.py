@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 
 from pipeline.extract.part import Tools, extract_part
-from pipeline.job import Job, read_crawl
+from pipeline.job import SECONDS, Job, read_crawl
 from pipeline.read.index import index_parts, ranges_of
 from pipeline.read.parts import FEW_INPUTS, Part, Ranges, cut, whole
 from schemas.manifest import PartResult
@@ -81,3 +82,6 @@ class _ExtractPart(beam.DoFn):
 
     def process(self, part: Part) -> Iterator[PartResult]:
         yield extract_part(part, self._tools)
+        for name, spent in self._tools.seconds.items():
+            Metrics.counter(SECONDS, name).inc(round(spent * 1_000_000))
+        self._tools.seconds.clear()
