@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipeline import run, store
+from pipeline import memory, run, store
 from pipeline.choose import Launch, job_of
 from pipeline.funnel import show_funnel, show_stats_of
+from pipeline.job import read_crawl
 from pipeline.progress import Progress
 from schemas.manifest import STAGES
 
@@ -14,6 +15,9 @@ from schemas.manifest import STAGES
 def run_and_show(launch: Launch, console: Console) -> bool:
     """Do what is not whole, print the ending; whether anything was kept (or not yet known)."""
     job = launch.job
+    warning = memory.warning(sum(read_crawl(job.output).sizes))
+    if warning and launch.runner in run.RUNNERS_HERE:
+        console.print(f"warning: {warning}", highlight=False)
     run.execute(
         job,
         stages=launch.stages,

@@ -18,11 +18,11 @@ from dataclasses import asdict
 from typing import Final
 
 import apache_beam as beam
-from apache_beam.metrics import MetricsFilter
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from filters.recipe import as_settings
-from pipeline import parquet, store
+from pipeline import memory, parquet, store
 from pipeline.account import read_manifest
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
 from pipeline.progress import Progress
@@ -40,6 +40,7 @@ WRITES: Final = {
 }
 # of the stages that keep parts: where a part's last file lies, whose mark says that it is whole
 LAST: Final = {"extract": ("documents",), "shard": ("index", "tables/drops")}
+GROUPING: Final = ("filter_text", "filter_images")  # what they group, a local runner holds
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
 
@@ -120,6 +121,8 @@ def execute(
             raise ValueError(f"{stage} needs {missing[0]} first: run that stage, or all of them")
         if store.exists(job.manifest(stage)):
             say(f"{stage}: settings have changed, so it is done again")
+        if runner in RUNNERS_HERE and stage in GROUPING:
+            memory.check(read_manifest(job, "extract").ledger["documents.kept"])
         sweep(job, stage)
         started = time.time()
         with (progress or Progress.silent()).watch(job, stage):
@@ -129,9 +132,7 @@ def execute(
             raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
 
 
-def run_stage(
-    job: Job, stage: str, *, runner: str, options: Sequence[str]
-) -> dict[str, float]:
+def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> dict[str, float]:
     """One Beam job, to its end; the seconds that its workers say they spent on what."""
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
     DATAFLOWS[stage](pipeline, job)

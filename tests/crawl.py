@@ -33,7 +33,9 @@ ADJECTIVES: Final = (
     "old small quiet bright long narrow famous early heavy warm empty broken simple strange "
     "green distant wooden gentle hungry modern"
 ).split()
-PLACES: Final = "near behind above below beside across from under around along within beyond".split()
+PLACES: Final = (
+    "near behind above below beside across from under around along within beyond".split()
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +112,9 @@ def responses(seed: int, pages: int) -> Iterator[Response]:
         site = f"https://www.site{number % 5}-{seed}.example.org"
         url, date = f"{site}/page/{number}", f"2024-05-{1 + number % 28:02d}T10:00:00Z"
         texts = paragraphs(dice)
-        texts.append(f"This is what everybody who reads site {number % 5} of {seed} knows about it.")
+        texts.append(
+            f"This is what everybody who reads site {number % 5} of {seed} knows about it."
+        )
         images = [f"{site}/{number}-{k}.jpg" for k in range(2)]
         shown = [*images, f"{site}/banner.jpg"]
         yield Response(url=url, date=date, body=page(f"Page {number}", texts, shown))

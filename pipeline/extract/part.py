@@ -10,7 +10,7 @@ Counted:  records of every type; requests, metadata, revisits and the like are o
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,9 @@ class Tools:
     """What a worker loads once: word lists, the language model."""
 
     job: Job
-    seconds: Counter[str] = field(default_factory=Counter)  # spent, for *.host.json alone
+    seconds: dict[str, float] = field(  # spent, for *.host.json alone
+        default_factory=lambda: defaultdict(float)
+    )
 
     @cached_property
     def lexicon(self) -> Lexicon:

@@ -14,14 +14,17 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def pausing(function: Callable[..., Any], nth: int, marker: Path) -> Callable[..., Any]:
+def pausing(function: Callable[P, R], nth: int, marker: Path) -> Callable[P, R]:
     calls = itertools.count(1)
 
     @wraps(function)
-    def paused(*arguments: Any, **named: Any) -> Any:
+    def paused(*arguments: P.args, **named: P.kwargs) -> R:
         if next(calls) == nth:
             marker.touch()
             time.sleep(600)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.choose import Asked, launch
-from pipeline.run import DATAFLOWS, execute
+from pipeline.job import Job
+from pipeline.run import execute
+from pipeline.stages import DATAFLOWS
 from tests.pipeline.runs import SMALL, counts, interloom, rows, run, tree
 
 
@@ -46,14 +48,15 @@ def test_bundles_that_run_twice_give_the_same_bytes(
     crawl: list[Path], reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import apache_beam as beam  # noqa: PLC0415
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: PLC0415
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner  # noqa: PLC0415
 
     from pipeline import run as running  # noqa: PLC0415
 
-    def repeating(job: object, stage: str, **_: object) -> None:
+    def repeating(job: Job, stage: str, **_: object) -> dict[str, float]:
         pipeline = beam.Pipeline(runner=FnApiRunner(bundle_repeat=1))
-        DATAFLOWS[stage](pipeline, job)  # type: ignore[arg-type]
+        DATAFLOWS[stage](pipeline, job)
         pipeline.run().wait_until_finish()
+        return {}
 
     monkeypatch.setattr(running, "run_stage", repeating)
     asked = Asked(part_size=0.0625, shard_size=0.125, heldout=0.2, partitions=4)
@@ -68,7 +71,9 @@ def test_another_part_size_gives_the_same_documents_reasons_and_images_in_the_sa
 ) -> None:
     interloom("run", *crawl, "-o", tmp_path / "run", *SMALL[1:], "--part-size=0.2", "--workers=1")
     other = tmp_path / "run"
-    assert len(list((other / "documents").iterdir())) < len(list((reference / "documents").iterdir()))
+    assert len(list((other / "documents").iterdir())) < len(
+        list((reference / "documents").iterdir())
+    )
     assert rows(other, "documents") == rows(reference, "documents")
     for stage in ("extract", "filter_text", "filter_images"):
         assert _verdicts(other, stage) == _verdicts(reference, stage)
