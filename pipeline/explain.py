@@ -1,0 +1,348 @@
+"""explain: one page on disk in, what the extractor makes of it and what the text rules say out.
+
+In:      a file of HTML, the URL that it came from, a recipe, a language model.
+Out:     Explanation: title, language, page signals, who decided on main content, edits by kind;
+         each node in reading order with its signals and its verdict; the document's verdict.
+Refused: a file that is missing, empty or no HTML, a URL that no crawl would hold: ValueError. A
+         page that the extractor refuses is no error: its reason is the explanation.
+Not:     what needs other pages or pixels (repeats in a domain, near-duplicates, image files).
+See it:  interloom explain PAGE.html --url URL [--json]
+
+Pages, counts and verdicts come from the functions that extract and filter_text call. Where the
+document is refused before its nodes are looked at, they are judged all the same, to be seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from filters.recipe import RECIPES, Recipe
+from filters.recipe_file import recipe_from_toml
+from filters.rules import Refusal
+from filters.signals import Lexicon, measure, measure_document, ratios
+from filters.text import judge_text
+from pipeline.decode import sniff
+from pipeline.domain import registered_domain
+from pipeline.extract.page import Page, read_page
+from pipeline.extract.urls import absolute_url
+from pipeline.language import Identifier, find_model
+from pipeline.lexicon import load_lexicon
+from pipeline.problem import Problem
+from schemas.document import Document, ImageNode, Node, TextNode, document_id
+from schemas.rows import document_to_row
+
+EXCERPT: Final = 96  # characters of a text that are shown
+# of a document, what a file does not have
+_PLACE: Final = frozenset({"id", "date", "input", "offset", "length"})
+# what people save by mistake for a page, told by its first bytes
+_OTHERS: Final = {
+    b"%PDF-": "a PDF",
+    b"PK\x03\x04": "a zip file",
+    b"\x1f\x8b": "gzip: unpack it first",
+    b"\x28\xb5\x2f\xfd": "zstd: unpack it first",
+    b"WARC/": "a WARC: use interloom run",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeExplanation:
+    """A node with what was measured of it (texts only) and why it goes, None where it stays."""
+
+    position: int
+    node: Node
+    signals: Mapping[str, float]
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """`problem` is why there is no document; `refusal` why the document goes as a whole."""
+
+    path: str
+    url: str
+    recipe: str
+    problem: Problem | None = None
+    page: Page | None = None
+    document: Document | None = None
+    refusal: Refusal | None = None
+    signals: Mapping[str, float] | None = None  # of the texts that stay, together
+    nodes: tuple[NodeExplanation, ...] = ()
+
+
+def explain(
+    path: Path, *, url: str, recipe: str | Recipe = "obelics", language_model: str = ""
+) -> Explanation:
+    """Explain a page. `recipe` is a name, a TOML file or a Recipe.
+
+    Raises:
+        ValueError: for a file or a URL that no page can be made of; with value and remedy.
+    """
+    _check_url(url)
+    html = _read_html(path)
+    chosen = recipe if isinstance(recipe, Recipe) else _recipe_of(recipe)
+    page = read_page(html, url=url)
+    if isinstance(page, Problem):
+        return Explanation(path=str(path), url=url, recipe=chosen.name, problem=page)
+    lexicon = load_lexicon(chosen.language)
+    identifier = Identifier(find_model(language_model or None))
+    document = _document_of(page, html, url=url, lexicon=lexicon, identifier=identifier)
+    return _judged(path, page, document, chosen)
+
+
+def _judged(path: Path, page: Page, document: Document, recipe: Recipe) -> Explanation:
+    judged = judge_text(document, recipe)
+    # only the rules that ask about the whole page end a judgement before its nodes
+    later = tuple(rule for rule in recipe.consent if rule.images_only)
+    nodes = judge_text(document, replace(recipe, consent=later, spoken=None)).nodes
+    texts = [
+        node
+        for position, node in enumerate(document.nodes)
+        if isinstance(node, TextNode) and position not in nodes
+    ]
+    counts = [node.counts for node in texts if node.counts is not None]
+    return Explanation(
+        path=str(path),
+        url=document.url,
+        recipe=recipe.name,
+        page=page,
+        document=document,
+        refusal=judged.refusal,
+        signals=_named(ratios(measure_document([node.text for node in texts], counts))),
+        nodes=tuple(
+            NodeExplanation(
+                position=position,
+                node=node,
+                signals=_signals_of(node),
+                refusal=nodes.get(position),
+            )
+            for position, node in enumerate(document.nodes)
+        ),
+    )
+
+
+def _document_of(
+    page: Page, html: bytes, *, url: str, lexicon: Lexicon, identifier: Identifier
+) -> Document:
+    """The document that extract would make of the page; a file has no date and no crawl."""
+    nodes = tuple(
+        replace(node, counts=measure(node.text, lexicon)) if isinstance(node, TextNode) else node
+        for node in page.nodes
+    )
+    texts = [node.text for node in nodes if isinstance(node, TextNode)]
+    language, score = identifier.identify("\n".join(texts))
+    return Document(
+        id=document_id(url=url, date="", payload_sha256=hashlib.sha256(html).digest()),
+        url=url,
+        domain=registered_domain(url),
+        date="",
+        input="",
+        offset=0,
+        length=len(html),
+        title=page.title,
+        language=language,
+        language_score=score,
+        charset=page.charset,
+        extractor=page.extractor,
+        signals=page.signals,
+        nodes=nodes,
+    )
+
+
+def _signals_of(node: Node) -> Mapping[str, float]:
+    if isinstance(node, ImageNode) or node.counts is None:
+        return {}
+    return _named(ratios(node.counts))
+
+
+def _named(signals: Mapping[Any, float]) -> dict[str, float]:
+    return {str(name): value for name, value in signals.items()}
+
+
+def _read_html(path: Path) -> bytes:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"{path} {what}: name a file of HTML")
+    html = path.read_bytes()
+    if not html.strip():
+        raise ValueError(f"{path} has {len(html)} bytes and nothing in them: save the page again")
+    other = next((name for magic, name in _OTHERS.items() if html.startswith(magic)), "")
+    if image := sniff(html):
+        other = f"an image ({image})"
+    if not other and b"<" not in html:
+        other = f"{len(html):,} bytes without a single tag"
+    if other:
+        raise ValueError(f"{path} is no HTML but {other}: name a page as a browser saves it")
+    return html
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("http://", "https://")) or not absolute_url(url, base=url):
+        raise ValueError(
+            f"url is {url!r}: give the page's own address, as https://example.org/page; its links "
+            "are resolved against it"
+        )
+
+
+def _recipe_of(name: str) -> Recipe:
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        raise ValueError(
+            f"recipe is {name!r}: choose one of {', '.join(RECIPES)}, or a TOML file that exists"
+        )
+    return recipe_from_toml(path.read_text(encoding="utf-8"))
+
+
+def to_json(explanation: Explanation) -> str:
+    """All of it, with every node whole; what was not measured is null."""
+    page, document = explanation.page, explanation.document
+    said: dict[str, Any] = {
+        "path": explanation.path,
+        "url": explanation.url,
+        "recipe": explanation.recipe,
+        "problem": _plain(explanation.problem),
+        "refusal": _plain(explanation.refusal),
+        "signals": _numbers(explanation.signals or {}),
+    }
+    if page is not None and document is not None:
+        row = document_to_row(document)
+        said["document"] = {name: row[name] for name in row if name not in _PLACE}
+        said["page"] = {
+            "elements": page.elements,
+            "second_opinion": page.second_opinion,
+            "edits": page.edits,
+        }
+        said["document"]["nodes"] = [
+            node | {"signals": _numbers(one.signals), "refusal": _plain(one.refusal)}
+            for node, one in zip(row["nodes"], explanation.nodes, strict=True)
+        ]
+    return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(why: Problem | Refusal | None) -> dict[str, Any] | None:
+    if why is None:
+        return None
+    values = asdict(why)
+    return {"reason": str(values.pop("reason"))} | _numbers(values)
+
+
+def _numbers(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {
+        name: None if value is None or not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def show(explanation: Explanation, console: Console) -> None:
+    """The page's facts, its verdict, then every node with what was measured and decided."""
+    for line in _lines(explanation):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _lines(one: Explanation) -> list[Text]:
+    lines = [_fact("page", f"{one.path} as {one.url}")]
+    if one.page is None or one.document is None:
+        return [*lines, _verdict("extract", one.problem, good="")]
+    page, document = one.page, one.document
+    texts, images = document.texts, document.images
+    lines += [
+        _fact("title", document.title or "(none)"),
+        _fact("language", f"{document.language or '?'} {document.language_score:.3f}"),
+        _fact("charset", document.charset),
+        _fact("main content", _extractor(page)),
+        _fact("left out", _counted(page.edits) or "nothing"),
+        _fact("the page says", _page_signals(document)),
+        _fact("nodes", f"{texts} texts, {images} images; {len(_kept(one))} stay"),
+        _fact("texts that stay", _measured(one.signals or {})),
+        _verdict(f"recipe {one.recipe}", one.refusal, good="kept, as far as its text tells"),
+        Text(),
+    ]
+    for node in one.nodes:
+        lines += _node_lines(node)
+    return lines
+
+
+def _kept(one: Explanation) -> list[NodeExplanation]:
+    return [node for node in one.nodes if node.refusal is None]
+
+
+def _extractor(page: Page) -> str:
+    asked = page.second_opinion and page.extractor == "blocks"
+    other = "; trafilatura was asked, and its answer not taken" if asked else ""
+    return f"by {page.extractor}, of {page.elements:,} elements{other}"
+
+
+def _page_signals(document: Document) -> str:
+    signals = document.signals
+    told = {
+        "robots": ", ".join(signals.robots),
+        "tdm-reservation": "1" if signals.tdm_reservation else "",
+        "tdm-policy": signals.tdm_policy,
+        "canonical": signals.canonical,
+        "licence": signals.licence,
+    }
+    return "; ".join(f"{name} {value}" for name, value in told.items() if value) or "nothing"
+
+
+def _node_lines(one: NodeExplanation) -> list[Text]:
+    node = one.node
+    role = "image" if isinstance(node, ImageNode) else str(node.role)
+    line = Text(f"{one.position:>4}  {role:<10}  ")
+    line.append_text(_outcome(one.refusal, good="kept"))
+    if isinstance(node, ImageNode):
+        sides = f" ({node.width or '?'} x {node.height or '?'} declared)"
+        shown = sides if node.width or node.height else ""
+        return [line, _indented(f"{node.url}{shown}"), _indented(f"alt: {_excerpt(node.alt)}")]
+    of = "" if node.caption_of is None else f"  caption of {node.caption_of}"
+    line.append(of)
+    return [line, _indented(_excerpt(node.text)), _indented(_measured(one.signals), dim=True)]
+
+
+def _indented(text: str, *, dim: bool = False) -> Text:
+    return Text(f"      {text}", style="dim" if dim else "")
+
+
+def _fact(name: str, value: str) -> Text:
+    return Text(f"{name:<16}", style="bold").append(value, style="not bold")
+
+
+def _verdict(who: str, why: Problem | Refusal | None, *, good: str) -> Text:
+    return Text(f"{who:<16}", style="bold").append_text(_outcome(why, good=good))
+
+
+def _outcome(why: Problem | Refusal | None, *, good: str) -> Text:
+    if why is None:
+        return Text(good, style="green")
+    said = [f"{name} {_short(float(value))}" for name in ("value", "limit")
+            if (value := getattr(why, name)) is not None]  # fmt: skip
+    measured = f" ({', '.join(said)})" if said else ""
+    return Text(f"dropped: {why.reason}{measured}", style="red")
+
+
+def _measured(signals: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {_short(value)}" for name, value in signals.items())
+
+
+def _counted(edits: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in edits.items())
+
+
+def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return "not measured"
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.3g}"
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else f"{line[: EXCERPT - 1].rstrip()}…"
