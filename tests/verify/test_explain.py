@@ -92,7 +92,8 @@ def test_every_node_is_shown_in_order_with_its_verdict(tmp_path: Path) -> None:
 
 
 def test_a_page_refused_as_a_whole_shows_its_nodes_all_the_same(tmp_path: Path) -> None:
-    body = f'<p>{GOOD}</p><img src="i.jpg"><p>1234 / 5678 / 9012 :: 3456 and so on and on</p><p>{GOOD}</p>'
+    numbers = "1234 / 5678 / 9012 :: 3456 and so on and on"
+    body = f'<p>{GOOD}</p><img src="i.jpg"><p>{numbers}</p><p>{GOOD}</p>'
     path = saved(tmp_path, body, head='<meta name="robots" content="noai">')
     found = explain(path, url=URL)
     assert found.refusal is not None
