@@ -66,7 +66,8 @@ def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
         indent=1,
         ensure_ascii=False,
     )
-    store.write_bytes(path, (text + "\n").encode())
+    with store.held(output):  # not under the hands of another run
+        store.write_bytes(path, (text + "\n").encode())
     return make_job(output, crawl, settings)
 
 
@@ -111,25 +112,30 @@ def execute(
     say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> None:
-    """Do the stages that are not whole, in order."""
-    for stage in stages:
-        if whole(job, stage) is not None:
-            say(f"{stage}: whole, nothing to do")
-            continue
-        before = STAGES[: STAGES.index(stage)]
-        if missing := [one for one in before if whole(job, one) is None]:
-            raise ValueError(f"{stage} needs {missing[0]} first: run that stage, or all of them")
-        if store.exists(job.manifest(stage)):
-            say(f"{stage}: settings have changed, so it is done again")
-        if runner in RUNNERS_HERE and stage in GROUPING:
-            memory.check(read_manifest(job, "extract").ledger["documents.kept"])
-        sweep(job, stage)
-        started = time.time()
-        with (progress or Progress.silent()).watch(job, stage):
-            spent = run_stage(job, stage, runner=runner, options=options)
-        write_host(job, stage, started=started, runner=runner, spent=spent)
-        if runner in RUNNERS_HERE and whole(job, stage) is None:
-            raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
+    """Do the stages that are not whole, in order, alone in the folder."""
+    with store.held(job.output):
+        for stage in stages:
+            if whole(job, stage) is not None:
+                say(f"{stage}: whole, nothing to do")
+                continue
+            if store.exists(job.manifest(stage)):
+                say(f"{stage}: settings have changed, so it is done again")
+            _check_before(job, stage, runner)
+            sweep(job, stage)
+            started = time.time()
+            with (progress or Progress.silent()).watch(job, stage):
+                spent = run_stage(job, stage, runner=runner, options=options)
+            write_host(job, stage, started=started, runner=runner, spent=spent)
+            if runner in RUNNERS_HERE and whole(job, stage) is None:
+                raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
+
+
+def _check_before(job: Job, stage: str, runner: str) -> None:
+    for before in STAGES[: STAGES.index(stage)]:
+        if whole(job, before) is None:
+            raise ValueError(f"{stage} needs {before} first: run that stage, or all of them")
+    if runner in RUNNERS_HERE and stage in GROUPING:
+        memory.check(read_manifest(job, "extract").ledger["documents.kept"])
 
 
 def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> dict[str, float]:

@@ -10,6 +10,8 @@ Refused: a full disk and the like: OSError with the path, which ends the run. Wh
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -77,6 +79,30 @@ def exists(path: str) -> bool:
     if is_local(path):
         return Path(path).exists()
     return bool(FileSystems.exists(path))
+
+
+@contextmanager
+def held(folder: str) -> Iterator[None]:
+    """Let no other process of this machine write to a local folder meanwhile.
+
+    Raises:
+        ValueError: where one does.
+    """
+    if not is_local(folder):
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)  # the folder itself: a killed process leaves nothing
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another run is at work in {folder}: wait for its end, or choose another output"
+            ) from error
+        yield
+    finally:
+        os.close(lock)
 
 
 def listing(folder: str) -> list[str]:
