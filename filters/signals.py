@@ -32,12 +32,12 @@ import math
 import re
 import string
 import unicodedata
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from filters.ngrams import repeated_characters, repeated_words
 from schemas.document import TextCounts
 
 SIGNALS_VERSION: Final = 1  # of the definitions above; a change makes older counts incomparable
@@ -120,7 +120,7 @@ def signals_settings() -> dict[str, Any]:
 _USUAL_SPECIALS: Final = string.punctuation + string.digits + "“”‘’„«»‹›…–—•·©®™°"  # noqa: RUF001
 _ASCII_LETTERS: Final = string.ascii_letters.encode()
 _MARK: Final = re.compile(rf"[{re.escape(PUNCTUATION)}](?![^\W_])")
-_PARTS: Final = re.compile(r"[^\W\d_]+")
+_JOINT_IN_WORD: Final = re.compile(r"[-'/&.+_–—]+")  # noqa: RUF001
 
 
 class _WithoutLetters(dict[int, int | None]):
@@ -187,7 +187,7 @@ def measure(text: str, lexicon: Lexicon) -> TextCounts:
 def _is_common(word: str, common: frozenset[str]) -> bool:
     if word in common:
         return True
-    parts: list[str] = _PARTS.findall(word)
+    parts = _JOINT_IN_WORD.split(word)
     return len(parts) > 1 and all(part in common for part in parts)
 
 
@@ -210,33 +210,16 @@ _FIELDS: Final = tuple(field.name for field in fields(TextCounts))
 
 
 def _with_repetition(counts: TextCounts, text: str, words: Sequence[str]) -> TextCounts:
-    length = CHARACTER_NGRAM
-    characters = [text[at : at + length] for at in range(len(text) - length + 1)]
-    ngrams = list(zip(*(words[at:] for at in range(WORD_NGRAM)), strict=False))
+    characters = repeated_characters(text, CHARACTER_NGRAM)
+    most = math.isqrt(characters.distinct)
+    runs = repeated_words(words, WORD_NGRAM)
     return replace(
         counts,
-        character_ngrams=len(characters),
-        character_ngrams_repeated=_mass_of_most_frequent(characters),
-        word_ngrams=len(ngrams),
-        word_ngrams_repeated=_mass_of_repeated(ngrams),
+        character_ngrams=characters.total,
+        character_ngrams_repeated=sum(characters.frequencies[:most]),
+        word_ngrams=runs.total,
+        word_ngrams_repeated=sum(runs.frequencies),
     )
-
-
-def _repeats(ngrams: Sequence[Hashable]) -> tuple[list[int], int]:
-    """How often each n-gram is met that is met more than once; and how many distinct ones."""
-    distinct = len(set(ngrams))
-    if distinct == len(ngrams):  # the usual case, and the cheap one
-        return [], distinct
-    return [n for n in Counter(ngrams).values() if n > 1], distinct
-
-
-def _mass_of_most_frequent(ngrams: Sequence[Hashable]) -> int:
-    repeats, distinct = _repeats(ngrams)
-    return sum(sorted(repeats, reverse=True)[: math.isqrt(distinct)])
-
-
-def _mass_of_repeated(ngrams: Sequence[Hashable]) -> int:
-    return sum(_repeats(ngrams)[0])
 
 
 def ratios(counts: TextCounts) -> Mapping[Signal, float]:

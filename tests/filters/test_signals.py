@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,11 @@ def test_words_are_looked_up_in_lower_case_and_common_ones_by_their_parts_too() 
     assert counts.stop_words == 3
     assert counts.flagged_words == 1
     assert counts.common_words == 5  # the, cat's, well-known, a, of
+
+
+def test_the_letters_between_marks_are_no_parts_of_a_word() -> None:
+    lexicon = replace(LEXICON, common_words=frozenset("हनद"))
+    assert measure("हिन्दी", lexicon).common_words == 0
 
 
 def test_golden_character_repetition_is_the_mass_of_the_most_frequent_ngrams() -> None:
