@@ -1,6 +1,6 @@
 """The pure algorithms against what could be used in their place: same data, same run, one table.
 
-    python tests/bench/bench_algorithms.py [phash] [hamming] [minhash] [--hashes 100000]
+    python tests/bench/bench_algorithms.py [phash | hamming | minhash] [--hashes 100000]
 
 phash:   decoding and hashing as extract does it, against bare imagehash and JPEG draft mode.
 hamming: keys and comparisons for several numbers of bands, against all pairs.
@@ -223,18 +223,18 @@ def bench_minhash() -> None:
 
 
 def main() -> None:
-    choices = ("phash", "hamming", "minhash")
+    choices = ("phash", "hamming", "minhash", "all")
     ask = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    ask.add_argument("what", nargs="*", choices=choices, default=choices, help="default: all")
+    ask.add_argument("what", nargs="?", choices=choices, default="all")
     ask.add_argument("--hashes", type=int, default=100_000, help="for hamming")
     say = ask.parse_args()
     if not SHARED.is_dir():
         raise SystemExit(f"{SHARED} is not there: the benchmark needs its photos and texts")
-    if "phash" in say.what:
+    if say.what in {"phash", "all"}:
         bench_phash()
-    if "hamming" in say.what:
+    if say.what in {"hamming", "all"}:
         bench_hamming(say.hashes)
-    if "minhash" in say.what:
+    if say.what in {"minhash", "all"}:
         bench_minhash()
 
 
