@@ -4,8 +4,8 @@ The list that the pipeline takes its flagged words from (better-profanity, 917 e
 mask chat messages: it holds stroke, oral, pot, LEN, god and gay. A paragraph of fewer than 100
 words falls by one flagged word, so of 61,769 paragraphs of ordinary sites 792 fell, mostly for
 oral, fat, pot, hemp, facial and kill, and 92 of a manual of a drawing program for stroke. What is
-here is taken off the list, by class, and counted in the manifest. Obscenities, slurs and words of
-pornography stay on it. So do words whose only everyday use is a quotation or a name.
+here is taken off the list, by class, and named in the manifest. Obscenities, slurs and words of
+pornography stay on it.
 
 See it: python -m pytest tests/filters/test_lexicon.py -k everyday
 """

@@ -71,9 +71,10 @@ def _part(url: str, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeclaredSides:
-    """Refuse an image that its page declares too small or too large; undeclared sides pass here,
+    """Refuse an image that its page declares too small or too large.
 
-    since the pixels will tell (filter_images judges every side that is kept).
+    A side that is not declared is not asked for here: filter_images judges every image by its
+    pixels before it is kept.
     """
 
     at_least: int  # pixels
