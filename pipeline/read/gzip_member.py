@@ -25,7 +25,8 @@ _FIRST, _STEP = 8 << 10, 64 << 10  # compressed bytes fed at once, counted from 
 _PIECE: Final = 1 << 20  # plain bytes taken at once: a bomb costs time, never memory
 _NAME: Final = 4096  # the longest file name or comment that a header may hold
 _RATIO: Final = 1032  # deflate shortens no further
-_SHORTEST, _LONGEST = 32, 64 << 20  # plain bytes of a record that are believed without proof
+_SPARE: Final = 0.9  # and lengthens by less than this, header and trailer of a record included
+_LONGEST: Final = 64 << 20  # plain bytes of a record that are believed without proof
 _CANDIDATE: Final = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]")
 
 
@@ -80,10 +81,11 @@ class GzipMembers:
 
     def closes(self, window: Window, offset: int, place: int) -> bool:
         """A true end tells the plain length; what lies before a planted member hardly can."""
-        if place - offset < 18:  # header and trailer alone
+        length = place - offset
+        if length < 18:  # header and trailer alone
             return False
         told = int.from_bytes(window.at(place - 4, 4), "little")
-        return _SHORTEST <= told <= min(_RATIO * (place - offset), _LONGEST)
+        return _SPARE * length <= told <= min(_RATIO * length, _LONGEST)
 
 
 def _body(window: Window, offset: int) -> int | None:

@@ -318,8 +318,6 @@ class _Reader:
             self._effort.proof_bytes += found.work
             stretch.furthest = max(stretch.furthest, found.reached)
             if found.end is None:
-                if at > place and at >= reached:
-                    return True  # a true boundary, and a second loss behind it
                 stretch.named += at == place
                 break
             chain.add(at)

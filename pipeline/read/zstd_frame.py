@@ -78,7 +78,7 @@ class ZstdFrames:
         return len(frame.pieces) > 1 and opens_record(self._first(window, frame))
 
     def closes(self, window: Window, offset: int, place: int) -> bool:  # noqa: ARG002
-        return False  # a frame's end has no mark of its own
+        return True  # no mark to look for; a zstd crawl inside a zstd crawl is hardly ever met
 
     def _walked(self, window: Window, frame: _Frame, end: int) -> Found:
         opens = opens_record(self._first(window, frame))

@@ -133,7 +133,7 @@ def test_a_bit_that_flips_in_a_stored_block_leaves_the_end_of_its_member_known()
     assert all(member.sound for member in found)
 
 
-@pytest.mark.parametrize("hurt", range(40, 60_000, 1999))
+@pytest.mark.parametrize("hurt", [0, 8, 10, 12, *range(40, 60_000, 1999)])
 def test_a_crawl_inside_a_damaged_record_is_only_a_payload(tmp_path: Path, hurt: int) -> None:
     """The measured accident: a small .warc.gz between bytes that zlib stores as they are."""
     noise = random.Random(5).randbytes(20_000)
@@ -149,6 +149,20 @@ def test_a_crawl_inside_a_damaged_record_is_only_a_payload(tmp_path: Path, hurt:
 
     assert urls(records) == ALL
     assert [r.offset for r in records if r.problem] == [len(before)]
+
+
+def test_a_long_crawl_inside_a_damaged_record_is_decoded_once() -> None:
+    noise = random.Random(5).randbytes(2_000)
+    inside = gzipped(pages(400, size=1500, seed=9))
+    outer = bytearray(stored(warc(http(noise + inside + noise))))
+    outer[:4] = bytes(4)
+    effort = Effort()
+
+    found = walk(gzipped(PAGES[:4]) + outer + gzipped(PAGES[4:]), effort=effort)
+
+    assert [member.damage is None for member in found] == [True] * 4 + [False] + [True] * 8
+    assert len(inside) < PROOF  # a longer one would pass for the crawl's own
+    assert effort.proof_bytes < 4 * len(inside)
 
 
 def test_planted_magics_cost_one_short_trial_each() -> None:

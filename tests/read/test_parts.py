@@ -153,6 +153,18 @@ def test_parts_of_any_size_give_the_same_records_of_real_files(
     assert read(path, cut(str(path), 0, part_size=part_size)) == read(path)
 
 
+def test_no_cut_stands_inside_a_damaged_stretch(tmp_path: Path) -> None:
+    """There the reader would forget how many planted members it has told apart already."""
+    path = tmp_path / "crawl.warc.gz"
+    filling = b"".join(planted(number) for number in range(100, 200))
+    path.write_bytes(gzipped(PAGES[:1]) + gzipped(PAGES[1:2])[:-30] + filling + gzipped(PAGES[2:]))
+
+    parts = list(cut(str(path), 0, part_size=1))
+
+    assert len(parts) == 13  # one of them is the stretch
+    assert read(path, parts) == read(path)
+
+
 def test_a_cut_stands_at_the_first_boundary_at_or_after_the_part_size(tmp_path: Path) -> None:
     path = tmp_path / "crawl.warc"
     record = page(0)
