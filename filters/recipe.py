@@ -64,7 +64,7 @@ class Recipe:
     image_documents: int | None = None  # in more than this within phash_distance, an image goes
     minhash: MinHashParameters | None = None
     phash_distance: int | None = None  # bits of 64 at which two images count as one
-    phash_bands: int = 6  # an exact search's cut: changes its cost, never its result
+    phash_bands: int = 5  # an exact search's cut: changes its cost, never its result
     image_set_minimum: int | None = None  # equal sets of so many images: the latest document stays
 
     def __post_init__(self) -> None:

@@ -107,39 +107,43 @@ class MergeFacts(beam.CombineFn):
         return merged
 
 
-def _good_uses(part: str, found: Found, job: Job) -> Iterator[tuple[int, GoodUse]]:
+def _good_uses(part: str, found: Found, job: Job) -> Iterator[tuple[bytes, GoodUse]]:
     if found.stored is None or refuse_image(found.stored.facts, job.settings.recipe) is not None:
         return
     facts = found.stored.facts
     place = Place(part, found.row, found.node)
-    yield facts.phash, GoodUse(place, found.id, facts.width * facts.height, facts.url)
+    yield _key(facts.phash), GoodUse(place, found.id, facts.width * facts.height, facts.url)
 
 
-def _facts_of(phash: int, use: GoodUse) -> tuple[int, HashFacts]:
+def _key(phash: int) -> bytes:
+    return phash.to_bytes(8, "big")  # unsigned: Beam's integers have a sign
+
+
+def _facts_of(phash: bytes, use: GoodUse) -> tuple[bytes, HashFacts]:
     best = Picture(pixels=use.pixels, url=use.url)
     return phash, HashFacts(best=best, documents=(use.id,))
 
 
-def _by_bands(phash: int, _facts: HashFacts, bands: Bands) -> Iterator[tuple[bytes, int]]:
-    for key in bands.keys(phash):
+def _by_bands(phash: bytes, _facts: HashFacts, bands: Bands) -> Iterator[tuple[bytes, bytes]]:
+    for key in bands.keys(int.from_bytes(phash, "big")):
         yield key, phash
 
 
 def _compare(
-    key: bytes, hashes: Iterable[int], bands: Bands
-) -> Iterator[tuple[int, int] | TaggedOutput[Literal["count"], int]]:
-    pairs = bands.pairs_in_bucket(key, list(hashes))
+    key: bytes, hashes: Iterable[bytes], bands: Bands
+) -> Iterator[tuple[bytes, bytes] | TaggedOutput[Literal["count"], int]]:
+    pairs = bands.pairs_in_bucket(key, [int.from_bytes(phash, "big") for phash in hashes])
     while True:
         try:
             one, other = next(pairs)
         except StopIteration as end:  # its value is the number of comparisons made
             yield TaggedOutput("count", end.value)
             return
-        yield one, other
-        yield other, one
+        yield _key(one), _key(other)
+        yield _key(other), _key(one)
 
 
-def _send(phash: int, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[int, HashFacts]]:
+def _send(phash: bytes, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[bytes, HashFacts]]:
     """The facts of a hash go to itself and to every hash within the distance."""
     (facts,) = cast("Iterable[HashFacts]", joined["facts"])
     yield phash, facts
@@ -147,7 +151,7 @@ def _send(phash: int, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[int, H
         yield neighbour, facts
 
 
-def _answer(_phash: int, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, Cluster]]:
+def _answer(_phash: bytes, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, Cluster]]:
     (around,) = cast("Iterable[HashFacts]", joined["around"])
     for use in cast("Iterable[GoodUse]", joined["uses"]):
         part, row, node = use.place
