@@ -16,7 +16,7 @@ EXTRAS = {
     "pipeline": {
         *("apache_beam", "fastwarc", "fasttext", "imagehash", "PIL", "selectolax", "tldextract"),
         *("trafilatura", "warcio", "webdataset", "wordfreq", "httpx", "jinja2", "zstandard"),
-        *("better_profanity", "stopwordsiso", "numpy"),
+        *("better_profanity", "stopwordsiso"),
     },
     "training": {"torch", "transformers"},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,36 @@ def wanted(*extras: str) -> dict[str, Requirement]:
         else:
             found[canonicalize_name(requirement.name)] = requirement
     return found
+
+
+def third_party(package: str) -> set[str]:
+    """Top-level modules that a package imports, of neither ours nor Python's."""
+    names: set[str] = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split(".")[0])
+    return names - PACKAGES - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("package", "extras"), [("schemas", ()), ("filters", ()), ("pipeline", ("pipeline",))]
+)
+def test_what_a_package_imports_is_declared_and_not_left_to_others_to_bring(
+    package: str, extras: tuple[str, ...]
+) -> None:
+    declared = set(wanted(*extras)) | {
+        canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]
+    }
+    brought_by = packages_distributions()
+    undeclared = {
+        name: brought_by.get(name)
+        for name in third_party(package)
+        if not declared & {canonicalize_name(one) for one in brought_by.get(name, [])}
+    }
+    assert undeclared == {}
 
 
 def test_torch_comes_with_training_only_and_pinned() -> None:
