@@ -7,13 +7,10 @@ Out:  for each stage: its fingerprint made again, its parts counted, their sums 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
 from pipeline import store
-from pipeline.choose import job_of
-from pipeline.job import stage_settings
 from pipeline.verify.checks import RUN, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
 from schemas.manifest import STAGES, Ledger
@@ -83,12 +80,13 @@ def _check_told(folder: RunFolder, stage: str, expected: str) -> Iterator[Check]
 
 
 def _check_settings(folder: RunFolder, stage: str) -> Check:
-    """The settings of the manifest are those that run.json has now."""
-    now = json.loads(json.dumps(stage_settings(stage, job_of(folder.output).settings)))
+    """What run.json and the manifest both tell is the same: no start has changed it since."""
     told = folder.told[stage].manifest.settings
-    other = sorted(name for name in {*now, *told} if now.get(name) != told.get(name))
+    now = folder.run["settings"]
+    both = sorted(told.keys() & now.keys())
+    other = [name for name in both if now[name] != told[name]]
     note = f"run.json has other {named(other)} since: interloom run does it again" if other else ""
-    return compare(stage, "settings", len(now) - len(other), len(now), counted_in="run.json",
+    return compare(stage, "settings", len(both) - len(other), len(both), counted_in="run.json",
                    held_against=f"{stage}.manifest.json", note=note)  # fmt: skip
 
 
