@@ -15,11 +15,22 @@ from tests.verify.small_crawl import write_crawl
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with losses of every kind, several parts, and shards of both splits."""
-    folder = tmp_path_factory.mktemp("verify")
-    crawl = folder / "small.warc.gz"
+    crawl = tmp_path_factory.mktemp("verify") / "small.warc.gz"
     write_crawl(crawl)
+    return _run_over(crawl)
+
+
+@pytest.fixture(scope="session")
+def empty_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over a crawl of no bytes: every stage is whole, and nothing came out."""
+    crawl = tmp_path_factory.mktemp("empty") / "empty.warc.gz"
+    crawl.write_bytes(b"")
+    return _run_over(crawl)
+
+
+def _run_over(crawl: Path) -> Path:
     asked = Asked(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2)
-    output = folder / "run"
+    output = crawl.parent / "run"
     job = prepare(
         str(output), choose_crawl([str(crawl)], asked, None), choose_settings(asked, None)
     )

@@ -87,6 +87,14 @@ def test_the_table_names_every_check_and_says_how_it_ended(verification: Verific
     assert "1 FAILED, in run" in console.export_text()
 
 
+def test_a_run_in_which_nothing_was_left_balances(empty_run: Path) -> None:
+    verification = verify(str(empty_run))
+    assert verification.ok
+    assert {one.stage for one in verification.checks} == {"run", *STAGES}
+    (kept,) = [c for c in verification.checks if c.kind == "documents: kept = sharded"]
+    assert (kept.here, kept.there) == (0, 0)
+
+
 def test_a_folder_without_a_run_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"{tmp_path} holds no run"):
         verify(str(tmp_path))
