@@ -7,7 +7,8 @@ Order:   byte order mark, HTTP header, `<meta>` or XML declaration, detector (HT
          the one with fewer replacement characters is taken, the declared one in a tie.
 Refused: nothing. Whether too much was replaced is for `page.py` to say.
 
-Names and labels are those of the Encoding Standard: a page that says latin1 means windows-1252.
+Labels are those of the Encoding Standard: a page that says latin1 means windows-1252, gb2312 means
+gb18030, shift_jis means windows-31j. Names are Python's.
 """
 
 from __future__ import annotations
@@ -18,21 +19,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import webencodings
-from resiliparse.parse.encoding import detect_encoding
+from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
 _HEAD: Final = 65_536  # bytes; the standard prescans 1,024, and changes its mind for a later <meta>
 _SAMPLE: Final = 131_072  # bytes given to the detector
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_BE, "utf-16be"),
-    (codecs.BOM_UTF16_LE, "utf-16le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
 )
 _HEADER: Final = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
-_META: Final = re.compile(rb"<meta\s[^>]{0,1000}?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE)
+_META: Final = re.compile(
+    rb"<meta\s[^>]{0,1000}?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE
+)
 _XML: Final = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"'>]+)", re.IGNORECASE)
 _COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
-_WIDE: Final = ("utf-16le", "utf-16be")
+_WIDE: Final = frozenset(("utf-16-le", "utf-16-be"))
+# the Encoding Standard's decoders read more than Python's of the same name
+_WIDER: Final = {
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "iso8859-11": "cp874",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,19 +71,17 @@ def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Deco
 
 
 def _decode(html: bytes, name: str) -> Decoded:
-    encoding = webencodings.lookup(name)
-    assert encoding is not None, name
-    codec = encoding.codec_info
-    text, _ = codec.decode(html, "replace")
+    text = html.decode(name, "replace")
     replaced = text.count("\ufffd")
-    if replaced and encoding.name == "utf-8":
-        replaced -= html.count("\ufffd".encode())
-    return Decoded(text=text, charset=encoding.name, replaced=replaced)
+    if replaced and name == "utf-8":
+        replaced -= html.count("\ufffd".encode())  # those that the page holds itself
+    return Decoded(text=text, charset=name, replaced=replaced)
 
 
 def _known(label: str) -> str | None:
-    encoding = webencodings.lookup(label.strip())
-    return None if encoding is None or encoding.name == "replacement" else encoding.name
+    """The codec of a label, None for one that the Encoding Standard does not know."""
+    name = map_encoding_to_html5(label.strip().lower(), fallback_utf8=False)
+    return None if name is None else _WIDER.get(name, name)
 
 
 def _of_headers(headers: Sequence[tuple[str, str]]) -> str | None:
@@ -92,8 +101,6 @@ def _of_markup(html: bytes) -> str | None:
             known = _known(found[1].decode("ascii", "replace"))
             if known in _WIDE:  # it was read as ASCII, so it is none (HTML standard, prescan)
                 return "utf-8"
-            if known == "x-user-defined":
-                return "windows-1252"
             if known:
                 return known
     return None
@@ -110,7 +117,7 @@ def _detected(html: bytes) -> str:
     wide = _wide(html[:4096])
     if wide:
         return wide
-    return _known(detect_encoding(html, max_len=_SAMPLE) or "") or "windows-1252"
+    return _known(detect_encoding(html, max_len=_SAMPLE) or "") or "cp1252"
 
 
 def _wide(sample: bytes) -> str | None:
@@ -118,4 +125,4 @@ def _wide(sample: bytes) -> str | None:
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     if max(even, odd) * 4 < len(sample):
         return None
-    return "utf-16be" if even > odd else "utf-16le"
+    return "utf-16-be" if even > odd else "utf-16-le"

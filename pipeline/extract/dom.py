@@ -22,32 +22,29 @@ from selectolax.lexbor import LexborNode
 
 from pipeline.extract.images import Attributes, declared_side, is_data, references
 from pipeline.extract.layout import Box, ImageBlock, Layout
-from pipeline.extract.paragraphs import Inside, Paragraphs, Piece, Place, clean
+from pipeline.extract.paragraphs import Inside, Paragraphs, Place, clean
 from pipeline.extract.tables import is_data_table
 from pipeline.extract.urls import absolute_url
 from pipeline.extract.vocabulary import (
     BLOCKS,
-    CAPTIONS,
-    FIGURES,
-    HIDDEN_PHRASES,
-    PERMALINKS,
+    NO_TRAITS,
     ROLES,
     SKIPPED,
-    names_of,
-    words_of,
+    traits_of,
 )
 from schemas.document import Role
 
 _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
 _HIDING: Final = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_LONG_NOSCRIPT: Final = 500  # characters
 _LONGEST_ALT: Final = 4_096  # characters
 _PLAIN: Final = frozenset((Role.PARAGRAPH, Role.LIST_ITEM, Role.QUOTE))
 _CONTINUED: Final = frozenset((Role.LIST_ITEM, Role.QUOTE, Role.CAPTION))  # by p and div inside
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _State:
-    """What holds for an element and all in it."""
+    """What holds for an element and all in it. Never changed; freezing it would cost a tenth."""
 
     place: Place
     link: bool = False
@@ -72,29 +69,37 @@ class Walker:
         node: LexborNode | None = root
         while node is not None:
             outer = self._state
-            child = node.first_child if self._enter(node) else None
-            if child is not None:
+            tag = node.tag or ""
+            if tag == "-text":
+                if not outer.muted:
+                    self._paragraphs.text(node.text_content or "", link=outer.link)
+            elif self._enter(node, tag) and (child := node.first_child) is not None:
                 open_.append((node, outer))
-                self._layout.depth = max(self._layout.depth, len(open_))
                 node = child
                 continue
-            self._leave(outer)
-            following = node.next
-            while following is None and open_:
-                node, outer = open_.pop()
+            elif self._state is not outer:
                 self._leave(outer)
-                following = node.next
-            node = following if open_ else None
+            node = self._following(node, open_)
         self._paragraphs.end(self._state.place)
         self._layout.measure()
         return self._layout
 
-    def _enter(self, node: LexborNode) -> bool:
-        """Take in the start of a node; whether to look into it."""
-        tag = node.tag or ""
-        if tag == "-text":
-            self._text(node.text_content or "")
-            return False
+    def _following(
+        self, node: LexborNode, open_: list[tuple[LexborNode, _State]]
+    ) -> LexborNode | None:
+        """The node behind this one, once all that ends here has been left."""
+        following = node.next
+        if following is None and len(open_) > self._layout.depth:
+            self._layout.depth = len(open_)
+        while following is None and open_:
+            node, outer = open_.pop()
+            if self._state is not outer:
+                self._leave(outer)
+            following = node.next
+        return following if open_ else None
+
+    def _enter(self, node: LexborNode, tag: str) -> bool:
+        """Take in the start of an element; whether to look into it."""
         if tag in SKIPPED:
             self._layout.edits[SKIPPED[tag]] += 1
             return False
@@ -110,23 +115,17 @@ class Walker:
         return self._enter_inline(node, tag)
 
     def _leave(self, outer: _State) -> None:
-        """Leave an element; only those that changed the state have an end."""
+        """Leave an element that changed the state; others have no end."""
         inner = self._state
-        if inner is outer:
-            return
         self._state = outer
         if inner.place is outer.place:
             return
         if inner.place.inside and outer.place.inside:
             self._paragraphs.part(inner.place)
-        else:
+        elif self._paragraphs.pending:
             self._paragraphs.end(inner.place)
         if inner.place.box != outer.place.box:
             self._layout.boxes[inner.place.box].end = len(self._layout.blocks)
-
-    def _text(self, text: str) -> None:
-        if not self._state.muted:
-            self._paragraphs.text(text, link=self._state.link)
 
     def _enter_block(self, node: LexborNode, tag: str) -> bool:
         attributes = node.attributes
@@ -140,23 +139,26 @@ class Walker:
             else:
                 self._paragraphs.part(outer.place)
             place = outer.place
-            self._change(place=Place(place.box, place.role, place.figure, place.inside, place.table))
+            self._change(
+                place=Place(place.box, place.role, place.figure, place.inside, place.table)
+            )
             return True
-        self._paragraphs.end(outer.place)
+        if self._paragraphs.pending:
+            self._paragraphs.end(outer.place)
         self._state = self._inner_state(node, tag, attributes)
         return True
 
     def _inner_state(self, node: LexborNode, tag: str, attributes: Attributes) -> _State:
         outer, place = self._state, self._state.place
         name = _name(attributes)
-        words = words_of(name) if name else frozenset()
+        traits = traits_of(name) if name else NO_TRAITS
         role = ROLES.get(tag, place.role if place.role in _CONTINUED else Role.PARAGRAPH)
         figure, captions, table = place.figure, outer.captions, place.table
-        if tag == "figure" or (not figure and words & (FIGURES | CAPTIONS)):
+        if tag == "figure" or (not figure and (traits.figure or traits.caption)):
             self._figures += 1
             figure, captions = self._figures, True
             role = Role.CAPTION if tag == "figure" else role
-        if role in _PLAIN and (words & CAPTIONS or (captions and "title" in words)):
+        if role in _PLAIN and (traits.caption or (captions and traits.title)):
             role = Role.CAPTION
         if tag == "table":
             table = is_data_table(node)
@@ -165,8 +167,20 @@ class Walker:
             inside, role = Inside.ROW, Role.TABLE_ROW
         elif role is Role.CODE:
             inside = Inside.CODE
-        self._layout.boxes.append(_box(tag, name, attributes, place.box, self._layout))
-        place = Place(len(self._layout.boxes) - 1, role, figure, inside, table)
+        boxes = self._layout.boxes
+        aria = attributes.get("role")
+        boxes.append(
+            Box(
+                tag,
+                name,
+                aria.lower() if aria else "",
+                place.box,
+                len(self._layout.blocks),
+                0,
+                bool(attributes) and _is_hidden(attributes),
+            )
+        )
+        place = Place(len(boxes) - 1, role, figure, inside, table)
         return _State(place, outer.link, outer.muted, outer.twin, captions)
 
     def _change(
@@ -187,6 +201,8 @@ class Walker:
         if tag == "picture":
             return self._picture(node)
         if tag == "noscript":
+            if len(node.text()) > _LONG_NOSCRIPT:  # a page for readers without scripts
+                return self._enter_block(node, tag)
             self._change(muted=True, twin=True)
         elif tag == "button" and self._state.place.role is not Role.HEADING:
             self._layout.edits["form_control"] += 1
@@ -195,7 +211,7 @@ class Walker:
             self._layout.edits["hidden"] += 1
             self._change(muted=True)
         elif tag == "a" and attributes.get("href") is not None:
-            if words_of(_name(attributes)) & PERMALINKS:
+            if traits_of(_name(attributes)).permalink:
                 return False
             self._change(link=True)
         elif "-" in tag:  # a custom element: whether it is a block, only its script knows
@@ -214,12 +230,13 @@ class Walker:
         return False
 
     def _image(self, attributes: Attributes, sources: Sequence[Attributes]) -> None:
-        found = references(attributes, sources)
-        urls = (absolute_url(reference, base=self._base) for reference in found)
-        url = next(filter(None, urls), "")
-        if not url:
-            data = is_data((attributes.get("src") or "").strip())
-            self._layout.edits["image_data_uri" if data else "image_without_source"] += 1
+        src = (attributes.get("src") or "").strip()
+        for reference in references(attributes, sources):
+            if url := absolute_url(reference, base=self._base):
+                break
+        else:
+            kind = "image_data_uri" if is_data(src) else "image_without_source"
+            self._layout.edits[kind] += 1
             return
         place = self._state.place
         block = ImageBlock(
@@ -230,35 +247,23 @@ class Walker:
             box=place.box,
             figure=place.figure,
             twin=self._state.twin,
-            lazy=url != absolute_url((attributes.get("src") or "").strip(), base=self._base),
+            lazy=reference != src,
         )
         self._paragraphs.image(block)
 
 
 def _name(attributes: Attributes) -> str:
-    return f"{attributes.get('class') or ''} {attributes.get('id') or ''}".strip()
-
-
-def _box(tag: str, name: str, attributes: Attributes, parent: int, layout: Layout) -> Box:
-    return Box(
-        tag=tag,
-        name=name,
-        role=(attributes.get("role") or "").strip().lower(),
-        parent=parent,
-        start=len(layout.blocks),
-        hidden=bool(attributes) and _is_hidden(attributes),
-    )
+    name, own = attributes.get("class"), attributes.get("id")
+    return f"{name} {own}" if name and own else name or own or ""
 
 
 def _is_hidden(attributes: Attributes) -> bool:
     if "hidden" in attributes and attributes["hidden"] != "until-found":
         return True
-    if (attributes.get("aria-hidden") or "").lower() == "true":
+    if "aria-hidden" in attributes and (attributes["aria-hidden"] or "").lower() == "true":
         return True
     style = attributes.get("style")
     if style and _HIDING.search(style[:2048]):
         return True
     name = attributes.get("class")
-    return bool(name) and any(
-        words.issuperset(phrase) for words in names_of(name or "") for phrase in HIDDEN_PHRASES
-    )
+    return bool(name) and traits_of(name or "").hidden

@@ -23,7 +23,13 @@ SENSIBLE_WIDTH: Final = 2_048  # pixels; more is not seen by any vision tower, a
 SENSIBLE_DENSITY: Final = 3.0
 LONGEST_SRCSET: Final = 65_536  # characters
 
-LAZY_SRCSETS: Final = ("data-srcset", "data-lazy-srcset", "data-src-set", "data-ll-srcset", "srcset")
+LAZY_SRCSETS: Final = (
+    "data-srcset",
+    "data-lazy-srcset",
+    "data-src-set",
+    "data-ll-srcset",
+    "srcset",
+)
 LAZY_SOURCES: Final = (
     "data-src", "data-lazy-src", "data-original", "data-lazy", "data-src-fg", "data-scroll-image",
     "data-lateloadsrc", "data-img-src", "data-gt-lazy-src", "data-actualsrc", "data-echo",
@@ -31,6 +37,7 @@ LAZY_SOURCES: Final = (
     "data-original-src", "data-pagespeed-lazy-src", "data-url", "data-image", "lazy-src",
     "lazysrc", "src2",
 )  # fmt: skip
+_LAZY: Final = frozenset(LAZY_SOURCES)
 _TYPES: Final = ("image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
 _FILE: Final = re.compile(r"^[^\s{}<>]+\.(?:jpe?g|png|webp|gif)(?:\?[^\s]*)?$", re.IGNORECASE)
 _SPACE: Final = " \t\n\f\r"
@@ -106,23 +113,22 @@ def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[st
     found: list[str] = []
     own = _of_srcsets(image)
     offered = [best for source in sources if _readable(source) and (best := _of_srcsets(source))]
-    widest = largest_sensible(offered)
+    widest = largest_sensible(offered) if offered else None
     if own is not None:
         found.append(own.url)
     if widest is not None and widest.width is not None:
         found.append(widest.url)
-    found += [value for name in LAZY_SOURCES if (value := _reference(image.get(name)))]
+    if not image.keys().isdisjoint(_LAZY):
+        found += [value for name in LAZY_SOURCES if (value := _reference(image.get(name)))]
     found += [value] if (value := _reference(image.get("src"))) else []
     if widest is not None:
         found.append(widest.url)
     found += [value for source in sources if (value := _reference(source.get("src")))]
-    if not found:
-        found = [
-            value.strip()
-            for name, value in image.items()
-            if value and name.startswith("data-") and _FILE.match(value.strip())
-        ]
-    return found
+    return found or [
+        value.strip()
+        for name, value in image.items()
+        if value and name.startswith("data-") and _FILE.match(value.strip())
+    ]
 
 
 def _of_srcsets(attributes: Attributes) -> Candidate | None:

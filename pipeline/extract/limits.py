@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.extract.vocabulary import words
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
@@ -25,20 +26,21 @@ _TAG: Final = re.compile(
     r"<(?:(?P<comment>!--)|(?P<close>/?)(?P<name>[a-zA-Z][^\s/>]*+)"
     r"(?P<rest>(?:[^\"'>]++|\"[^\"]*+\"?|'[^']*+'?)*+)>?)"
 )
-_RAW: Final = frozenset("script style textarea title xmp iframe noembed noframes".split())
+_RAW: Final = words("script style textarea title xmp iframe noembed noframes")
 _QUOTED: Final = re.compile(r"\"[^\"]*\"?|'[^']*'?")
-_FORMATTING: Final = frozenset(
-    {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
-)
+_FORMATTING: Final = words("a b big code em font i nobr s small strike strong tt u")
 _FORMATTING_START: Final = re.compile(
     r"<(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s>/]", re.IGNORECASE
 )
 _COPIES: Final = 5  # formatting elements opened again, for each element that a page may have
+_CROWDED: Final = 5  # elements with as many attributes as one may have
 _LONG_TAG: Final = 4_096  # characters
-_UNNESTED: Final = frozenset(
+_UNNESTED: Final = words(
     "area base br col embed hr img input link meta param source track wbr li p dt dd option "
-    "optgroup td th tr tbody thead tfoot colgroup html head body image".split()
+    "optgroup td th tr tbody thead tfoot colgroup html head body image"
 )
+_FOREIGN: Final = words("svg math")
+_SHORT_TAG: Final = 256  # characters: too short to have many attributes
 _ALIKE: Final = 3  # the standard keeps at most three open formatting elements that are alike
 
 
@@ -49,7 +51,7 @@ class PageLimits:
     bytes: int = 8 * 2**20  # of HTML; Common Crawl cuts at 1 MiB, later 5
     elements: int = 200_000  # the largest of 1,497 real pages (WCXB) has 18,000
     depth: int = 4_000  # elements open at once; browsers stop at 512
-    attributes: int = 1_000  # of one element
+    attributes: int = 10_000  # of one element; a missing quote makes text into thousands
     replaced: float = 0.1  # share of characters that are replacements or zeros
 
     def __post_init__(self) -> None:
@@ -67,7 +69,8 @@ class _Counts:
     open: int = 0
     depth: int = 0
     copies: int = 0  # formatting elements that a parser may have to open again
-    attributes: int = 0
+    attributes: int = 0  # of one element
+    pairs: int = 0  # of attributes of one element: a parser compares them
 
 
 def broken_limit(text: str, limits: PageLimits) -> Problem | None:
@@ -80,6 +83,7 @@ def broken_limit(text: str, limits: PageLimits) -> Problem | None:
         (counts.depth, limits.depth),
         (counts.copies, _COPIES * limits.elements),
         (counts.attributes, limits.attributes),
+        (counts.pairs, _CROWDED * limits.attributes**2),
     ):
         if value > limit:
             return Problem(reason=Reason.TOO_MANY_ELEMENTS, value=value, limit=limit)
@@ -91,7 +95,8 @@ def _is_small(text: str, limits: PageLimits) -> bool:
     starts = text.count("<") - text.count("</")
     if starts > min(limits.elements, limits.depth):
         return False
-    if starts * len(_FORMATTING_START.findall(text)) > limits.elements * _COPIES:
+    most = limits.elements * _COPIES
+    if starts * starts > most and starts * len(_FORMATTING_START.findall(text)) > most:
         return False
     return not any(
         _is_long_tag(piece, limits) for piece in text.split("<") if len(piece) > limits.attributes
@@ -127,25 +132,27 @@ def _count(text: str) -> _Counts:
     """Upper bounds of what a parser would have to hold; `text` is in lower case."""
     counts = _Counts()
     alike: Counter[str] = Counter()
-    open_formatting = 0
+    formatting = drawings = 0  # open
     for tag in _tags(text):
         name, rest = tag["name"], tag["rest"]
         if tag["close"]:
             counts.open -= name not in _UNNESTED and counts.open > 0
-            open_formatting -= name in _FORMATTING and open_formatting > 0
+            formatting -= name in _FORMATTING and formatting > 0
+            drawings -= name in _FOREIGN and drawings > 0
             continue
         counts.elements += 1
-        counts.copies += open_formatting
-        if len(rest) > 256:  # quicker: no limit is as low
-            counts.attributes = max(counts.attributes, _attributes(rest))
+        counts.copies += formatting
+        if len(rest) > _SHORT_TAG:
+            attributes = len(_QUOTED.sub(" ", rest).split())
+            counts.attributes = max(counts.attributes, attributes)
+            counts.pairs += attributes**2
+        if drawings and rest.endswith("/"):  # closes itself, as nothing does in HTML
+            continue
         if name not in _UNNESTED:
             counts.open += 1
             counts.depth = max(counts.depth, counts.open)
         if name in _FORMATTING:
             alike[name + rest] += 1
-            open_formatting += alike[name + rest] <= _ALIKE
+            formatting += alike[name + rest] <= _ALIKE
+        drawings += name in _FOREIGN
     return counts
-
-
-def _attributes(rest: str) -> int:
-    return len(_QUOTED.sub("", rest).replace("=", " ").split())

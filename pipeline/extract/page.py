@@ -34,6 +34,7 @@ from pipeline.problem import Problem
 from schemas.document import Node, PageSignals
 from schemas.verdict import Reason
 
+DEFAULT_LIMITS: Final = PageLimits()
 _LONGEST_TITLE: Final = 1_024  # characters
 
 
@@ -56,7 +57,7 @@ def read_page(
     *,
     url: str,
     headers: Sequence[tuple[str, str]] = (),
-    limits: PageLimits = PageLimits(),
+    limits: PageLimits = DEFAULT_LIMITS,
 ) -> Page | Problem:
     """The page, or why there is none."""
     if len(html) > limits.bytes:
@@ -88,7 +89,7 @@ def _page(
 ) -> Page | Problem:
     verdicts = judge(layout)
     asked = is_unsure(layout, verdicts)
-    other = second_opinion(layout, decoded.text) if asked else None
+    other = second_opinion(layout, verdicts, decoded.text) if asked else None
     if other is not None:
         verdicts = other
     kept = [block for block, verdict in zip(layout.blocks, verdicts, strict=True) if not verdict]
@@ -122,7 +123,7 @@ def _unreadable(decoded: Decoded, limits: PageLimits) -> Problem | None:
 
 
 def _edits(layout: Layout, verdicts: Sequence[str], replaced: int) -> dict[str, int]:
-    """Elements left out in the walk, blocks left out by rules (`_image` for images), and changes."""
+    """What the walk left out or changed, and the blocks (`_image`: the images) that rules did."""
     edits = Counter(layout.edits)
     edits["replacement_character"] += replaced
     for block, verdict in zip(layout.blocks, verdicts, strict=True):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -31,20 +31,17 @@ _UNSEEN: Final = re.compile(
 _BLANK: Final = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 
-class Inside(Enum):
-    """Where block-level elements do not end a block."""
+class Inside(IntEnum):
+    """Where block-level elements do not end a block; NONE is false."""
 
     NONE = 0
     ROW = 1
     CODE = 2
 
-    def __bool__(self) -> bool:
-        return self is not Inside.NONE
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
-    """Where a block belongs. `table` says that it is in a data table."""
+    """Where a block belongs; never changed. `table` says that it is in a data table."""
 
     box: int = -1
     role: Role = Role.PARAGRAPH
@@ -66,23 +63,30 @@ class Paragraphs:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lines: list[list[Piece]] = [[]]
+        self.pending = False  # whether there is something for `end` to end
 
     def text(self, text: str, *, link: bool) -> None:
-        self._lines[-1].append((text, link))
+        line = self._lines[-1]
+        if line or not text.isspace():
+            line.append((text, link))
+            self.pending = True
 
     def line(self, place: Place) -> None:
         """A `<br>`."""
         if place.inside is Inside.NONE:
             self._lines.append([])
+            self.pending = True
         else:
             self.part(place)
 
     def part(self, place: Place) -> None:
         """A block-level element begins or ends in a row or in code, which goes on."""
         self._lines[-1].append(("\n" if place.inside is Inside.CODE else " ", False))
+        self.pending = True
 
     def cell(self) -> None:
         self._lines.append([])
+        self.pending = True
 
     def image(self, image: ImageBlock) -> None:
         """Take an image in, unless it and its neighbour are one (`<noscript>` and lazy twin)."""
@@ -93,6 +97,7 @@ class Paragraphs:
                 before.url = image.url
             return
         self._lines[-1].append(image)
+        self.pending = True
 
     def _neighbour(self) -> ImageBlock | None:
         """The image that came last, if no text came after it."""
@@ -107,10 +112,10 @@ class Paragraphs:
 
     def end(self, place: Place) -> None:
         """The block is over."""
-        lines = self._lines
-        if len(lines) == 1 and not lines[0]:
+        if not self.pending:
             return
-        self._lines = [[]]
+        self.pending = False
+        lines, self._lines = self._lines, [[]]
         if place.inside is Inside.CODE:
             self._code(lines, place)
         elif place.inside is Inside.ROW:
@@ -120,6 +125,12 @@ class Paragraphs:
 
     def _prose(self, lines: list[list[Piece]], place: Place) -> None:
         paragraph = _Paragraph()
+        if len(lines) == len(lines[0]) == 1 and isinstance(piece := lines[0][0], tuple):
+            text = clean(piece[0])  # most are so, and done here
+            paragraph.lines = [text] if text else []
+            paragraph.link_words = len(text.split()) if piece[1] else 0
+            self._write(paragraph, place)
+            return
         for line in lines:
             text = clean("".join(piece[0] for piece in line if isinstance(piece, tuple)))
             before, behind = _images(line)
@@ -136,14 +147,15 @@ class Paragraphs:
     def _write(self, paragraph: _Paragraph, place: Place, *, joint: str = "\n") -> None:
         if paragraph.lines:
             text = joint.join(paragraph.lines)
+            words = len(text.split())
             self._layout.blocks.append(
                 TextBlock(
                     text=text,
                     role=place.role,
                     box=place.box,
                     figure=place.figure,
-                    words=len(text.split()),
-                    link_words=paragraph.link_words,
+                    words=words,
+                    link_words=min(words, paragraph.link_words),  # links may share a word
                 )
             )
         self._layout.blocks.extend(paragraph.behind)

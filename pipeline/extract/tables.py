@@ -37,9 +37,7 @@ def is_data_table(table: LexborNode) -> bool:
         return len(rows) * columns > _FEW_CELLS or not table.css_first("img")
     if table.css_first("img") or len(table.text()) > _LONG_CELL * columns * len(rows):
         return False
-    return (
-        len(rows) >= _MANY_ROWS or columns >= _MANY_COLUMNS or len(rows) * columns > _MANY_CELLS
-    )
+    return len(rows) >= _MANY_ROWS or columns >= _MANY_COLUMNS or len(rows) * columns > _MANY_CELLS
 
 
 def _cells(row: LexborNode) -> int:

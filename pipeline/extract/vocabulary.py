@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.document import Role
+
+
+def words(text: str) -> frozenset[str]:
+    """A list of words, written as one reads it."""
+    return frozenset(text.split())
+
 
 # never content, nor what is in them; the value is the edit that they are counted as
 SKIPPED: Final = {
@@ -31,11 +37,11 @@ SKIPPED: Final = {
 }
 
 # elements that stand in a block of their own (HTML standard, 15.3)
-BLOCKS: Final = frozenset(
+BLOCKS: Final = words(
     "address article aside blockquote body center dd details dialog dir div dl dt fieldset "
     "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend li listing main menu "
     "nav ol p pre search section summary table caption thead tbody tfoot tr td th ul xmp "
-    "html plaintext".split()
+    "html plaintext"
 )
 
 ROLES: Final = {
@@ -48,34 +54,40 @@ ROLES: Final = {
     **dict.fromkeys(("article", "section", "main", "td", "th", "body"), Role.PARAGRAPH),
 }
 
-PERMALINKS: Final = frozenset("headerlink permalink anchorjs".split())
-NAVIGATION: Final = frozenset(
+PERMALINKS: Final = words("headerlink permalink anchorjs")
+NAVIGATION: Final = words(
     "nav navbar navigation navheader navfooter menu submenu megamenu topnav sidenav subnav mainnav "
     "navmenu navlinks nav2 breadcrumb breadcrumbs crumbs crumb pagination pager paging paginator "
     "offcanvas hamburger skiplink skiplinks toolbar tabs tablist jumplinks sitemap toc "
-    "tableofcontents headerlink permalink anchorjs sphinxsidebar sphinxsidebarwrapper".split()
+    "tableofcontents headerlink permalink anchorjs sphinxsidebar sphinxsidebarwrapper"
 )
-FURNITURE: Final = frozenset(
+FURNITURE: Final = words(
     "footer colophon masthead topbar bottombar sidebar sidebars rightrail leftrail rail cookie "
     "cookies cookiebar consent gdpr ccpa onetrust share sharing sharebar sharedaddy addtoany "
     "addthis social socials socialmedia follow related recommended recommendation recommendations "
-    "newsletter newsletters subscribe subscription signup login signin register modal popup popover "
-    "lightbox dropdown advert adverts advertisement advertisements ads ad adsense sponsor sponsored "
-    "promo promos promotion taboola outbrain disqus respond copyright trackback trackbacks "
-    "printfriendly noprint backtotop scrolltop searchform searchbox byline tagcloud taglist tags "
+    "newsletter newsletters subscribe subscription signup login signin register modal popup "
+    "popover lightbox dropdown advert adverts advertisement advertisements ads ad adsense sponsor "
+    "sponsored promo promos promotion taboola outbrain disqus respond copyright trackback "
+    "trackbacks printfriendly noprint backtotop scrolltop searchform searchbox byline tagcloud taglist tags "
     "postmeta toolbox snackbar toast alertbar announcement widgetarea "
-    "upsell paywall feedback rating ratings survey".split()
+    "upsell paywall feedback rating ratings survey"
 )
-COMMENTS: Final = frozenset("comments commentlist comment disqus respond".split())
-HIDDEN: Final = frozenset("hidden hide invisible visuallyhidden offscreen".split())
-HIDDEN_PHRASES: Final = (("sr", "only"), ("visually", "hidden"), ("screen", "reader"), ("display", "none"), ("d", "none"))
-HEADERS: Final = frozenset("site global main top masthead page nav fixed sticky".split())
-NOTES: Final = frozenset(
+COMMENTS: Final = words("comments commentlist comment disqus respond")
+HIDDEN_PHRASES: Final = tuple(
+    frozenset(phrase.split())
+    for phrase in ("sr only", "visually hidden", "screen reader", "display none", "d none")
+)
+FOLDED: Final = words(  # hidden until a reader asks for it
+    "tab tabs tabpanel panel pane accordion collapse collapsible collapsed faq answer expand "
+    "expandable toggle readmore more"
+)
+HEADERS: Final = words("site global main top masthead page nav fixed sticky")
+NOTES: Final = words(
     "note notes admonition callout tip warning caution important info infobox pullquote epigraph "
-    "sidenote example box".split()
+    "sidenote example box"
 )
-CAPTIONS: Final = frozenset("caption captions figcaption thumbcaption imagecaption gallerytext".split())
-FIGURES: Final = frozenset("figure informalfigure mediaobject thumbinner imageblock".split())
+CAPTIONS: Final = words("caption captions figcaption thumbcaption imagecaption gallerytext")
+FIGURES: Final = words("figure informalfigure mediaobject thumbinner imageblock")
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD: Final = re.compile(r"[a-z0-9]+")
@@ -92,3 +104,29 @@ def words_of(name: str) -> frozenset[str]:
 def names_of(name: str) -> tuple[frozenset[str], ...]:
     """The words of each single name (`site-header wide` has two), for rules on phrases."""
     return tuple(words_of(part) for part in name[:_LONGEST_NAME].split())
+
+
+class Traits(NamedTuple):
+    """What class and id names say to the walk; all rules on names are in `marks.py`."""
+
+    figure: bool = False
+    caption: bool = False
+    title: bool = False
+    permalink: bool = False
+    hidden: bool = False  # one of the names is one that style sheets hide by
+
+
+NO_TRAITS: Final = Traits()
+
+
+@lru_cache(maxsize=65_536)
+def traits_of(name: str) -> Traits:
+    """The traits of class and id names."""
+    own = words_of(name)
+    return Traits(
+        figure=bool(own & FIGURES),
+        caption=bool(own & CAPTIONS),
+        title="title" in own,
+        permalink=bool(own & PERMALINKS),
+        hidden=any(phrase <= single for single in names_of(name) for phrase in HIDDEN_PHRASES),
+    )

@@ -1,0 +1,98 @@
+"""Marks: what speaks against a box of a page, told by what it is.
+
+In:   boxes in document order, measured.
+Out:  one mark a box: "" for none, else the kind under which its blocks are counted as left out. A
+      box in a marked box has its mark.
+Told by: element and ARIA role, being hidden, whole words of class and id, and the share of links.
+      Words of names are a hint, so they take no menu that holds paragraphs, nothing in a figure,
+      and like all marks no box that holds more than a third of the page's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.extract.layout import Box
+from pipeline.extract.vocabulary import (
+    COMMENTS,
+    FOLDED,
+    FURNITURE,
+    HEADERS,
+    NAVIGATION,
+    NOTES,
+    names_of,
+    words_of,
+)
+
+_HEADED: Final = frozenset(("article", "main", "section"))
+_UNNAMED: Final = frozenset(("html", "body", "main", "article"))
+_LISTED: Final = frozenset(("ul", "ol", "dl", "div", "section", "table"))
+_MENUS: Final = frozenset(("navigation", "menu", "menubar", "tablist", "toolbar"))
+_DIALOGS: Final = frozenset(("dialog", "alertdialog", "alert"))
+_HEADER_DENSITY: Final = 0.3  # share of link words in a page's header that is more than its title
+_MENU_DENSITY: Final = 0.5
+
+
+def marks_of(
+    boxes: Sequence[Box], *, protected: float, list_density: float, form_words: int
+) -> list[str]:
+    """What speaks against each box, or against one that it lies in."""
+    most = protected * boxes[0].words
+    marks: list[str] = []
+    headed: list[bool] = []  # in an article or section, whose header is its own
+    drawn: list[bool] = []  # in a figure
+    for box in boxes:
+        outer = box.parent >= 0
+        mark = marks[box.parent] if outer else ""
+        in_section = outer and headed[box.parent]
+        in_figure = outer and drawn[box.parent]
+        if not mark and box.words <= most:
+            mark = _element(box, form_words=form_words, headed=in_section)
+            if not mark and not in_figure:
+                mark = _name(box) or _links(box, list_density=list_density)
+        marks.append(mark)
+        headed.append(in_section or box.tag in _HEADED)
+        drawn.append(in_figure or box.tag == "figure")
+    return marks
+
+
+def _element(box: Box, *, form_words: int, headed: bool) -> str:
+    tag, role = box.tag, box.role
+    words = words_of(box.name) if box.name else frozenset()
+    header = box.paragraphs < 2 or box.link_density > _HEADER_DENSITY
+    small = box.words < form_words and box.paragraphs <= 2
+    reasons = (
+        ("hidden", box.hidden and role != "tabpanel" and not words & FOLDED),
+        ("noscript", tag == "noscript"),
+        ("navigation", tag in {"nav", "menu"} or role in _MENUS),
+        ("footer", tag == "footer" or role == "contentinfo"),
+        ("header", (tag == "header" or role == "banner") and not headed and header),
+        ("aside", (tag == "aside" or role == "complementary") and not words & NOTES),
+        ("dialog", tag == "dialog" or role in _DIALOGS),
+        ("form", (tag == "form" and small) or "search" in {tag, role}),
+    )
+    return next((kind for kind, holds in reasons if holds), "")
+
+
+def _name(box: Box) -> str:
+    if not box.name or box.tag in _UNNAMED:
+        return ""
+    words = words_of(box.name)
+    if words & NAVIGATION and (box.paragraphs <= 1 or box.link_density > _MENU_DENSITY):
+        return "navigation"
+    if words & FURNITURE:
+        return "boilerplate"
+    if words & COMMENTS:
+        return "comments"
+    if "header" in words and any(
+        "header" in name and name & HEADERS for name in names_of(box.name)
+    ):
+        return "header"
+    return ""
+
+
+def _links(box: Box, *, list_density: float) -> str:
+    if box.tag in _LISTED and not box.paragraphs and box.link_density > list_density:
+        return "link_list"
+    return ""
