@@ -45,7 +45,8 @@ def modules(package: str) -> list[str]:
     files = sorted((ROOT / package).rglob("*.py"))
     assert files, f"no module in {package}"
     parts = (path.relative_to(ROOT).with_suffix("").parts for path in files)
-    return [".".join(part for part in names if part != "__init__") for names in parts]
+    names = [".".join(part for part in names if part != "__init__") for names in parts]
+    return [name for name in names if not name.endswith("__main__")]  # that one runs
 
 
 def imported(package: str, *, at_module_level: bool) -> Iterator[tuple[str, str]]:
