@@ -28,16 +28,16 @@ from rich.text import Text
 from filters.recipe import RECIPES, Recipe
 from filters.recipe_file import recipe_from_toml
 from filters.rules import Refusal
-from filters.signals import Lexicon, measure, measure_document, ratios
+from filters.signals import measure_document, ratios
 from filters.text import judge_text
 from pipeline.decode import sniff
-from pipeline.domain import registered_domain
+from pipeline.extract.document import Origin, document_of
 from pipeline.extract.page import Page, read_page
 from pipeline.extract.urls import absolute_url
 from pipeline.language import Identifier, find_model
 from pipeline.lexicon import load_lexicon
 from pipeline.problem import Problem
-from schemas.document import Document, ImageNode, Node, TextNode, document_id
+from schemas.document import Document, ImageNode, Node, TextNode
 from schemas.rows import document_to_row
 
 EXCERPT: Final = 96  # characters of a text that are shown
@@ -94,7 +94,8 @@ def explain(
         return Explanation(path=str(path), url=url, recipe=chosen.name, problem=page)
     lexicon = load_lexicon(chosen.language)
     identifier = Identifier(find_model(language_model or None))
-    document = _document_of(page, html, url=url, lexicon=lexicon, identifier=identifier)
+    origin = Origin(url=url, length=len(html), payload_sha256=hashlib.sha256(html).digest())
+    document = document_of(page, origin, lexicon=lexicon, identify=identifier.identify)
     return _judged(path, page, document, chosen)
 
 
@@ -126,34 +127,6 @@ def _judged(path: Path, page: Page, document: Document, recipe: Recipe) -> Expla
             )
             for position, node in enumerate(document.nodes)
         ),
-    )
-
-
-def _document_of(
-    page: Page, html: bytes, *, url: str, lexicon: Lexicon, identifier: Identifier
-) -> Document:
-    """The document that extract would make of the page; a file has no date and no crawl."""
-    nodes = tuple(
-        replace(node, counts=measure(node.text, lexicon)) if isinstance(node, TextNode) else node
-        for node in page.nodes
-    )
-    texts = [node.text for node in nodes if isinstance(node, TextNode)]
-    language, score = identifier.identify("\n".join(texts))
-    return Document(
-        id=document_id(url=url, date="", payload_sha256=hashlib.sha256(html).digest()),
-        url=url,
-        domain=registered_domain(url),
-        date="",
-        input="",
-        offset=0,
-        length=len(html),
-        title=page.title,
-        language=language,
-        language_score=score,
-        charset=page.charset,
-        extractor=page.extractor,
-        signals=page.signals,
-        nodes=nodes,
     )
 
 

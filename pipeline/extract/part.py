@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from filters.signals import Lexicon, measure
+from filters.signals import Lexicon
 from pipeline import parquet
 from pipeline.decode import ImageLook, look_at, sniff
-from pipeline.domain import registered_domain
+from pipeline.extract.document import Identify, Origin, document_of
 from pipeline.extract.page import Page, read_page
 from pipeline.job import Job
 from pipeline.language import Identifier, find_model
@@ -29,7 +28,7 @@ from pipeline.packs import PackWriter
 from pipeline.problem import Problem
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, read_part
-from schemas.document import Document, Node, TextNode, document_id
+from schemas.document import TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
 from schemas.sample import EXTENSIONS
@@ -58,7 +57,7 @@ class Tools:
         return load_lexicon(settings.language, **settings.word_files)
 
     @cached_property
-    def identify(self) -> Callable[[str], tuple[str, float]]:
+    def identify(self) -> Identify:
         return Identifier(find_model(self.job.settings.lid_model or None)).identify
 
 
@@ -188,37 +187,22 @@ class _Sink:
 
     def _add_document(self, record: Record, page: Page) -> None:
         tools, ledger = self.tools, self.ledger
-        nodes = tuple(_measured(node, tools.lexicon) for node in page.nodes)
-        texts = [node.text for node in nodes if isinstance(node, TextNode)]
-        language, score = tools.identify("\n".join(texts))
-        document = Document(
-            id=document_id(url=record.url, date=record.date, payload_sha256=record.payload_sha256),
+        origin = Origin(
             url=record.url,
-            domain=registered_domain(record.url),
             date=record.date,
             input=self.part.input,
             offset=record.offset,
             length=record.length,
-            title=page.title,
-            language=language,
-            language_score=score,
-            charset=page.charset,
-            extractor=page.extractor,
-            signals=page.signals,
-            nodes=nodes,
+            payload_sha256=record.payload_sha256,
         )
-        for kind, count in (("documents", 1), ("texts", len(texts)), ("images", document.images)):
-            ledger.see(kind, count)
+        ledger.see("documents")
+        for node in page.nodes:
+            ledger.see("texts" if isinstance(node, TextNode) else "images")
+        document = document_of(page, origin, lexicon=tools.lexicon, identify=tools.identify)
         self.documents.add(document_to_row(document))
-        for kind, count in (("documents", 1), ("texts", document.texts)):
-            ledger.keep(kind, count)
-        ledger.keep("images", len(nodes) - len(texts))
+        ledger.keep("documents")
+        ledger.keep("texts", document.texts)
+        ledger.keep("images", document.images)
         ledger["pages.second_opinion"] += page.second_opinion
         for edit, count in page.edits.items():
             ledger[f"edits.{edit}"] += count
-
-
-def _measured(node: Node, lexicon: Lexicon) -> Node:
-    if not isinstance(node, TextNode):
-        return node
-    return replace(node, counts=measure(node.text, lexicon))

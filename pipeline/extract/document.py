@@ -1,0 +1,60 @@
+"""A page becomes a Document: its texts measured, its language told, its place in the crawl noted.
+
+In:   a Page, and what is known of where it came from.
+Out:  a Document as it lies in documents/PART. extract and explain make theirs here, so that what
+      a user is shown of a page is what a run makes of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from filters.signals import Lexicon, measure
+from pipeline.domain import registered_domain
+from pipeline.extract.page import Page
+from schemas.document import Document, Node, TextNode, document_id
+
+Identify = Callable[[str], tuple[str, float]]  # text -> language, score
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a page was found. A file on disk has no date and no crawl."""
+
+    url: str
+    date: str = ""
+    input: str = ""
+    offset: int = 0
+    length: int = 0
+    payload_sha256: bytes = hashlib.sha256(b"").digest()
+
+
+def document_of(page: Page, origin: Origin, *, lexicon: Lexicon, identify: Identify) -> Document:
+    """The document of a page; its language is that of all its texts together."""
+    nodes = tuple(_measured(node, lexicon) for node in page.nodes)
+    texts = [node.text for node in nodes if isinstance(node, TextNode)]
+    language, score = identify("\n".join(texts))
+    return Document(
+        id=document_id(url=origin.url, date=origin.date, payload_sha256=origin.payload_sha256),
+        url=origin.url,
+        domain=registered_domain(origin.url),
+        date=origin.date,
+        input=origin.input,
+        offset=origin.offset,
+        length=origin.length,
+        title=page.title,
+        language=language,
+        language_score=score,
+        charset=page.charset,
+        extractor=page.extractor,
+        signals=page.signals,
+        nodes=nodes,
+    )
+
+
+def _measured(node: Node, lexicon: Lexicon) -> Node:
+    if not isinstance(node, TextNode):
+        return node
+    return replace(node, counts=measure(node.text, lexicon))
