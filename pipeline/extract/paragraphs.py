@@ -28,6 +28,9 @@ Piece = tuple[str, bool] | ImageBlock  # a text and whether it is a link's, or a
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb]"
 )
+_UNSPACED: Final = re.compile(  # Thai, Lao, Burmese, Khmer, kana, Chinese
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+)
 _BLANK: Final = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 
@@ -55,6 +58,12 @@ def clean(text: str) -> str:
     if _UNSEEN.search(text):
         text = _UNSEEN.sub("", text)
     return " ".join(text.split())
+
+
+def count_words(text: str) -> int:
+    """Words between spaces; where a script writes none, two letters count as a word."""
+    count = len(text.split())
+    return count if text.isascii() else count + len(_UNSPACED.findall(text)) // 2
 
 
 class Paragraphs:
@@ -128,7 +137,7 @@ class Paragraphs:
         if len(lines) == len(lines[0]) == 1 and isinstance(piece := lines[0][0], tuple):
             text = clean(piece[0])  # most are so, and done here
             paragraph.lines = [text] if text else []
-            paragraph.link_words = len(text.split()) if piece[1] else 0
+            paragraph.link_words = count_words(text) if piece[1] else 0
             self._write(paragraph, place)
             return
         for line in lines:
@@ -147,7 +156,7 @@ class Paragraphs:
     def _write(self, paragraph: _Paragraph, place: Place, *, joint: str = "\n") -> None:
         if paragraph.lines:
             text = joint.join(paragraph.lines)
-            words = len(text.split())
+            words = count_words(text)
             self._layout.blocks.append(
                 TextBlock(
                     text=text,
@@ -213,7 +222,7 @@ def _images(pieces: list[Piece]) -> tuple[list[ImageBlock], list[ImageBlock]]:
 
 
 def _link_words(pieces: list[Piece]) -> int:
-    return sum(len(p[0].split()) for p in pieces if isinstance(p, tuple) and p[1])
+    return sum(count_words(p[0]) for p in pieces if isinstance(p, tuple) and p[1])
 
 
 def _same(first: ImageBlock, second: ImageBlock) -> bool:

@@ -23,7 +23,7 @@ from typing import Final
 
 from pipeline.extract.layout import Block, Box, ImageBlock, Layout, TextBlock
 from pipeline.extract.marks import marks_of
-from pipeline.extract.vocabulary import words
+from pipeline.extract.vocabulary import words, words_of
 from schemas.document import Role
 
 
@@ -67,6 +67,7 @@ _NEVER_MAIN: Final = frozenset(("navigation", "footer", "hidden", "dialog"))
 _ITEMS: Final = words("p li dd dt td tr pre table tbody ul ol dl blockquote")
 _LEAD_WORDS: Final = 100  # between the title and the box of the prose
 _NEAR_WORDS: Final = 40  # between a picture and the box of the prose
+_SIBLING_DENSITY: Final = 0.1  # share of link words
 _PROSE_WORDS: Final = 15  # of a block; shorter ones are labels as often as sentences
 
 
@@ -82,9 +83,8 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
         form_words=settings.form_words,
     )
     _take_back(layout.blocks, marks, settings)
-    outer = _root(layout, marks, settings)
-    inner = boxes[_dominant(layout, marks, outer, settings)]
-    lead = _lead(layout, marks, boxes[outer], inner)
+    inner = boxes[_dominant(layout, marks, _root(layout, marks, settings), settings)]
+    lead = _lead(layout, marks, inner) | _siblings(boxes, inner)
     listing = _is_listing(layout.blocks[inner.start : inner.end], marks, settings)
     verdicts = []
     for place, block in enumerate(layout.blocks):
@@ -159,7 +159,7 @@ def _dominant(layout: Layout, marks: Sequence[str], root: int, settings: RuleSet
     return root
 
 
-def _lead(layout: Layout, marks: Sequence[str], outer: Box, inner: Box) -> set[int]:
+def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
     """The title and the pictures before the box of the prose, and the pictures right behind it.
 
     Many pages keep them in a header of the article. What stands between them (names, dates,
@@ -168,7 +168,7 @@ def _lead(layout: Layout, marks: Sequence[str], outer: Box, inner: Box) -> set[i
     lead: set[int] = set()
     pictures: list[int] = []
     between = 0  # words
-    for place in range(inner.start - 1, outer.start - 1, -1):
+    for place in range(inner.start - 1, -1, -1):
         block = layout.blocks[place]
         if marks[block.box]:
             continue
@@ -183,12 +183,27 @@ def _lead(layout: Layout, marks: Sequence[str], outer: Box, inner: Box) -> set[i
             between += block.words
         if between > _LEAD_WORDS:
             break
-    for place in range(inner.end, outer.end):
+    for place in range(inner.end, len(layout.blocks)):
         block = layout.blocks[place]
-        if isinstance(block, TextBlock) and block.role is not Role.CAPTION:
+        if marks[block.box] or (isinstance(block, TextBlock) and block.role is not Role.CAPTION):
             break
         lead.add(place)
     return lead
+
+
+def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
+    """The blocks of boxes beside that of the prose that are called alike: its other sections."""
+    found: set[int] = set()
+    names = words_of(inner.name)
+    for box in boxes:
+        if box.parent != inner.parent or box is inner or box.tag != inner.tag:
+            continue
+        if not box.paragraphs or box.link_density > _SIBLING_DENSITY:
+            continue
+        own = words_of(box.name)
+        if 2 * len(own & names) >= len(own | names):
+            found.update(range(box.start, box.end))
+    return found
 
 
 def _is_listing(blocks: Sequence[Block], marks: Sequence[str], settings: RuleSettings) -> bool:

@@ -46,9 +46,9 @@ def second_opinion(layout: Layout, verdicts: Sequence[str], text: str) -> list[s
     found = trafilatura.extract(text, include_comments=False, include_tables=True)
     if not found:
         return None
-    words = found.split()
-    pairs = set(pairwise(words))
-    single = set(words)
+    theirs = found.split()
+    pairs = set(pairwise(theirs))
+    single = set(theirs)
     kept = [
         isinstance(block, TextBlock) and _stands_in(block.text.split(), pairs, single)
         for block in layout.blocks

@@ -68,8 +68,8 @@ FURNITURE: Final = words(
     "newsletter newsletters subscribe subscription signup login signin register modal popup "
     "popover lightbox dropdown advert adverts advertisement advertisements ads ad adsense sponsor "
     "sponsored promo promos promotion taboola outbrain disqus respond copyright trackback "
-    "trackbacks printfriendly noprint backtotop scrolltop searchform searchbox byline tagcloud taglist tags "
-    "postmeta toolbox snackbar toast alertbar announcement widgetarea "
+    "trackbacks printfriendly noprint backtotop scrolltop searchform searchbox byline tagcloud "
+    "taglist tags postmeta toolbox snackbar toast alertbar announcement widgetarea "
     "upsell paywall feedback rating ratings survey"
 )
 COMMENTS: Final = words("comments commentlist comment disqus respond")
