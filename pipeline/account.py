@@ -7,6 +7,7 @@ Fails when a kind does not balance, or when a stage has not seen what the one be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import Any, Final
@@ -142,7 +143,14 @@ def lost_between_stages(job: Job, stage: str, counts: Ledger) -> Iterator[str]:
 
 
 def read_manifest(job: Job, stage: str) -> Manifest:
-    return Manifest.from_json(store.read_bytes(job.manifest(stage)).decode())
+    """Raises ValueError for one that is damaged, or of another format version."""
+    path = job.manifest(stage)
+    try:
+        return Manifest.from_json(store.read_bytes(path).decode())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it, and {stage} is done again"
+        ) from error
 
 
 def _parts_row(result: PartResult) -> dict[str, object]:

@@ -6,15 +6,19 @@ run's life (inputs, part size, partitions) is refused where it differs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from filters.recipe import RECIPES, Recipe
 from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
 from pipeline import store
-from pipeline.beam_options import local_options, split_arguments
+from pipeline.beam_options import check_runner, local_options, split_arguments
 from pipeline.job import (
     HELDOUT,
     HELDOUT_BY,
@@ -32,8 +36,8 @@ from pipeline.lexicon import load_lexicon
 from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
-from pipeline.read.raw import size_of
-from pipeline.run import prepare, read_run
+from pipeline.read.raw import local_path, scheme_of, size_of
+from pipeline.run import check_output, prepare, read_run
 from pipeline.workers import default_workers
 from schemas.manifest import STAGES
 
@@ -83,11 +87,15 @@ def launch(
     """
     if stage is not None and stage not in STAGES:
         raise ValueError(f"stage is {stage!r}: choose one of {', '.join(STAGES)}")
+    check_runner(runner)
+    check_output(output)
     names, options = split_arguments(arguments)
     if runner == "FnApiRunner":
-        options = [*options, *local_options(workers or default_workers())]
+        count = default_workers() if workers is None else workers
+        options = [*options, *local_options(count)]
     elif workers is not None:
         raise ValueError(f"workers is for FnApiRunner; give {runner} its own --num_workers=N")
+    FileSystems.set_options(PipelineOptions(options))  # endpoints and credentials are in them
     old = read_run(output) if store.exists(store.join(output, "run.json")) else {}
     crawl = choose_crawl(names, asked, old.get("crawl"))
     settings = choose_settings(asked, old.get("settings"))
@@ -103,20 +111,55 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
     """The inputs and what is fixed with them."""
     if not names and old is None:
         raise ValueError("no input: name WARC files, folders, globs, URLs, a list or an index")
-    base = asked.base or (old or {}).get("base", "")
-    inputs = expand(names, base=base) if names else tuple((old or {})["inputs"])
-    sizes = tuple(map(size_of, inputs)) if len(inputs) < FEW_INPUTS else ()
-    part_size = int(asked.part_size * MIB) if asked.part_size is not None else None
     known = old or {}
+
+    def pick(asked_for: T | None, name: str, default: T) -> T:
+        return known.get(name, default) if asked_for is None else asked_for
+
+    base = asked.base or known.get("base", "")
+    indexes = choose_indexes(names, base) if names else tuple(known["indexes"])
+    inputs = choose_inputs(names, base, indexes) if names else tuple(known["inputs"])
+    sizes = tuple(map(_size_of, inputs)) if len(inputs) < FEW_INPUTS else ()
+    part_size = int(asked.part_size * MIB) if asked.part_size is not None else None
     return Crawl(
         inputs=inputs,
-        indexes=choose_indexes(names, base) if names else tuple((old or {})["indexes"]),
+        indexes=indexes,
         sizes=sizes,
         base=base,
-        part_size=part_size or known.get("part_size") or default_part_size(sum(sizes)),
-        limit=asked.limit or known.get("limit"),
-        partitions=asked.partitions or known.get("partitions") or PARTITIONS,
+        part_size=pick(part_size, "part_size", default_part_size(sum(sizes))),
+        limit=pick(asked.limit, "limit", None),
+        partitions=pick(asked.partitions, "partitions", PARTITIONS),
     )
+
+
+def choose_inputs(names: Sequence[str], base: str, indexes: Sequence[str]) -> tuple[str, ...]:
+    """What the names stand for; a file named by two spellings is one input, by the first of them.
+
+    A link is another file: its records are then met twice, and dropped as such.
+    """
+    chosen: dict[str, str] = {}
+    for name in expand(names, base=base):
+        first = chosen.setdefault(_place_of(name), name)
+        if first != name and indexes:
+            raise ValueError(f"{first} and {name} are one file: name it in one way, as the index")
+    return tuple(chosen.values())
+
+
+def _place_of(name: str) -> str:
+    """What two spellings of a local file have in common: ./a, a and file:///here/a."""
+    if scheme_of(name) not in {"", "file"}:
+        return name
+    return os.path.abspath(local_path(name))  # noqa: PTH100  # resolve() would follow links
+
+
+def _size_of(name: str) -> int:
+    try:
+        return size_of(name)
+    except OSError as error:
+        raise ValueError(
+            f"{name} cannot be read any more ({error.strerror or error}): bring it back, or "
+            "choose another output for a run without it"
+        ) from error
 
 
 def choose_indexes(names: Sequence[str], base: str) -> tuple[str, ...]:
@@ -124,10 +167,11 @@ def choose_indexes(names: Sequence[str], base: str) -> tuple[str, ...]:
     indexes = [name for name in names if is_index(name)]
     others = [name for name in names if not is_index(name)]
     if indexes and others:
-        both = set(expand(indexes, base=base)) & set(expand(others, base=base))
+        whole = {_place_of(name) for name in expand(others, base=base)}
+        both = [name for name in expand(indexes, base=base) if _place_of(name) in whole]
         if both:
             raise ValueError(
-                f"{min(both)} is named whole, and by records in an index: name it in one way"
+                f"{both[0]} is named whole, and by records in an index: name it in one way"
             )
     return tuple(sorted(indexes))
 

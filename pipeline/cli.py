@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from pipeline.workers import WorkerDiedError
 
@@ -141,13 +142,19 @@ def user_errors() -> Iterator[None]:
         print(f"interloom: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # the runner's threads wait for the dead and would never end
     except (OSError, RuntimeError) as error:
-        print(f"interloom: {error}", file=sys.stderr)
+        # of an error that is worded for the reader its number says nothing more
+        told = error.strerror if isinstance(error, OSError) and not error.filename else error
+        print(f"interloom: {told or error}", file=sys.stderr)
         raise typer.Exit(1) from error
 
 
 def main() -> None:
     try:
-        app()
+        code = app(standalone_mode=False)
+    except TyperException as error:  # the command line itself: one line, as all errors of ours
+        if told := error.format_message():  # empty where the help was shown instead
+            print(f"interloom: {told}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in {"pipeline", "filters", "schemas"}:
             raise
@@ -157,3 +164,4 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2) from error
+    raise SystemExit(code)

@@ -39,9 +39,10 @@ class Crawl:
     partitions: int = PARTITIONS  # of the image URLs to fetch
 
     def __post_init__(self) -> None:
-        for name, least in (("part_size", MIB // 16), ("partitions", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}: choose {least} or more")
+        if self.part_size < MIB // 16:
+            raise ValueError(f"part size is {self.part_size} bytes: choose 0.0625 MiB or more")
+        if self.partitions < 1:
+            raise ValueError(f"partitions is {self.partitions}: choose 1 or more")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit} records an input: choose 1 or more")
 
@@ -63,7 +64,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.shard_bytes < MIB // 16:
-            raise ValueError(f"shard size is {self.shard_bytes} bytes: choose {MIB // 16} or more")
+            raise ValueError(f"shard size is {self.shard_bytes} bytes: choose 0.0625 MiB or more")
         if not 0 <= self.heldout < 1:
             raise ValueError(f"heldout is {self.heldout}: choose a share from 0 to below 1")
         if self.heldout_by not in {"id", "domain"}:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
@@ -24,10 +25,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from filters.recipe import as_settings
 from pipeline import memory, parquet, store
 from pipeline.account import read_manifest
+from pipeline.failure import failed, quiet_local_runner
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
 from pipeline.progress import Progress
 from pipeline.stages import DATAFLOWS
-from pipeline.workers import end_when_a_worker_dies
+from pipeline.workers import WorkerDiedError, end_when_a_worker_dies
 from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
 
 # the folders whose parts a stage writes
@@ -42,6 +44,18 @@ WRITES: Final = {
 LAST: Final = {"extract": ("documents",), "shard": ("index", "tables/drops")}
 GROUPING: Final = ("filter_text", "filter_images")  # what they group, a local runner holds
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+
+
+def check_output(output: str) -> None:
+    """Raises ValueError where nothing can be written below a local path."""
+    if not store.is_local(output):
+        return
+    there = next(path for path in (Path(output), *Path(output).parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"output is {output}, but {there} is a file: choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"output is {output}, but {there} may not be written to: choose another "
+                         "folder, or change its permissions")  # fmt: skip
 
 
 def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
@@ -71,28 +85,48 @@ def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
     return make_job(output, crawl, settings)
 
 
-def read_run(output: str) -> dict[str, dict[str, object]]:
+def read_run(output: str) -> dict[str, Any]:
     """run.json; raises ValueError where there is none."""
     path = store.join(output, "run.json")
     if not store.exists(path):
         raise ValueError(f"{output} holds no run: there is no run.json; make one by interloom run")
-    read: dict[str, dict[str, object]] = json.loads(store.read_bytes(path))
+    try:
+        read: dict[str, Any] = json.loads(store.read_bytes(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): choose another output") from error
+    if read.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} is of format version {read.get('format_version')}, this interloom reads "
+            f"{FORMAT_VERSION}: choose another output, or the version that wrote it"
+        )
     return read
 
 
-def check_same(output: str, old: dict[str, object], crawl: Crawl) -> None:
+def check_same(output: str, old: Mapping[str, Any], crawl: Crawl) -> None:
+    """Raises ValueError for the first thing in which a run's crawl is another one now."""
     new = json.loads(json.dumps(asdict(crawl)))
     for name, value in new.items():
         if old[name] != value:
+            match name:
+                case "inputs" | "indexes":
+                    why = _of_lists(name, old[name], value)
+                case "sizes":
+                    why = _of_sizes(crawl.inputs, old[name], value)
+                case _:
+                    why = f"its {name} is {old[name]}, now {value}"
             raise ValueError(
-                f"{output} holds another run: its {name} is {_short(old[name])}, now "
-                f"{_short(value)}; give the same again, or choose another output"
+                f"{output} holds another run: {why}; give the same again, or choose another output"
             )
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _of_lists(name: str, old: list[str], new: list[str]) -> str:
+    more, less = sorted(set(new) - set(old)), sorted(set(old) - set(new))
+    return f"{more[0]} is not among its {name}" if more else f"{less[0]} is, and is not named now"
+
+
+def _of_sizes(inputs: Sequence[str], old: list[int], new: list[int]) -> str:
+    told = zip(inputs, old, new, strict=True)
+    return next(f"{name} had {was:,} bytes, now {now:,}" for name, was, now in told if was != now)
 
 
 def whole(job: Job, stage: str) -> Manifest | None:
@@ -140,11 +174,18 @@ def _check_before(job: Job, stage: str, runner: str) -> None:
 
 def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> dict[str, float]:
     """One Beam job, to its end; the seconds that its workers say they spent on what."""
+    if runner in RUNNERS_HERE:
+        quiet_local_runner()
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
     DATAFLOWS[stage](pipeline, job)
-    with end_when_a_worker_dies():
-        result = pipeline.run()
-        result.wait_until_finish()
+    try:
+        with end_when_a_worker_dies():
+            result = pipeline.run()
+            result.wait_until_finish()
+    except WorkerDiedError:
+        raise
+    except Exception as error:
+        raise failed(error, stage=stage, path=_failure(job, stage)) from error
     if runner not in RUNNERS_HERE:
         return {}  # the service keeps its own times
     found = result.metrics().query(MetricsFilter().with_namespace(SECONDS))["counters"]
@@ -168,9 +209,8 @@ def write_host(
 
 def sweep(job: Job, stage: str) -> None:
     """Remove what a killed or outdated attempt of a stage left."""
-    store.remove(
-        path for path in (job.manifest(stage), job.parts_table(stage)) if store.exists(path)
-    )
+    of_all = (job.manifest(stage), job.parts_table(stage), _failure(job, stage))
+    store.remove(path for path in of_all if store.exists(path))
     store.remove(path for path in store.listing(job.output) if store.ASIDE in path)
     fits = set(_fitting(job, stage)) if stage in LAST else set()
     for folder in WRITES[stage]:
@@ -181,6 +221,10 @@ def sweep(job: Job, stage: str) -> None:
             for path in paths
             if _part_of(path) not in fits and "/fetch-" not in path
         )
+
+
+def _failure(job: Job, stage: str) -> str:
+    return job.path(f"{stage}.failure.host.json")
 
 
 def _fitting(job: Job, stage: str) -> Iterator[str]:
