@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
@@ -22,6 +22,7 @@ from pipeline.job import Job, stage_settings
 from schemas.manifest import Ledger, Manifest, PartResult, total
 from schemas.tables import PARTS
 
+K = TypeVar("K")
 Before = Callable[[Job, Ledger], None]  # what is still to be written before the manifest
 
 # whose versions decide about bytes
@@ -67,9 +68,14 @@ class ByPart(beam.PTransform[dict[str, PCollection[Any]], PCollection[Any]]):
 
     @no_annotations
     def expand(self, known: dict[str, PCollection[Any]]) -> PCollection[Any]:
-        keyed = known["parts"] | "Key parts" >> beam.Map(lambda part: (part, None))
+        keyed = known["parts"] | "Key parts" >> beam.Map(as_key)
         joined = {**known, "parts": keyed} | "Join" >> beam.CoGroupByKey()
         return joined | "Leave names" >> beam.MapTuple(_without_parts)
+
+
+def as_key(one: K) -> tuple[K, None]:
+    """A function with a name: a lambda would carry its source's path into the graph."""
+    return one, None
 
 
 def _without_parts(

@@ -54,11 +54,15 @@ class KeepLatestURL(beam.PTransform[PCollection[TextFact], tuple[PCollection[Any
     def expand(self, facts: PCollection[TextFact]) -> tuple[PCollection[Any], ...]:
         found = (
             facts
-            | "Key by URL" >> beam.Map(lambda fact: (fact.url, fact))
+            | "Key by URL" >> beam.Map(_by_url)
             | "Group by URL" >> beam.GroupByKey()
             | "Choose capture" >> beam.FlatMapTuple(_choose).with_outputs("decided", main="latest")
         )
         return found.latest, found.decided
+
+
+def _by_url(fact: TextFact) -> tuple[str, TextFact]:
+    return fact.url, fact
 
 
 def _choose(

@@ -121,6 +121,10 @@ class TextPart:
     urls: tuple[str, ...]
 
 
+def result_of(part: TextPart) -> PartResult:
+    return part.result
+
+
 def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) -> TextPart:
     """Judge a part for good and write its verdicts in row order."""
     by_row: dict[int, list[Decision]] = defaultdict(list)

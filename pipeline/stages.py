@@ -46,7 +46,7 @@ def filter_text(root: beam.Pipeline, job: Job) -> None:
     decided = [older, *_text_decisions(latest, job)] | "Gather decisions" >> beam.Flatten()
     gathered = {"parts": parts, "decided": decided} | "Bring to parts" >> ByPart()
     written = gathered | "Write verdicts" >> beam.MapTuple(partial(texts.write_part, job=job))
-    done = written | "Take results" >> beam.Map(lambda part: part.result)
+    done = written | "Take results" >> beam.Map(texts.result_of)
     wanted = (parts, written) | "Find wanted" >> FindWanted(job)
     results = (done, wanted) | "Gather results" >> beam.Flatten()
     _ = results | "Account" >> WriteManifest(job, stage="filter_text")

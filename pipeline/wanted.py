@@ -18,6 +18,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline import parquet
+from pipeline.account import as_key
 from pipeline.domain import registered_domain
 from pipeline.filter_text import TextPart
 from pipeline.job import Job
@@ -37,7 +38,7 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
         self, inputs: tuple[PCollection[str], PCollection[TextPart]]
     ) -> PCollection[PartResult]:
         parts, written = inputs
-        needed = written | "Needed" >> beam.FlatMap(lambda part: ((url, None) for url in part.urls))
+        needed = written | "Needed" >> beam.FlatMap(_needed_urls)
         held = parts | "Held" >> beam.FlatMap(held_urls, self._job)
         wanted = (
             {"needed": needed, "held": held}
@@ -46,12 +47,16 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
             | "To partitions" >> beam.Map(partition_of, self._job.partitions)
         )
         every = parts.pipeline | "All partitions" >> beam.Create(range(self._job.partitions))
-        keyed = every | "Key partitions" >> beam.Map(lambda partition: (partition, None))
+        keyed = every | "Key partitions" >> beam.Map(as_key)
         return (
             {"wanted": wanted, "every": keyed}
             | "Group partitions" >> beam.CoGroupByKey()
             | "Write partitions" >> beam.MapTuple(partial(write_wanted, job=self._job))
         )
+
+
+def _needed_urls(part: TextPart) -> Iterator[tuple[str, None]]:
+    return map(as_key, part.urls)
 
 
 def held_urls(part: str, job: Job) -> Iterator[tuple[str, None]]:
