@@ -1,8 +1,9 @@
 """A folder of web files in, the WARC of a crawl of it out: the same folder gives the same bytes.
 
 In:      a folder, the URL it is served under, and what to say of its origin.
-Out:     one .warc.gz: a warcinfo, then a response and its request for each file, by path; dates are
-         the files' own, ids are named after URL and date, so nothing depends on when or where.
+Out:     one .warc.gz: a warcinfo, then a response and its request for each file, pages and others by
+         turns; dates are the files' own, ids are named after URL and date, so nothing depends on
+         when or where.
 Left out, and counted: hidden files and folders, and links that lead out of the folder.
 Refused: a folder without an HTML file, and one that cannot be read: ValueError.
 See it:  make demo SITE=DIR
@@ -132,9 +133,18 @@ def _write_records(site: Site, files: list[Path], *, name: str, stream: BinaryIO
     about.rec_headers.replace_header("WARC-Date", latest)
     about.rec_headers.replace_header("WARC-Record-ID", _record_id("warcinfo", site.base, latest))
     writer.write_record(about)
-    for path in files:
+    for path in _by_turns(files):
         url = site.base + quote(os.fsencode(path.relative_to(site.folder)))
         _write_exchange(writer, path, url=url, date=dates[path])
+
+
+def _by_turns(files: list[Path]) -> list[Path]:
+    """Pages and what they hold by turns, as a crawler meets them, so that parts cost alike."""
+    pages = [path for path in files if path.suffix.lower() in PAGES]
+    others = [path for path in files if path.suffix.lower() not in PAGES]
+    places = [(at / len(kind), path) for kind in (pages, others) for at, path in enumerate(kind)]
+    # at equal places the page comes first, and each kind stays in the order of its paths
+    return [path for _, path in sorted(places, key=lambda placed: placed[0])]
 
 
 def _write_exchange(writer: WARCWriter, path: Path, *, url: str, date: str) -> None:
