@@ -5,7 +5,7 @@ Out:  one verdict a block: "" for content, else the kind under which it is count
 Order: boxes are marked by what they are (`marks.py`); marks that would leave next to nothing are
        taken back; the page is narrowed to `<main>`, `<article>` or the box that holds most of the
        prose, with the title and the pictures before it; on a page that is no list of links, single
-       blocks that are mostly links go.
+       blocks that are mostly links go, unless prose follows.
 
 The ideas are the field's: link density and short blocks from boilerpipe (Kohlschuetter et al., WSDM
 2010) and jusText (Pomikalek 2011), the box that holds most of the prose from Readability.
@@ -17,7 +17,7 @@ gain, and English only); a list of links told by the mean length of its links.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -67,7 +67,8 @@ _NEVER_MAIN: Final = frozenset(("navigation", "footer", "hidden", "dialog"))
 _ITEMS: Final = words("p li dd dt td tr pre table tbody ul ol dl blockquote")
 _LEAD_WORDS: Final = 100  # between the title and the box of the prose
 _NEAR_WORDS: Final = 40  # between a picture and the box of the prose
-_SIBLING_DENSITY: Final = 0.1  # share of link words
+_SIBLING_DENSITY: Final = 0.1  # share of link words in a box that is called much alike
+_NAMED_DENSITY: Final = 0.5  # and in one of the same name
 _PROSE_WORDS: Final = 15  # of a block; shorter ones are labels as often as sentences
 
 
@@ -86,17 +87,21 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
     inner = boxes[_dominant(layout, marks, _root(layout, marks, settings), settings)]
     lead = _lead(layout, marks, inner) | _siblings(boxes, inner)
     listing = _is_listing(layout.blocks[inner.start : inner.end], marks, settings)
-    verdicts = []
-    for place, block in enumerate(layout.blocks):
+    verdicts: list[str] = []
+    titled = False  # whether prose follows, of which links are the title
+    for place in range(len(layout.blocks) - 1, -1, -1):
+        block = layout.blocks[place]
         verdict = marks[block.box]
         if listing and verdict == "link_list":
             verdict = ""
         if not verdict and not inner.start <= place < inner.end and place not in lead:
             verdict = "outside_main"
-        if not verdict and not listing and _is_links(block, settings):
+        if not verdict and not listing and not titled and _is_links(block, settings):
             verdict = "links"
+        if not verdict and isinstance(block, TextBlock):
+            titled = _is_prose(block, marks)
         verdicts.append(verdict)
-    return verdicts
+    return verdicts[::-1]
 
 
 def _take_back(blocks: Sequence[Block], marks: list[str], settings: RuleSettings) -> None:
@@ -153,10 +158,13 @@ def _dominant(layout: Layout, marks: Sequence[str], root: int, settings: RuleSet
     if prose[root] < settings.prose:
         return root
     enough = settings.dominant * prose[root]
+    inner = root
     for i in range(root + 1, len(boxes)):
-        if prose[i] >= enough and boxes[i].parent == root and boxes[i].tag not in _ITEMS:
-            root = i
-    return root
+        if prose[i] >= enough and boxes[i].parent == inner:
+            if boxes[i].tag in _ITEMS:  # a list, and what is around it, is said about it
+                return root if inner == root else boxes[inner].parent
+            inner = i
+    return inner
 
 
 def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
@@ -168,6 +176,7 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
     lead: set[int] = set()
     pictures: list[int] = []
     between = 0  # words
+    level = min(_levels(layout, inner.start, inner.end), default=7)
     for place in range(inner.start - 1, -1, -1):
         block = layout.blocks[place]
         if marks[block.box]:
@@ -176,9 +185,15 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
             pictures.append(place)
             if between <= _NEAR_WORDS:
                 lead.add(place)
-        elif block.role is Role.HEADING and layout.boxes[block.box].tag == "h1":
-            lead.update(pictures, (place,))
-            break
+        elif block.role is Role.HEADING:
+            own = _level(layout, block)
+            if own < level:
+                level = own
+                lead.update(pictures, (place,))
+            if own == 1:
+                break
+        elif _is_prose(block, marks):
+            lead.add(place)
         else:
             between += block.words
         if between > _LEAD_WORDS:
@@ -191,6 +206,18 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
     return lead
 
 
+def _level(layout: Layout, block: TextBlock) -> int:
+    """1 for `<h1>`, 2 for `<h2>` and so on, 7 where a heading is not told by its box."""
+    tag = layout.boxes[block.box].tag
+    return int(tag[1]) if tag[0] == "h" and tag[1:].isdigit() else 7
+
+
+def _levels(layout: Layout, start: int, end: int) -> Iterator[int]:
+    for block in layout.blocks[start:end]:
+        if isinstance(block, TextBlock) and block.role is Role.HEADING:
+            yield _level(layout, block)
+
+
 def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
     """The blocks of boxes beside that of the prose that are called alike: its other sections."""
     found: set[int] = set()
@@ -198,10 +225,10 @@ def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
     for box in boxes:
         if box.parent != inner.parent or box is inner or box.tag != inner.tag:
             continue
-        if not box.paragraphs or box.link_density > _SIBLING_DENSITY:
-            continue
         own = words_of(box.name)
-        if 2 * len(own & names) >= len(own | names):
+        named = own == names != frozenset()
+        alike = 2 * len(own & names) >= len(own | names) and box.paragraphs > 0
+        if box.link_density <= (_NAMED_DENSITY if named else _SIBLING_DENSITY) and (named or alike):
             found.update(range(box.start, box.end))
     return found
 
