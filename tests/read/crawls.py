@@ -90,10 +90,10 @@ def arc(url: str, block: bytes, *, told: int | str | None = None) -> bytes:
 
 
 def planted(number: int) -> bytes:
-    """A gzip member that begins like a record and breaks right behind it."""
-    head = b"WARC/1.0\r\nWARC-Type: response\r\n"
+    """A gzip member that opens like a record and breaks behind what a trial looks at."""
+    head = b"WARC/1.0\r\nWARC-Type: response\r\n" + bytes(600)
     block = b"\x00" + struct.pack("<HH", len(head), len(head) ^ 0xFFFF) + head
-    return b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + block + b"\x07" + number.to_bytes(4, "little")
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + block + b"\x07" + (1000 + number).to_bytes(4, "little")
 
 
 def starts(crawl: bytes) -> list[int]:

@@ -179,14 +179,14 @@ def test_planted_magics_cost_one_short_trial_each() -> None:
 
 
 def test_planted_members_that_pass_the_trial_are_not_counted_by_the_thousand() -> None:
-    broken = gzipped([PAGES[0]])[:-30]
+    broken = bytes(4) + gzipped(PAGES[:1])[4:]  # its end is as it should be, so much is believed
     filling = b"".join(planted(number) for number in range(5_000))
     effort = Effort()
 
     found = walk(broken + filling + gzipped(PAGES[1:]), effort=effort)
 
     assert sum(member.damage is None for member in found) == 11
-    assert 1 <= sum(member.damage is not None for member in found) <= NAMED
+    assert sum(member.damage is not None for member in found) == NAMED
     assert effort.proof_bytes < BUDGET + len(filling)
 
 
@@ -196,12 +196,12 @@ def test_planted_members_that_each_decode_far_cost_a_budget_and_no_more() -> Non
     head = b"WARC/1.0\r\nWARC-Type: response\r\n"
     cell = b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + block + head
     cell += bytes(128 - len(head) - 15) + block  # every cell's blocks line up with the next one's
-    filling = cell * 20_000
+    filling = cell * 20_000 + b"\xff" * 300  # and there all of them break
     effort = Effort()
 
     found = walk(gzipped([PAGES[0]])[:-30] + filling + gzipped(PAGES[1:]), effort=effort)
 
-    assert sum(member.damage is None for member in found) >= 10  # one lies in the last one's reach
+    assert sum(member.damage is None for member in found) == 11
     assert effort.proof_bytes < 2 * BUDGET + 4 * len(filling)
     assert effort.trials < 200_000
 
