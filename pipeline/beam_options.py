@@ -68,12 +68,11 @@ def _below(kind: type[PipelineOptions]) -> Iterable[type[PipelineOptions]]:
 
 
 def local_options(workers: int) -> list[str]:
-    """Options that make the local runner use so many processes.
+    """Options that make the local runner use so many processes; run.py chooses their kind.
 
     Raises:
         ValueError: for workers under 1.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}: choose 1 or more")
-    mode = "in_memory" if workers == 1 else "multi_processing"
-    return [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    return [f"--direct_num_workers={workers}"]

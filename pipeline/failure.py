@@ -21,7 +21,13 @@ _WORDED: Final = re.compile(r"^(?:(?:RuntimeError|ValueError|OSError): )+(?:\[Er
 # loggers through which the local runner tells of its workers
 _LOGGERS: Final = (
     "apache_beam.runners.common",
+    "apache_beam.runners.portability.fn_api_runner.fn_runner",
     "apache_beam.runners.portability.local_job_service",
+)
+_TOLD: Final = (
+    "[while running ",  # an error of a step: it is logged by the worker, and then raised
+    "No semi_persistent_directory",  # only a container has one; a worker here imports what it runs
+    "If direct_num_workers is not equal to 1",  # it does not know our worker processes (worker.py)
 )
 
 
@@ -56,16 +62,14 @@ def cause_of(text: str) -> tuple[str, str]:
 
 
 def quiet_local_runner() -> None:
-    """Leave out of the local runner's logs what is said elsewhere, or says nothing.
-
-    It logs every error of a worker and then raises it: it is told once, by StageFailedError. It
-    warns of every worker that has no semi-persistent directory: only a container has one, and a
-    local worker needs none, since what it runs it imports.
-    """
+    """Leave out of the local runner's logs what is said elsewhere, or says nothing."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_news)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    told = record.getMessage()
-    return "No semi_persistent_directory" not in told and "[while running " not in told
+    return is_news(record.getMessage())
+
+
+def is_news(text: str) -> bool:
+    return not any(mark in text for mark in _TOLD)

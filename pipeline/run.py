@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from filters.recipe import as_settings
 from pipeline import memory, parquet, store
@@ -29,6 +29,7 @@ from pipeline.failure import failed, quiet_local_runner
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
 from pipeline.progress import Progress
 from pipeline.stages import DATAFLOWS
+from pipeline.worker import local_runner
 from pipeline.workers import WorkerDiedError, end_when_a_worker_dies
 from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
 
@@ -174,9 +175,7 @@ def _check_before(job: Job, stage: str, runner: str) -> None:
 
 def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> dict[str, float]:
     """One Beam job, to its end; the seconds that its workers say they spent on what."""
-    if runner in RUNNERS_HERE:
-        quiet_local_runner()
-    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
+    pipeline = open_pipeline(runner, options)
     DATAFLOWS[stage](pipeline, job)
     try:
         with end_when_a_worker_dies():
@@ -190,6 +189,16 @@ def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> d
         return {}  # the service keeps its own times
     found = result.metrics().query(MetricsFilter().with_namespace(SECONDS))["counters"]
     return {one.key.metric.name: one.result / 1_000_000 for one in found}
+
+
+def open_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
+    chosen = PipelineOptions(list(options))
+    if runner in RUNNERS_HERE:
+        quiet_local_runner()
+    if runner == "FnApiRunner":
+        workers = chosen.view_as(DirectOptions).direct_num_workers
+        return beam.Pipeline(runner=local_runner(workers), options=chosen)
+    return beam.Pipeline(runner=runner, options=chosen)
 
 
 def write_host(

@@ -1,0 +1,49 @@
+"""A local worker process: Beam's own, which prints no traceback that the run tells once anyway.
+
+In:   the environment by which Beam's runner tells a worker where its services listen.
+Out:  whatever a worker prints, but for the traceback of an error that it hands to the runner.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TextIO, cast
+
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+from pipeline.failure import is_news
+
+
+class _Told:
+    """Standard error without what the runner is told as well."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._ends = ""  # what would only end a line that was left out
+
+    def write(self, text: str) -> int:
+        if is_news(text) and text != self._ends:
+            self._ends = ""
+            return self._stream.write(text)
+        self._ends = "" if text == self._ends else "\n"
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def local_runner(workers: int) -> FnApiRunner:
+    """Beam's local runner with so many processes; one worker runs in this process."""
+    if workers == 1:
+        return FnApiRunner()
+    command = f"exec {shlex.quote(sys.executable)} -m pipeline.worker"
+    environment = SubprocessSDKEnvironment.from_command_string(command)
+    return FnApiRunner(default_environment=environment)
+
+
+if __name__ == "__main__":
+    sys.stderr = cast("TextIO", _Told(sys.stderr))
+    sdk_worker_main.main(sys.argv)
