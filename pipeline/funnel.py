@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from apache_beam.io.filesystems import FileSystems
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +20,7 @@ from rich.text import Text
 
 from pipeline import store
 from pipeline.job import Job
+from pipeline.read.raw import file_systems
 from schemas.manifest import KINDS, STAGES, Ledger, Manifest
 
 REASONS_SHOWN: Final = 3
@@ -206,7 +206,7 @@ def sizes_below(folder: str) -> Iterator[tuple[str, int]]:
         for path in store.listing(folder):
             yield path, Path(path).stat().st_size
         return
-    for metadata in FileSystems.match([store.join(folder, "**")])[0].metadata_list:
+    for metadata in file_systems().match([store.join(folder, "**")])[0].metadata_list:
         yield metadata.path, metadata.size_in_bytes
 
 

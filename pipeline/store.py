@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+
+from pipeline.read.raw import file_systems
 
 RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
@@ -37,14 +38,14 @@ def open_input(path: str) -> BinaryIO:
     """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
     if is_local(path):
         return Path(path).open("rb")
-    return FileSystems.open(path, compression_type=RAW)
+    return file_systems().open(path, compression_type=RAW)
 
 
 @contextmanager
 def create(path: str) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only when the block ends without an error."""
     if not is_local(path):
-        with FileSystems.create(path, compression_type=RAW) as handle:
+        with file_systems().create(path, compression_type=RAW) as handle:
             yield handle
         return
     target = Path(path)
@@ -78,7 +79,7 @@ def write_bytes(path: str, data: bytes) -> None:
 def exists(path: str) -> bool:
     if is_local(path):
         return Path(path).exists()
-    return bool(FileSystems.exists(path))
+    return bool(file_systems().exists(path))
 
 
 @contextmanager
@@ -109,7 +110,7 @@ def listing(folder: str) -> list[str]:
     """Every file below a folder, sorted; a folder that is not there holds none."""
     if is_local(folder):
         return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
-    found = FileSystems.match([join(folder, "**")])[0].metadata_list
+    found = file_systems().match([join(folder, "**")])[0].metadata_list
     return sorted(metadata.path for metadata in found)
 
 
@@ -119,4 +120,4 @@ def remove(paths: Iterable[str]) -> None:
     for path in local:
         Path(path).unlink(missing_ok=True)
     if remote := [path for path in paths if not is_local(path)]:
-        FileSystems.delete(remote)
+        file_systems().delete(remote)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from pipeline.problem import Problem
 from pipeline.read.window import Window
 from schemas.verdict import Reason
 
@@ -22,15 +23,6 @@ TRIAL: Final = 512  # compressed bytes that a candidate may show itself with
 WARC_OPENING: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n[!-9;-~]+[ \t]*:")
 ARC_LINE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{1,8192} \d{8,20} \S+ (\d+)\r?\n")
 _ARC_OPENING: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{8,}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """Why something cannot be used: the reason, the measured value and the limit it missed."""
-
-    reason: Reason
-    value: float | None = None
-    limit: float | None = None
 
 
 class Sink(Protocol):

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO, Final
 
-from pipeline.read.codec import Codec, Found, Problem, opens_record
+from pipeline.problem import Problem
+from pipeline.read.codec import Codec, Found, opens_record
 from pipeline.read.gzip_member import MAGIC as GZIP_MAGIC
 from pipeline.read.gzip_member import GzipMembers
 from pipeline.read.plain_record import HEADER, LINE, PlainRecords, skip_blank

@@ -21,7 +21,7 @@ import brotli  # type: ignore[import-untyped]
 import zstandard
 from fastwarc.warc import HeaderMap
 
-from pipeline.read.codec import Problem
+from pipeline.problem import Problem
 from schemas.verdict import Reason
 
 _EMPTY_LINE: Final = re.compile(rb"\r?\n\r?\n")

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.problem import Problem
 from pipeline.read.codec import (
     ARC_LINE,
     WARC_OPENING,
     Found,
-    Problem,
     Sink,
     damaged,
     opens_record,

@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 
 from warcio.recordloader import ArcWarcRecordLoader
 
+from pipeline.problem import Problem
 from pipeline.read.capture_date import arc_date, warc_date
-from pipeline.read.codec import Problem
 from pipeline.read.members import Member, codec_of, members, members_in, unpack
 from pipeline.read.parts import Part, near_ranges
 from pipeline.read.payload import Headers, decode, header, media_type, parse_headers, parse_http
