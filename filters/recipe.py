@@ -59,7 +59,8 @@ class Recipe:
     formats: FormatIn
     image: tuple[Rule, ...] = ()
     document_images: tuple[Rule, ...] = ()  # over the images that are left
-    paragraph_repeats: int | None = None  # met so often in a domain, it goes everywhere in it
+    # met so often in a domain, a text goes everywhere in it; a copy in its own page goes before
+    paragraph_repeats: int | None = None
     image_url_documents: int | None = None  # in more documents than this, an image URL goes
     image_documents: int | None = None  # in more than this within phash_distance, an image goes
     minhash: MinHashParameters | None = None
@@ -102,7 +103,7 @@ class Recipe:
             Reason.IMAGE_URL_FREQUENT: self.image_url_documents,
             Reason.FREQUENT_IMAGE: self.image_documents,
             Reason.NEAR_DUPLICATE_TEXT: self.minhash,
-            Reason.DUPLICATE_IN_DOCUMENT: self.phash_distance,
+            Reason.DUPLICATE_IN_DOCUMENT: self.paragraph_repeats or self.phash_distance,
             Reason.SAME_IMAGE_SET: self.image_set_minimum,
         }
         return frozenset(found | {reason for reason, on in named.items() if on is not None})

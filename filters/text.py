@@ -49,9 +49,10 @@ def judge_text(
     if (refusal := _judge_page(document, recipe)) is not None:
         return TextJudgement(refusal=refusal)
     nodes: dict[int, Refusal] = {}
+    before: set[str] = set()  # texts kept so far
     for position, node in enumerate(document.nodes):
         if isinstance(node, TextNode):
-            why = _judge_paragraph(node, recipe, met=repeated.get(position))
+            why = _judge_paragraph(node, recipe, met=repeated.get(position), before=before)
         else:
             why = _judge_image(document, node, recipe, met=frequent.get(position))
         if why is not None:
@@ -73,14 +74,26 @@ def _judge_page(document: Document, recipe: Recipe) -> Refusal | None:
     )
 
 
-def _judge_paragraph(node: TextNode, recipe: Recipe, *, met: int | None) -> Refusal | None:
+def _judge_paragraph(
+    node: TextNode, recipe: Recipe, *, met: int | None, before: set[str]
+) -> Refusal | None:
     if recipe.paragraph:
         refusal = first_refusal(recipe.paragraph, ratios(_counts_of(node)))
         if refusal is not None:
             return refusal
     if recipe.paragraph_repeats is None:
         return None
-    return _met_too_often(met, recipe.paragraph_repeats - 1, Reason.REPEATED_IN_DOMAIN)
+    refusal = _met_too_often(met, recipe.paragraph_repeats - 1, Reason.REPEATED_IN_DOMAIN)
+    text = normal(node.text)
+    if refusal is None and text in before:  # a quote, or a copy for another screen
+        return Refusal(reason=Reason.DUPLICATE_IN_DOCUMENT, value=1, limit=0)
+    before.add(text)
+    return refusal
+
+
+def normal(text: str) -> str:
+    """A paragraph for comparing: case and white space make no difference."""
+    return " ".join(text.casefold().split())
 
 
 def _judge_image(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from filters.rules import Refusal
-from filters.text import TextJudgement, judge_text
+from filters.text import TextJudgement, judge_text, normal
 from pipeline import parquet
 from pipeline.dedup_text import refusal_of
 from pipeline.facts import Decision, Place, TextFact, drop, key_of, verdict_row
@@ -51,10 +51,16 @@ def fact_of(
     texts: list[str] = []
     paragraphs: list[tuple[int, bytes]] = []
     images: dict[str, tuple[int, bytes]] = {}
-    for position in judged.kept:
+    copies = [
+        position
+        for position, why in judged.nodes.items()
+        if why.reason is Reason.DUPLICATE_IN_DOCUMENT
+    ]
+    for position in sorted([*judged.kept, *copies]):  # each copy counts in its domain
         match document.nodes[position]:
             case TextNode(text=text):
-                texts.append(text)
+                if position not in judged.nodes:
+                    texts.append(text)
                 paragraphs.append((position, key_of(document.domain, normal(text))))
             case ImageNode(url=url):
                 images.setdefault(url, (position, key_of(url)))
@@ -77,11 +83,6 @@ def by_paragraph(fact: TextFact) -> Iterator[tuple[bytes, Place]]:
 def by_image(fact: TextFact) -> Iterator[tuple[bytes, Place]]:
     for node, key in fact.images:
         yield key, fact.place._replace(node=node)
-
-
-def normal(text: str) -> str:
-    """A paragraph for comparing: case and white space make no difference."""
-    return " ".join(text.casefold().split())
 
 
 def settle(document: Document, decisions: Iterable[Decision], job: Job) -> TextJudgement:

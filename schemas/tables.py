@@ -66,7 +66,7 @@ DOCUMENTS: Final = pa.schema(
         column("offset", pa.int64(), "bytes", "where the record's member starts in it"),
         column("length", pa.int64(), "bytes", "of that member"),
         column("title", pa.string(), "UTF-8", "of the page"),
-        column("language", pa.string(), "ISO 639-1", "fastText lid.176 over all text nodes"),
+        column("language", pa.string(), "ISO 639-1", "fastText lid.176 over the running text"),
         column("language_score", pa.float64(), "0..1", "its probability"),
         column("charset", pa.string(), "", "the page was decoded by"),
         column("extractor", pa.string(), "", "that decided on main content: blocks or trafilatura"),
@@ -113,6 +113,7 @@ VERDICTS: Final = pa.schema(
         column("part", pa.string(), "", "PART of the document (extract: of the record)"),
         column("row", pa.int64(), "rows", "in documents/PART (extract: byte offset of the record)"),
         column("id", pa.string(), "32 hex digits", "document; empty where it never became one"),
+        column("url", pa.string(), "", "of a record that never became a document", null=True),
         column(
             "node", pa.int32(), "node", "position in the document; null for the whole", null=True
         ),

@@ -90,6 +90,7 @@ class Drop:
     part: str
     row: int
     id: str  # document id; "" where the record never became a document
+    url: str | None = None  # of such a record, if it could be read
     node: int | None = None
     reason: Reason
     value: float | None = None

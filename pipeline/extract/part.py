@@ -143,6 +143,7 @@ class _Sink:
                 "part": self.part.name,
                 "row": record.offset,
                 "id": "",
+                "url": record.url or None,
                 "node": None,
                 "reason": str(refusal.reason),
                 "value": refusal.value,

@@ -141,7 +141,7 @@ def _lost_before_documents(part: str, job: Job) -> Iterator[Row]:
     """Records that became nothing, and image files that cannot be used."""
     nothing: Row = dict.fromkeys(TABLE_DROPS.names) | {"part": part, "id": "", "stage": "extract"}
     for verdict in parquet.read_rows(job.part("verdicts/extract", part)):
-        told = {name: verdict[name] for name in ("row", "id", "reason", "value", "limit")}
+        told = {name: verdict[name] for name in ("row", "id", "url", "reason", "value", "limit")}
         yield nothing | {"kind": "record"} | told
     columns = ("url", "status", "value", "limit", "offset")
     for image in parquet.read_rows(job.part("images", part), columns):

@@ -127,7 +127,8 @@ def test_a_nodes_own_fault_comes_before_what_other_documents_say_of_it() -> None
 
 def test_a_document_is_judged_by_its_surviving_paragraphs_joined() -> None:
     line = "She waits for the light of the room to dry."
-    document = page(*[text(line)] * 4, PICTURE)
+    lines = [line, f"{line} When?", f"{line} You see.", f"{line} And then?"]
+    document = page(*map(text, lines), PICTURE)
     judged = judge_text(document, OBELICS)
     assert reason(judged) == Reason.CHARACTER_REPETITION
     once = judge_text(document, OBELICS, repeated={0: 4, 1: 4, 2: 4})
@@ -216,3 +217,27 @@ def test_naughty_strings_as_texts_alts_and_urls_are_judged(
     assert reason(judged) is None
     assert len(judged.kept) + len(judged.nodes) == len(nodes) + 2
     assert judged.nodes[2] == Refusal(reason=Reason.IMAGE_URL_SCHEME)
+
+
+def test_a_copy_of_a_paragraph_in_its_own_page_goes_and_the_first_stays() -> None:
+    line, other = GOOD_WORDS.split("\n")
+    document = page(text(line), text(other), PICTURE, text(f"  {line.upper()}"), text(line))
+    judged = judge_text(document, OBELICS)
+    assert judged.kept == (0, 1, 2)
+    assert {at: why.reason for at, why in judged.nodes.items()} == {
+        3: Reason.DUPLICATE_IN_DOCUMENT,
+        4: Reason.DUPLICATE_IN_DOCUMENT,
+    }
+
+
+def test_of_a_paragraph_that_repeats_in_its_domain_no_copy_stays() -> None:
+    line, other = GOOD_WORDS.split("\n")
+    document = page(text(line), text(other), PICTURE, text(line))
+    judged = judge_text(document, OBELICS, repeated={0: 3, 3: 3})
+    assert judged.kept == (1, 2)
+    assert {why.reason for why in judged.nodes.values()} == {Reason.REPEATED_IN_DOMAIN}
+
+
+def test_a_recipe_without_the_rule_keeps_every_copy() -> None:
+    document = page(text("Again and again."), PICTURE, text("Again and again."))
+    assert judge_text(document, OFF).kept == (0, 1, 2)

@@ -41,8 +41,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "986487afa095",
     ),
     "verdicts/STAGE/PART.parquet": (
-        "part row id node reason value limit",
-        "5bbf9cc8a1e6",
+        "part row id url node reason value limit",
+        "5827a9229a37",
     ),
     "wanted/PARTITION.parquet": (
         "url sha256",
