@@ -117,8 +117,9 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
         return known.get(name, default) if asked_for is None else asked_for
 
     base = asked.base or known.get("base", "")
-    indexes = choose_indexes(names, base) if names else tuple(known["indexes"])
-    inputs = choose_inputs(names, base, indexes) if names else tuple(known["inputs"])
+    inputs, indexes = tuple(known.get("inputs", ())), tuple(known.get("indexes", ()))
+    if names:
+        inputs, indexes = choose_inputs(names, base)
     sizes = tuple(map(_size_of, inputs)) if len(inputs) < FEW_INPUTS else ()
     part_size = int(asked.part_size * MIB) if asked.part_size is not None else None
     return Crawl(
@@ -132,17 +133,25 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
     )
 
 
-def choose_inputs(names: Sequence[str], base: str, indexes: Sequence[str]) -> tuple[str, ...]:
-    """What the names stand for; a file named by two spellings is one input, by the first of them.
+def choose_inputs(names: Sequence[str], base: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(inputs, those of the names that are indexes: which records of the inputs are wanted).
 
-    A link is another file: its records are then met twice, and dropped as such.
+    A file named by two spellings is one input, by the first of them. A link is another file: its
+    records are then met twice, and dropped as such.
     """
+    indexes = [name for name in names if is_index(name)]
+    others = [name for name in names if not is_index(name)]
     chosen: dict[str, str] = {}
-    for name in expand(names, base=base):
-        first = chosen.setdefault(_place_of(name), name)
-        if first != name and indexes:
-            raise ValueError(f"{first} and {name} are one file: name it in one way, as the index")
-    return tuple(chosen.values())
+    for name in expand(others, base=base) if others else ():
+        chosen.setdefault(_place_of(name), name)
+    whole = set(chosen)
+    for name in expand(indexes, base=base) if indexes else ():
+        place = _place_of(name)
+        if place in whole:
+            raise ValueError(f"{name} is named whole, and by records in an index: name it once")
+        if chosen.setdefault(place, name) != name:
+            raise ValueError(f"{chosen[place]} and {name} are one file: index it by one name")
+    return tuple(sorted(chosen.values(), key=os.fsencode)), tuple(sorted(indexes))
 
 
 def _place_of(name: str) -> str:
@@ -160,20 +169,6 @@ def _size_of(name: str) -> int:
             f"{name} cannot be read any more ({error.strerror or error}): bring it back, or "
             "choose another output for a run without it"
         ) from error
-
-
-def choose_indexes(names: Sequence[str], base: str) -> tuple[str, ...]:
-    """The inputs that say which records of which files are wanted."""
-    indexes = [name for name in names if is_index(name)]
-    others = [name for name in names if not is_index(name)]
-    if indexes and others:
-        whole = {_place_of(name) for name in expand(others, base=base)}
-        both = [name for name in expand(indexes, base=base) if _place_of(name) in whole]
-        if both:
-            raise ValueError(
-                f"{both[0]} is named whole, and by records in an index: name it in one way"
-            )
-    return tuple(sorted(indexes))
 
 
 def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
