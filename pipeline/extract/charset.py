@@ -3,8 +3,8 @@
 In:      bytes, and the HTTP headers that came with them.
 Out:     text without lone surrogates, the name of the encoding, how many bytes it did not fit.
 Order:   byte order mark, HTTP header, `<meta>` or XML declaration, detector (HTML standard,
-         13.2.3.2); a declaration that does not fit the bytes is put to the detector as well, and
-         the one with fewer replacement characters is taken, the declared one in a tie.
+         13.2.3.2); where a declaration does not fit (every fourth character beyond ASCII is a
+         replacement), the detector is asked as well, and taken if it needs fewer of them.
 Refused: nothing. Whether too much was replaced is for `page.py` to say.
 
 Labels are those of the Encoding Standard: a page that says latin1 means windows-1252, gb2312 means
@@ -33,7 +33,9 @@ _META: Final = re.compile(
     rb"<meta\s[^>]{0,1000}?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE
 )
 _XML: Final = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"'>]+)", re.IGNORECASE)
-_COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
+_COMMENT: Final = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+_MISFIT: Final = 0.25  # share of the characters beyond ASCII that are replacements
 _WIDE: Final = frozenset(("utf-16-le", "utf-16-be"))
 # the Encoding Standard's decoders read more than Python's of the same name
 _WIDER: Final = {
@@ -61,13 +63,13 @@ def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Deco
         if html.startswith(mark):
             return _decode(html[len(mark) :], name)
     declared = _of_headers(headers) or _of_markup(html)
-    decoded = None if declared is None else _decode(html, declared)
-    if decoded is not None and not decoded.replaced:
+    if declared is None:
+        return _decode(html, _detected(html))
+    decoded = _decode(html, declared)
+    if _fits(decoded):
         return decoded
     guess = _decode(html, _detected(html))
-    if decoded is None or guess.replaced < decoded.replaced:
-        return guess
-    return decoded
+    return guess if guess.replaced < decoded.replaced else decoded
 
 
 def _decode(html: bytes, name: str) -> Decoded:
@@ -76,6 +78,13 @@ def _decode(html: bytes, name: str) -> Decoded:
     if replaced and name == "utf-8":
         replaced -= html.count("\ufffd".encode())  # those that the page holds itself
     return Decoded(text=text, charset=name, replaced=replaced)
+
+
+def _fits(decoded: Decoded) -> bool:
+    """Whether the encoding is plausible: a stray byte does not make a page another one's."""
+    if not decoded.replaced:
+        return True
+    return decoded.replaced < _MISFIT * len(_NOT_ASCII.findall(decoded.text))
 
 
 def _known(label: str) -> str | None:
@@ -107,13 +116,8 @@ def _of_markup(html: bytes) -> str | None:
 
 
 def _detected(html: bytes) -> str:
-    try:
-        html.decode("utf-8")
-    except UnicodeDecodeError:
-        pass  # not an error: the question was whether it is UTF-8
-    else:
-        if b"\0" not in html:
-            return "utf-8"
+    if b"\0" not in html and _fits(_decode(html, "utf-8")):
+        return "utf-8"
     wide = _wide(html[:4096])
     if wide:
         return wide
@@ -123,6 +127,6 @@ def _detected(html: bytes) -> str:
 def _wide(sample: bytes) -> str | None:
     """UTF-16 without a mark: markup is ASCII, so every other byte of it is zero."""
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if max(even, odd) * 4 < len(sample):
+    if max(even, odd) * 4 < len(sample) or min(even, odd) * 4 > max(even, odd):
         return None
     return "utf-16-be" if even > odd else "utf-16-le"

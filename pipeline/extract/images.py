@@ -46,7 +46,7 @@ _DESCRIPTORS: Final = re.compile(r"(?:[^,()]|\([^)]*\)?|\))*")
 _WIDTH: Final = re.compile(r"([0-9]{1,9})w")
 _HEIGHT: Final = re.compile(r"([0-9]{1,9})h")
 _DENSITY: Final = re.compile(r"([0-9]{0,9}(?:\.[0-9]{1,9})?(?:[eE][+-]?[0-9]{1,2})?)x")
-_SIDE: Final = re.compile(r"\s*([0-9]{1,7})(?:\.[0-9]*)?\s*(%|[a-z]*)", re.IGNORECASE)
+_SIDE: Final = re.compile(r"\s*([0-9]{1,7})(?![0-9])(?:\.[0-9]*)?\s*(%|[a-z]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +119,7 @@ def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[st
     if widest is not None and widest.width is not None:
         found.append(widest.url)
     if not image.keys().isdisjoint(_LAZY):
-        found += [value for name in LAZY_SOURCES if (value := _reference(image.get(name)))]
+        found += [value for name in LAZY_SOURCES if (value := _lazy_reference(image.get(name)))]
     found += [value] if (value := _reference(image.get("src"))) else []
     if widest is not None:
         found.append(widest.url)
@@ -145,9 +145,15 @@ def _readable(source: Attributes) -> bool:
 
 
 def _reference(value: str | None) -> str:
-    """The value if it may be a URL: no data: URI, no JSON, no template of a script."""
+    """The value without the space around it, "" for a data: URI."""
     value = (value or "").strip()
-    if not value or is_data(value) or "{" in value or value[0] in "[<#":
+    return "" if is_data(value) else value
+
+
+def _lazy_reference(value: str | None) -> str:
+    """The value if it may be a URL: no flag, no JSON, no template of a script."""
+    value = _reference(value)
+    if "{" in value or value[:1] in {"[", "<", "#"}:
         return ""
     return "" if value.lower() in {"true", "false", "null", "undefined", "about:blank"} else value
 
@@ -157,8 +163,11 @@ def is_data(reference: str) -> bool:
 
 
 def declared_side(value: str | None) -> int | None:
-    """A width or height attribute in pixels; None for none, for a share and for zero digits."""
+    """A width or height attribute in pixels; None for none, for a share, and for 0.
+
+    Frameworks write 0 for an image that fills its box, so 0 says nothing about it.
+    """
     found = _SIDE.match(value or "")
     if found is None or found[2].lower() not in {"", "px"}:
         return None
-    return int(found[1])
+    return int(found[1]) or None

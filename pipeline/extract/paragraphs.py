@@ -28,6 +28,7 @@ Piece = tuple[str, bool] | ImageBlock  # a text and whether it is a link's, or a
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb]"
 )
+_JOINERS: Final = "\u200c\u200d\u200e\u200f "  # they shape what is beside them: nothing, here
 _UNSPACED: Final = re.compile(  # Thai, Lao, Burmese, Khmer, kana, Chinese
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
 )
@@ -57,7 +58,7 @@ def clean(text: str) -> str:
     """The text with its white space collapsed, without characters that nobody sees."""
     if _UNSEEN.search(text):
         text = _UNSEEN.sub("", text)
-    return " ".join(text.split())
+    return " ".join(text.split()).strip(_JOINERS)
 
 
 def count_words(text: str) -> int:

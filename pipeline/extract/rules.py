@@ -67,6 +67,7 @@ _NEVER_MAIN: Final = frozenset(("navigation", "footer", "hidden", "dialog"))
 _ITEMS: Final = words("p li dd dt td tr pre table tbody ul ol dl blockquote")
 _LEAD_WORDS: Final = 100  # between the title and the box of the prose
 _NEAR_WORDS: Final = 40  # between a picture and the box of the prose
+_NO_LEVEL: Final = 7  # below `<h6>`
 _SIBLING_DENSITY: Final = 0.1  # share of link words in a box that is called much alike
 _NAMED_DENSITY: Final = 0.5  # and in one of the same name
 _PROSE_WORDS: Final = 15  # of a block; shorter ones are labels as often as sentences
@@ -96,7 +97,8 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
             verdict = ""
         if not verdict and not inner.start <= place < inner.end and place not in lead:
             verdict = "outside_main"
-        if not verdict and not listing and not titled and _is_links(block, settings):
+        titles = listing or titled or boxes[block.box].tag == "dt"
+        if not verdict and not titles and _is_links(block, settings):
             verdict = "links"
         if not verdict and isinstance(block, TextBlock):
             titled = _is_prose(block, marks)
@@ -168,7 +170,7 @@ def _dominant(layout: Layout, marks: Sequence[str], root: int, settings: RuleSet
 
 
 def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
-    """The title and the pictures before the box of the prose, and the pictures right behind it.
+    """Titles, pictures and prose before the box of the prose, and the pictures right behind it.
 
     Many pages keep them in a header of the article. What stands between them (names, dates,
     buttons) stays out.
@@ -176,46 +178,49 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
     lead: set[int] = set()
     pictures: list[int] = []
     between = 0  # words
-    level = min(_levels(layout, inner.start, inner.end), default=7)
-    for place in range(inner.start - 1, -1, -1):
+    level = min(_levels(layout, inner), default=_NO_LEVEL)
+    before = (i for i in range(inner.start - 1, -1, -1) if not marks[layout.blocks[i].box])
+    for place in before:
         block = layout.blocks[place]
-        if marks[block.box]:
-            continue
-        if isinstance(block, ImageBlock) or block.role is Role.CAPTION:
+        if _is_picture(block):
             pictures.append(place)
             if between <= _NEAR_WORDS:
                 lead.add(place)
-        elif block.role is Role.HEADING:
-            own = _level(layout, block)
-            if own < level:
-                level = own
-                lead.update(pictures, (place,))
-            if own == 1:
-                break
         elif _is_prose(block, marks):
             lead.add(place)
-        else:
+        elif (own := _level(layout, block)) < level:
+            level = own
+            lead.update(pictures, (place,))
+        elif own == _NO_LEVEL and isinstance(block, TextBlock):
             between += block.words
-        if between > _LEAD_WORDS:
+        if between > _LEAD_WORDS or level == 1:
             break
+    return lead | _pictures_behind(layout, marks, inner)
+
+
+def _pictures_behind(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
+    found: set[int] = set()
     for place in range(inner.end, len(layout.blocks)):
         block = layout.blocks[place]
-        if marks[block.box] or (isinstance(block, TextBlock) and block.role is not Role.CAPTION):
+        if marks[block.box] or not _is_picture(block):
             break
-        lead.add(place)
-    return lead
+        found.add(place)
+    return found
 
 
-def _level(layout: Layout, block: TextBlock) -> int:
-    """1 for `<h1>`, 2 for `<h2>` and so on, 7 where a heading is not told by its box."""
+def _is_picture(block: Block) -> bool:
+    return isinstance(block, ImageBlock) or block.role is Role.CAPTION
+
+
+def _level(layout: Layout, block: Block) -> int:
+    """1 for `<h1>`, 2 for `<h2>` and so on; _NO_LEVEL where it is no heading's own block."""
     tag = layout.boxes[block.box].tag
-    return int(tag[1]) if tag[0] == "h" and tag[1:].isdigit() else 7
+    return int(tag[1]) if tag[0] == "h" and tag[1:].isdigit() else _NO_LEVEL
 
 
-def _levels(layout: Layout, start: int, end: int) -> Iterator[int]:
-    for block in layout.blocks[start:end]:
-        if isinstance(block, TextBlock) and block.role is Role.HEADING:
-            yield _level(layout, block)
+def _levels(layout: Layout, box: Box) -> Iterator[int]:
+    for block in layout.blocks[box.start : box.end]:
+        yield _level(layout, block)
 
 
 def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:

@@ -75,7 +75,16 @@ FURNITURE: Final = words(
 COMMENTS: Final = words("comments commentlist comment disqus respond")
 HIDDEN_PHRASES: Final = tuple(
     frozenset(phrase.split())
-    for phrase in ("sr only", "visually hidden", "screen reader", "display none", "d none")
+    for phrase in (
+        "sr only",
+        "visually hidden",
+        "screen reader",
+        "display none",
+        "d none",
+        "tooltip content",
+        "tooltip text",
+        "tooltiptext",
+    )
 )
 FOLDED: Final = words(  # hidden until a reader asks for it
     "tab tabs tabpanel panel pane accordion collapse collapsible collapsed faq answer expand "

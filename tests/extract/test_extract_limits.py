@@ -1,0 +1,122 @@
+"""Limits: hostile pages cost what their size is, and are refused with value and limit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pipeline.extract.limits import PageLimits
+from pipeline.extract.page import Page, read_page
+from pipeline.problem import Problem
+from schemas.verdict import Reason
+
+URL = "https://example.com/"
+SMALL = PageLimits(bytes=400, elements=20, depth=10, attributes=300)
+
+
+def outcome(html: str | bytes, limits: PageLimits = SMALL) -> Page | Problem:
+    return read_page(html if isinstance(html, bytes) else html.encode(), url=URL, limits=limits)
+
+
+def test_a_page_has_at_most_so_many_bytes() -> None:
+    assert isinstance(outcome("x" * 400), Page)
+    assert outcome("x" * 401) == Problem(reason=Reason.PAGE_TOO_LARGE, value=401, limit=400)
+
+
+def test_a_page_has_at_most_so_many_elements() -> None:
+    # the body is one of them
+    assert isinstance(outcome("<p>x" * 19), Page)
+    assert outcome("<p>x" * 21) == Problem(reason=Reason.TOO_MANY_ELEMENTS, value=21, limit=20)
+
+
+def test_elements_that_the_parser_adds_are_counted() -> None:
+    table = "<table>" + "<td>x" * 16 + "</table>"  # with body, tbody and tr 20
+    assert isinstance(outcome(table), Page)
+    assert outcome(table.replace("<table>", "<table><td>x", 1)) == Problem(
+        reason=Reason.TOO_MANY_ELEMENTS, value=21, limit=20
+    )
+
+
+def test_a_page_has_at_most_so_many_elements_open_at_once() -> None:
+    assert isinstance(outcome("<div>" * 10 + "x"), Page)
+    assert outcome("<div>" * 11 + "x") == Problem(
+        reason=Reason.TOO_MANY_ELEMENTS, value=11, limit=10
+    )
+
+
+def test_elements_that_close_themselves_in_a_drawing_are_not_open() -> None:
+    assert isinstance(outcome("<svg>" + "<path d='M0 0'/>" * 12 + "</svg>x"), Page)
+
+
+def test_what_a_script_writes_is_not_open() -> None:
+    script = "<script>'" + "<div>" * 12 + "'</script><!--" + "<div>" * 12 + "-->x"
+    assert isinstance(outcome(script), Page)
+
+
+def test_an_element_has_at_most_so_many_attributes() -> None:
+    limits = PageLimits(attributes=300)
+    for count, allowed in ((300, True), (301, False)):
+        page = outcome("<p " + " ".join(f"a{n}" for n in range(count)) + ">x", limits)
+        assert isinstance(page, Page) is allowed
+    assert page == Problem(reason=Reason.TOO_MANY_ELEMENTS, value=301, limit=300)
+
+
+HOSTILE = {
+    "nested divs": "<div>" * 100_000,
+    "nested divs, closed": "<div>" * 100_000 + "x" + "</div>" * 100_000,
+    "nested tables": "<table><tr><td>" * 50_000,
+    "formatting copied into every paragraph": "".join(f"<b id={n}>" for n in range(3_000))
+    + "</p>"
+    + "<p>x" * 3_000,
+    "attributes": "<div " + " ".join(f"a{n}" for n in range(200_000)) + ">",
+    "attributes with quotes": "<div " + " ".join(f"a{n}='<'" for n in range(100_000)) + ">",
+}
+HARMLESS = {
+    "open brackets": "<" * 1_000_000,
+    "unclosed tags": "<a " * 500_000,
+    "unclosed quotes": "<a href='" * 300_000,
+    "unclosed comments": "<!--" * 300_000,
+    "unclosed scripts": "<script" * 300_000,
+    "closing tags": "</div>" * 300_000,
+    "a long attribute": f"<p title='{'x' * 3_000_000}'>text",
+    "a long srcset": f"<img srcset='{'a,' * 500_000} 1x'>text",
+    "a long class": f"<p class='{'menu ' * 300_000}'>text",
+    "a long style": f"<p style='{'display:' * 300_000}'>text",
+    "zeros": "text" + "\0" * 100_000 + "x" * 1_000_000,
+    "character references": "&#xD800;&#0;&amp" * 100_000,
+    "lines": "x<br>" * 100_000,
+}
+
+
+@pytest.mark.parametrize("html", HOSTILE.values(), ids=HOSTILE)
+def test_a_page_that_would_cost_the_square_of_its_size_is_refused(html: str) -> None:
+    problem = outcome(html, PageLimits())
+    assert isinstance(problem, Problem)
+    assert problem.reason is Reason.TOO_MANY_ELEMENTS
+    assert problem.value is not None
+    assert problem.limit is not None
+    assert problem.value > problem.limit
+
+
+@pytest.mark.parametrize("html", HARMLESS.values(), ids=HARMLESS)
+def test_a_large_page_that_costs_no_more_is_read_or_refused(html: str) -> None:
+    page = outcome(html, PageLimits())
+    assert isinstance(page, Page) or page.reason in {
+        Reason.TOO_MANY_ELEMENTS,
+        Reason.NO_CONTENT,
+        Reason.BAD_ENCODING,
+    }
+
+
+def test_a_page_as_deep_as_is_allowed_is_read_without_recursion() -> None:
+    depth = PageLimits().depth
+    page = outcome("<div>" * (depth - 1) + "<p>text <img src=a.png>", PageLimits())
+    assert isinstance(page, Page)
+    assert len(page.nodes) == 2
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(PageLimits)])
+def test_a_limit_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"PageLimits.{name} is 0"):
+        dataclasses.replace(PageLimits(), **{name: 0})
