@@ -90,15 +90,15 @@ def launch(
     check_runner(runner)
     check_output(output)
     names, options = split_arguments(arguments)
-    if runner == "FnApiRunner":
-        count = default_workers() if workers is None else workers
-        options = [*options, *local_options(count)]
-    elif workers is not None:
+    if runner != "FnApiRunner" and workers is not None:
         raise ValueError(f"workers is for FnApiRunner; give {runner} its own --num_workers=N")
     FileSystems.set_options(PipelineOptions(options))  # endpoints and credentials are in them
     old = read_run(output) if store.exists(store.join(output, "run.json")) else {}
     crawl = choose_crawl(names, asked, old.get("crawl"))
     settings = choose_settings(asked, old.get("settings"))
+    if runner == "FnApiRunner":
+        count = default_workers(sum(crawl.sizes)) if workers is None else workers
+        options = [*options, *local_options(count)]
     return Launch(
         job=prepare(output, crawl, settings),
         stages=STAGES if stage is None else (stage,),

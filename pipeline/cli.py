@@ -62,7 +62,10 @@ def run(  # noqa: PLR0913  # an option each
     spam_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
     runner: Annotated[str, typer.Option(help="Beam runner, by name.")] = "FnApiRunner",
-    workers: Annotated[int | None, typer.Option(help="Local processes; else one a core.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Local processes; else one, or from 128 MB of input on one a core."),
+    ] = None,
 ) -> None:
     """Turn a web crawl into image-text shards, and account for every document."""
     from pipeline import choose, ending  # noqa: PLC0415  # Beam takes seconds to import
