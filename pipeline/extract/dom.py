@@ -30,6 +30,7 @@ from pipeline.extract.vocabulary import (
     NO_TRAITS,
     ROLES,
     SKIPPED,
+    Traits,
     traits_of,
 )
 from schemas.document import Role
@@ -37,6 +38,7 @@ from schemas.document import Role
 _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
 _HIDING: Final = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _LONG_NOSCRIPT: Final = 500  # characters
+_LONGEST_STYLE: Final = 2_048  # characters
 _LONGEST_ALT: Final = 4_096  # characters
 _PLAIN: Final = frozenset((Role.PARAGRAPH, Role.LIST_ITEM, Role.QUOTE))
 _CONTINUED: Final = frozenset((Role.LIST_ITEM, Role.QUOTE, Role.CAPTION))  # by p and div inside
@@ -79,33 +81,28 @@ class Walker:
                 continue
             elif self._state is not outer:
                 self._leave(outer)
-            node = self._following(node, open_)
+            following = node.next
+            if following is None and len(open_) > self._layout.depth:
+                self._layout.depth = len(open_)
+            while following is None and open_:
+                node, outer = open_.pop()
+                if self._state is not outer:
+                    self._leave(outer)
+                following = node.next
+            node = following if open_ else None
         self._paragraphs.end(self._state.place)
         self._layout.measure()
         return self._layout
 
-    def _following(
-        self, node: LexborNode, open_: list[tuple[LexborNode, _State]]
-    ) -> LexborNode | None:
-        """The node behind this one, once all that ends here has been left."""
-        following = node.next
-        if following is None and len(open_) > self._layout.depth:
-            self._layout.depth = len(open_)
-        while following is None and open_:
-            node, outer = open_.pop()
-            if self._state is not outer:
-                self._leave(outer)
-            following = node.next
-        return following if open_ else None
-
     def _enter(self, node: LexborNode, tag: str) -> bool:
         """Take in the start of an element; whether to look into it."""
+        if tag in BLOCKS:
+            self._layout.elements += 1
+            return self._enter_block(node, tag)
         if tag in SKIPPED:
             self._layout.edits[SKIPPED[tag]] += 1
             return False
         self._layout.elements += 1
-        if tag in BLOCKS:
-            return self._enter_block(node, tag)
         if tag == "br":
             self._paragraphs.line(self._state.place)
             return False
@@ -131,7 +128,7 @@ class Walker:
         attributes = node.attributes
         outer = self._state
         if outer.place.inside:
-            if _is_hidden(attributes):
+            if attributes and _is_hidden(attributes, traits_of(_name(attributes))):
                 self._layout.edits["hidden"] += 1
                 return False
             if tag in {"td", "th"} and outer.place.inside is Inside.ROW:
@@ -177,7 +174,7 @@ class Walker:
                 place.box,
                 len(self._layout.blocks),
                 0,
-                bool(attributes) and _is_hidden(attributes),
+                bool(attributes) and _is_hidden(attributes, traits),
             )
         )
         place = Place(len(boxes) - 1, role, figure, inside, table)
@@ -207,7 +204,7 @@ class Walker:
         elif tag == "button" and self._state.place.role is not Role.HEADING:
             self._layout.edits["form_control"] += 1
             return False
-        elif attributes and _is_hidden(attributes):
+        elif attributes and _is_hidden(attributes, traits_of(_name(attributes))):
             self._layout.edits["hidden"] += 1
             self._change(muted=True)
         elif tag == "a" and attributes.get("href") is not None:
@@ -257,13 +254,10 @@ def _name(attributes: Attributes) -> str:
     return f"{name} {own}" if name and own else name or own or ""
 
 
-def _is_hidden(attributes: Attributes) -> bool:
-    if "hidden" in attributes and attributes["hidden"] != "until-found":
+def _is_hidden(attributes: Attributes, traits: Traits) -> bool:
+    if traits.hidden or ("hidden" in attributes and attributes["hidden"] != "until-found"):
         return True
     if "aria-hidden" in attributes and (attributes["aria-hidden"] or "").lower() == "true":
         return True
     style = attributes.get("style")
-    if style and _HIDING.search(style[:2048]):
-        return True
-    name = attributes.get("class")
-    return bool(name) and traits_of(name or "").hidden
+    return bool(style) and _HIDING.search((style or "")[:_LONGEST_STYLE]) is not None

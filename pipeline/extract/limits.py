@@ -29,8 +29,8 @@ _TAG: Final = re.compile(
 _RAW: Final = words("script style textarea title xmp iframe noembed noframes")
 _QUOTED: Final = re.compile(r"\"[^\"]*\"?|'[^']*'?")
 _FORMATTING: Final = words("a b big code em font i nobr s small strike strong tt u")
-_FORMATTING_START: Final = re.compile(
-    r"<(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s>/]", re.IGNORECASE
+_FORMATTING_TAG: Final = re.compile(
+    r"<(/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s>/]", re.IGNORECASE
 )
 _COPIES: Final = 5  # formatting elements opened again, for each element that a page may have
 _CROWDED: Final = 5  # elements with as many attributes as one may have
@@ -96,11 +96,20 @@ def _is_small(text: str, limits: PageLimits) -> bool:
     if starts > min(limits.elements, limits.depth):
         return False
     most = limits.elements * _COPIES
-    if starts * starts > most and starts * len(_FORMATTING_START.findall(text)) > most:
+    if starts * starts > most and starts * _formatting_open(text) > most:
         return False
     return not any(
         _is_long_tag(piece, limits) for piece in text.split("<") if len(piece) > limits.attributes
     )
+
+
+def _formatting_open(text: str) -> int:
+    """How many formatting elements are open at once at most."""
+    most = now = 0
+    for close in _FORMATTING_TAG.findall(text):
+        now = max(0, now - 1) if close else now + 1
+        most = max(most, now)
+    return most
 
 
 def _is_long_tag(piece: str, limits: PageLimits) -> bool:

@@ -98,15 +98,14 @@ NOTES: Final = words(
 CAPTIONS: Final = words("caption captions figcaption thumbcaption imagecaption gallerytext")
 FIGURES: Final = words("figure informalfigure mediaobject thumbinner imageblock")
 
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_WORD: Final = re.compile(r"[a-z0-9]+")
+_WORD: Final = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z]+")  # ends before a capital behind a small one
 _LONGEST_NAME: Final = 512  # characters of class and id; utility frameworks write hundreds
 
 
 @lru_cache(maxsize=65_536)
 def words_of(name: str) -> frozenset[str]:
     """The words of class and id names, in lower case."""
-    return frozenset(_WORD.findall(_HUMP.sub(" ", name[:_LONGEST_NAME]).lower()))
+    return frozenset(" ".join(_WORD.findall(name[:_LONGEST_NAME])).lower().split())
 
 
 @lru_cache(maxsize=65_536)
@@ -128,14 +127,26 @@ class Traits(NamedTuple):
 NO_TRAITS: Final = Traits()
 
 
+# letters without which no name has a trait: most names end at this search
+_TRAITED: Final = re.compile(
+    "figure|media|thumb|image|caption|gallery|title|link|anchor|hidden|none|reader|sr|tooltip",
+    re.IGNORECASE,
+)
+
+
 @lru_cache(maxsize=65_536)
 def traits_of(name: str) -> Traits:
     """The traits of class and id names."""
+    if not _TRAITED.search(name[:_LONGEST_NAME]):
+        return NO_TRAITS
     own = words_of(name)
     return Traits(
         figure=bool(own & FIGURES),
         caption=bool(own & CAPTIONS),
         title="title" in own,
         permalink=bool(own & PERMALINKS),
-        hidden=any(phrase <= single for single in names_of(name) for phrase in HIDDEN_PHRASES),
+        hidden=any(
+            phrase <= own and any(phrase <= single for single in names_of(name))
+            for phrase in HIDDEN_PHRASES
+        ),
     )
