@@ -6,6 +6,7 @@ run's life (inputs, part size, partitions) is refused where it differs.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -121,7 +122,7 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
     if names:
         inputs, indexes = choose_inputs(names, base)
     sizes = tuple(map(_size_of, inputs)) if len(inputs) < FEW_INPUTS else ()
-    part_size = int(asked.part_size * MIB) if asked.part_size is not None else None
+    part_size = _bytes_of("part size", asked.part_size)
     return Crawl(
         inputs=inputs,
         indexes=indexes,
@@ -131,6 +132,14 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
         limit=pick(asked.limit, "limit", None),
         partitions=pick(asked.partitions, "partitions", PARTITIONS),
     )
+
+
+def _bytes_of(name: str, mebibytes: float | None) -> int | None:
+    if mebibytes is None:
+        return None
+    if not math.isfinite(mebibytes):
+        raise ValueError(f"{name} is {mebibytes} MiB: choose 0.0625 or more")
+    return int(mebibytes * MIB)
 
 
 def choose_inputs(names: Sequence[str], base: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -187,9 +196,7 @@ def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
     recipe = replace(recipe, language=language)
     model = find_model(pick("lid_model", "") or None)
     word_files = {**known.get("word_files", {}), **asked.word_files}
-    shard_bytes = known.get("shard_bytes", SHARD_BYTES)
-    if asked.shard_size is not None:
-        shard_bytes = int(asked.shard_size * MIB)
+    shard_bytes = _bytes_of("shard size", asked.shard_size)
     return Settings(
         recipe=recipe,
         recipe_source=source,
@@ -198,7 +205,7 @@ def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
         lid_model_sha256=file_sha256(model),
         word_files=word_files,
         word_lists=load_lexicon(language, **word_files).names,
-        shard_bytes=shard_bytes,
+        shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
     )
