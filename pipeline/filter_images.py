@@ -41,10 +41,11 @@ class Stored(NamedTuple):
 
 
 class Use(NamedTuple):
-    """An image node that a document still needs."""
+    """An image node that a document still needs, under one of its URLs: 0 is the best."""
 
     place: Place
     id: str
+    rank: int
 
 
 class Found(NamedTuple):
@@ -81,7 +82,8 @@ def read_uses(part: str, job: Job) -> Iterator[tuple[str, Use]]:
         for position in kept:
             node = document.nodes[position]
             if isinstance(node, ImageNode):
-                yield node.url, Use(Place(part, row, position), document.id)
+                for rank, url in enumerate((node.url, *node.others)):
+                    yield url, Use(Place(part, row, position), document.id, rank)
 
 
 def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
@@ -130,14 +132,37 @@ class JoinImages(beam.PTransform[PCollection[str], PCollection[tuple[str, Found]
         return (
             {"stored": stored, "uses": uses}
             | "Join by URL" >> beam.CoGroupByKey()
-            | "Choose capture" >> beam.FlatMapTuple(_find)
+            | "Choose capture" >> beam.FlatMapTuple(_offer)
+            | "Choose size" >> beam.CombinePerKey(best_offer)
+            | "To parts" >> beam.MapTuple(_found)
         )
 
 
-def _find(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, Found]]:
+class Offer(NamedTuple):
+    """What is known of one URL of an image node."""
+
+    use: Use
+    stored: Stored | None
+
+
+def _offer(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[Place, Offer]]:
     stored = choose(joined["stored"])
     for use in joined["uses"]:
-        yield use.place.part, Found(use.place.row, use.place.node, use.id, stored)
+        yield use.place, Offer(use, stored)
+
+
+def best_offer(offers: Iterable[Offer]) -> Offer:
+    """Of a picture's sizes the best that can be used, else the best that is known of."""
+    return min(offers, key=_preference)
+
+
+def _preference(offer: Offer) -> tuple[bool, bool, int]:
+    usable = offer.stored is not None and offer.stored.facts.status == OK
+    return not usable, offer.stored is None, offer.use.rank
+
+
+def _found(place: Place, offer: Offer) -> tuple[str, Found]:
+    return place.part, Found(place.row, place.node, offer.use.id, offer.stored)
 
 
 # what came back to one PART: found (Found), clusters (Cluster), sets (Decision)
@@ -226,6 +251,7 @@ def kept_row(
         images.append(
             {
                 "node": position,
+                "url": at.facts.url,
                 "sha256": at.facts.sha256,
                 "pack": at.pack,
                 "offset": at.offset,

@@ -119,7 +119,7 @@ class TextPart:
     """What a part gave: its result for the manifest, and the image URLs that it needs."""
 
     result: PartResult
-    urls: tuple[str, ...]
+    urls: tuple[tuple[str, ...], ...]  # of each image its URL, then those of other sizes
 
 
 def result_of(part: TextPart) -> PartResult:
@@ -131,7 +131,8 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
     by_row: dict[int, list[Decision]] = defaultdict(list)
     for decision in gathered["decided"]:
         by_row[decision.row].append(decision)
-    ledger, urls = Ledger(), set()
+    ledger = Ledger()
+    urls: set[tuple[str, ...]] = set()
     path = job.part(f"verdicts/{STAGE}", part)
     with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprints[STAGE]) as verdicts:
         verdicts.counts = ledger
@@ -142,7 +143,7 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
             count_document(ledger, document, judged.refusal, judged.nodes, judged.kept)
             if judged.refusal is None:
                 nodes = (document.nodes[position] for position in judged.kept)
-                urls |= {node.url for node in nodes if isinstance(node, ImageNode)}
+                urls |= {(node.url, *node.others) for node in nodes if isinstance(node, ImageNode)}
     result = PartResult(part=part, fingerprint=job.fingerprints[STAGE], counts=dict(ledger))
     return TextPart(result=result, urls=tuple(sorted(urls)))
 

@@ -104,9 +104,8 @@ def build_sample(
                 nodes.append(
                     SampleImage(
                         member=member_name(len(data), image["format"]),
-                        url=node.url,
                         alt=node.alt,
-                        **{key: image[key] for key in ("width", "height", "sha256")},
+                        **{key: image[key] for key in ("url", "width", "height", "sha256")},
                     )
                 )
                 data.append(_read_image(image, packs))

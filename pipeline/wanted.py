@@ -3,7 +3,7 @@
 In:   what filter_text kept, and the URLs of images/ that extract found in the crawl.
 Out:  wanted/PARTITION.parquet, every one of them, by the hash of the registered domain, so that
       one host is one partition's affair. A broken capture in the crawl is an answer too: its URL
-      is not wanted.
+      is not wanted; nor is an image that the crawl holds in another size.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
         wanted = (
             {"needed": needed, "held": held}
             | "Join URLs" >> beam.CoGroupByKey()
-            | "Needed, not held" >> beam.FlatMapTuple(_not_held)
+            | "Is it held" >> beam.FlatMapTuple(_is_held)
+            | "In any size" >> beam.CombinePerKey(any)
+            | "Not held" >> beam.FlatMapTuple(_not_held)
             | "To partitions" >> beam.Map(partition_of, self._job.partitions)
         )
         every = parts.pipeline | "All partitions" >> beam.Create(range(self._job.partitions))
@@ -55,8 +57,11 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
         )
 
 
-def _needed_urls(part: TextPart) -> Iterator[tuple[str, None]]:
-    return map(as_key, part.urls)
+def _needed_urls(part: TextPart) -> Iterator[tuple[str, str]]:
+    """Each URL of an image, with the one that stands for it."""
+    for urls in part.urls:
+        for url in urls:
+            yield url, urls[0]
 
 
 def held_urls(part: str, job: Job) -> Iterator[tuple[str, None]]:
@@ -64,8 +69,14 @@ def held_urls(part: str, job: Job) -> Iterator[tuple[str, None]]:
         yield row["url"], None
 
 
-def _not_held(url: str, joined: dict[str, Iterable[None]]) -> Iterator[str]:
-    if any(True for _ in joined["needed"]) and not any(True for _ in joined["held"]):
+def _is_held(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, bool]]:
+    held = any(True for _ in joined["held"])
+    for image in joined["needed"]:
+        yield image, held
+
+
+def _not_held(url: str, held: bool) -> Iterator[str]:  # noqa: FBT001  # a joined pair
+    if not held:
         yield url
 
 

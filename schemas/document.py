@@ -62,6 +62,7 @@ class ImageNode:
     """One image at its place. `url` is absolute; `width`, `height` are declared pixels or None."""
 
     url: str
+    others: tuple[str, ...] = ()  # of the same picture in other sizes, the best first
     alt: str = ""
     width: int | None = None
     height: int | None = None

@@ -22,7 +22,7 @@ _PLAIN = (
     "language_score", "charset", "extractor",
 )  # fmt: skip
 _NOTHING: dict[str, Any] = dict.fromkeys(
-    ("role", "text", "caption_of", "counts", "url", "alt", "width", "height")
+    ("role", "text", "caption_of", "counts", "url", "others", "alt", "width", "height")
 )
 
 
@@ -69,7 +69,13 @@ def _node_to_row(node: Node) -> dict[str, Any]:
 
 def _node_from_row(row: Mapping[str, Any]) -> Node:
     if row["kind"] == "image":
-        return ImageNode(url=row["url"], alt=row["alt"], width=row["width"], height=row["height"])
+        return ImageNode(
+            url=row["url"],
+            others=tuple(row["others"]),
+            alt=row["alt"],
+            width=row["width"],
+            height=row["height"],
+        )
     return TextNode(
         text=row["text"],
         role=Role(row["role"]),

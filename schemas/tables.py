@@ -46,6 +46,9 @@ NODE: Final = pa.struct(
         column("caption_of", pa.int32(), "node", "position of the image it describes", null=True),
         column("counts", TEXT_COUNTS, "", "what was measured of a text", null=True),
         column("url", pa.string(), "", "of an image, absolute", null=True),
+        column(
+            "others", pa.list_(pa.string()), "", "URLs of the picture in other sizes", null=True
+        ),
         column("alt", pa.string(), "UTF-8", "of an image", null=True),
         column("width", pa.int32(), "pixels", "of an image, as the page declares it", null=True),
         column("height", pa.int32(), "pixels", "of an image, as the page declares it", null=True),
@@ -126,6 +129,7 @@ VERDICTS: Final = pa.schema(
 KEPT_IMAGE: Final = pa.struct(
     [
         column("node", pa.int32(), "node", "position in the document"),
+        column("url", pa.string(), "", "that the bytes came from: the node's, or of another size"),
         column("sha256", pa.string(), "64 hex digits", "of the bytes"),
         column("pack", pa.string(), "", "file under packs/"),
         column("offset", pa.int64(), "bytes", "in the pack"),

@@ -186,7 +186,7 @@ class Fabricator:
                 if isinstance(node, ImageNode):
                     image = stored[node.url]
                     same = {name: image[name] for name in
-                            ("sha256", "pack", "width", "height", "format")}  # fmt: skip
+                            ("url", "sha256", "pack", "width", "height", "format")}  # fmt: skip
                     images.append(same | {"node": position, "offset": image["pack_offset"],
                                           "length": image["bytes"]})  # fmt: skip
             size = sum(len(node.text.encode()) for node in document.nodes

@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "documents/PART.parquet": (
         "id url domain date input offset length title language language_score charset extractor "
         "robots tdm_reservation tdm_policy canonical licence nodes",
-        "0d23617d2e1d",
+        "4b14d6ce00d6",
     ),
     "images/PART.parquet": (
         "url date status value limit sha256 phash width height format bytes pack pack_offset "
@@ -50,7 +50,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "kept/PART.parquet": (
         "part row id domain bytes texts images",
-        "f3759648cac1",
+        "2ca7d2b9baf7",
     ),
     "index/SHARD.parquet": (
         "key members nodes",

@@ -81,7 +81,9 @@ def test_every_node_is_shown_in_order_with_its_verdict(tmp_path: Path) -> None:
     kinds = [type(one.node) for one in found.nodes]
     assert kinds == [TextNode, TextNode, ImageNode, TextNode, TextNode, ImageNode]
     reasons = [one.refusal and str(one.refusal.reason) for one in found.nodes]
-    assert reasons == [None, None, None, "special_characters", None, "image_url_word"]
+    assert reasons == [
+        None, None, None, "special_characters", "duplicate_in_document", "image_url_word"
+    ]  # fmt: skip
     text = shown(path)
     order = ["A heading", "When we came", "https://example.org/i.jpg (300 x 200 declared)",
              "alt: a wall", "1234 / 5678", "image_url_word"]  # fmt: skip
@@ -93,7 +95,7 @@ def test_every_node_is_shown_in_order_with_its_verdict(tmp_path: Path) -> None:
 
 def test_a_page_refused_as_a_whole_shows_its_nodes_all_the_same(tmp_path: Path) -> None:
     numbers = "1234 / 5678 / 9012 :: 3456 and so on and on"
-    body = f'<p>{GOOD}</p><img src="i.jpg"><p>{numbers}</p><p>{GOOD}</p>'
+    body = f'<p>{GOOD}</p><img src="i.jpg"><p>{numbers}</p><p>{GOOD} Or was it?</p>'
     path = saved(tmp_path, body, head='<meta name="robots" content="noai">')
     found = explain(path, url=URL)
     assert found.refusal is not None
