@@ -3,12 +3,13 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint lock bench clean
+.PHONY: help demo test check lint funnel lock bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_MB := 2000
 TEST_MB := 3500
+PYTEST ?= -n auto --dist loadfile # a file's tests share their crawls and runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export SITE WARC RUN
 
@@ -28,6 +29,9 @@ lint: $(VENV)/with-dev ## Style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+funnel: $(VENV)/with-dev ## Paste the funnel of demo/run into the README and the tests (after make demo)
+	$(BIN)/python -m infra.demo.funnel
 
 bench: $(VENV)/with-dev ## The table of speeds and sizes (ONLY=name for one row)
 	$(BIN)/python -m tests.bench $(ONLY)

@@ -1,4 +1,4 @@
-"""What tests share: where the real data lies, and a count of what was skipped for lack of it."""
+"""What tests share: where the real data lies, what they say of themselves, and how many skipped."""
 
 from __future__ import annotations
 
@@ -23,3 +23,24 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """A line for the end of the session: what a test measured, whichever process ran it."""
+
+    def line(text: str) -> None:
+        record_property("said", text)
+
+    return line
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests said, and how many were skipped, also where none was."""
+    ended = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    said = [value for report in ended for name, value in report.user_properties if name == "said"]
+    if said:
+        terminalreporter.section("what tests say")
+        for text in said:
+            terminalreporter.line(str(text))
+    terminalreporter.line(f"{len(terminalreporter.getreports('skipped'))} tests were skipped")

@@ -76,7 +76,7 @@ def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
     crawl: list[Path],
     reference: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    say: Callable[[str], None],
 ) -> None:
     output = tmp_path / "run"
     nth = DICE.randint(1, len(stamps(reference, stage)) - 1)
@@ -88,11 +88,10 @@ def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
     interloom(*command[1:])
     after = stamps(output, stage)
     again = [name for name, stamp in before.items() if after[name] != stamp]
-    with capsys.disabled():
-        print(
-            f"\n{stage}: killed at part {nth} of {len(after)}, {len(before)} whole before, "
-            f"{len(after) - len(before) + len(again)} written after, {len(again)} of them again"
-        )
+    say(
+        f"{stage}: killed at part {nth} of {len(after)}, {len(before)} whole before, "
+        f"{len(after) - len(before) + len(again)} written after, {len(again)} of them again"
+    )
     if stage in MAP_ONLY:
         assert not again  # so the kill cost no more than the parts in flight
     assert tree(output) == tree(reference)
