@@ -1,8 +1,8 @@
 """A folder of web files in, the WARC of a crawl of it out: the same folder gives the same bytes.
 
 In:      a folder, the URL it is served under, and what to say of its origin.
-Out:     one .warc.gz: a warcinfo, then a response and its request for each file, pages and others by
-         turns; dates are the files' own, ids are named after URL and date, so nothing depends on
+Out:     one .warc.gz: a warcinfo, then a response and its request for each file, pages and others
+         by turns; dates are the files' own, ids are named after URL and date, so nothing depends on
          when or where.
 Left out, and counted: hidden files and folders, and links that lead out of the folder.
 Refused: a folder without an HTML file, and one that cannot be read: ValueError.
