@@ -36,7 +36,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_run_in_a_bucket_gives_the_bytes_of_a_local_one_and_resumes(
     bucket: str, tmp_path: Path
 ) -> None:
-    (crawl,) = write_crawl(tmp_path / "crawl", pages=8, warcs=1)
+    (crawl,) = write_crawl(tmp_path / "crawl", pages=5, warcs=1)
     s3 = boto3.client("s3")
     s3.upload_file(str(crawl), bucket, "crawl.warc.gz")
     interloom("run", f"s3://{bucket}/crawl.warc.gz", "-o", f"s3://{bucket}/run", *OPTIONS)
