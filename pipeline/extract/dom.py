@@ -20,7 +20,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
-from pipeline.extract.images import Attributes, declared_side, is_data, references
+from pipeline.extract.images import Attributes, declared_side, is_data, other_urls, references
 from pipeline.extract.layout import Box, ImageBlock, Layout
 from pipeline.extract.paragraphs import Inside, Paragraphs, Place, clean
 from pipeline.extract.tables import is_data_table
@@ -245,6 +245,7 @@ class Walker:
             figure=place.figure,
             twin=self._state.twin,
             lazy=reference != src,
+            others=other_urls(attributes, sources, url=url, base=self._base),
         )
         self._paragraphs.image(block)
 

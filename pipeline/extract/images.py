@@ -2,7 +2,8 @@
 
 In:   attributes as parsed; a `<picture>`'s `<source>` elements come with their `<img>`.
 Out:  references, the best first; the caller takes the first that resolves. Empty where there is
-      none but a `data:` URI, which stands for an image that a script puts in later.
+      none but a `data:` URI, which stands for an image that a script puts in later. Apart from
+      them, the URLs of the same picture in other sizes: a crawl may hold it under any of them.
 Order: the largest sensible candidate of a (lazy) srcset, that of the sources, a lazy attribute,
       `src`, and last any `data-*` that looks like an image's file name.
 
@@ -15,13 +16,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+from urllib.parse import urlsplit
+
+from pipeline.extract.urls import absolute_url
 
 Attributes = Mapping[str, str | None]
 
 SENSIBLE_WIDTH: Final = 2_048  # pixels; more is not seen by any vision tower, and costs its bytes
 SENSIBLE_DENSITY: Final = 3.0
 LONGEST_SRCSET: Final = 65_536  # characters
+MOST_OTHERS: Final = 8  # URLs of one picture beside its own
+_MOST_UNSIZED: Final = 4  # of these, lazy attributes and `src`, which tell no size
 
 LAZY_SRCSETS: Final = (
     "data-srcset",
@@ -38,9 +45,14 @@ LAZY_SOURCES: Final = (
     "lazysrc", "src2",
 )  # fmt: skip
 _LAZY: Final = frozenset(LAZY_SOURCES)
+_SIZED: Final = _LAZY | frozenset(LAZY_SRCSETS)  # an image without them has its `src` and no other
 _TYPES: Final = ("image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
 _FILE: Final = re.compile(r"^[^\s{}<>]+\.(?:jpe?g|png|webp|gif)(?:\?[^\s]*)?$", re.IGNORECASE)
-_SPACE: Final = " \t\n\f\r"
+_PLACEHOLDER: Final = re.compile(  # by its file's name
+    r"(?:^|[^a-z])(?:blank|spacer|placeholder|loading|loader|spinner|transparent|pixel|clear|empty"
+    r"|dummy|lazy|lazyload|trans|1x1|1px)(?:[^a-z]|$)|^(?:0|1|s|t|x|grey|gray|white)\.gif$",
+    re.IGNORECASE,
+)
 _URL: Final = re.compile(r"[ \t\n\f\r,]*([^ \t\n\f\r]+)")
 _DESCRIPTORS: Final = re.compile(r"(?:[^,()]|\([^)]*\)?|\))*")
 _WIDTH: Final = re.compile(r"([0-9]{1,9})w")
@@ -97,15 +109,18 @@ def _candidate(url: str, descriptors: list[str]) -> Candidate | None:
 
 def largest_sensible(candidates: Sequence[Candidate]) -> Candidate | None:
     """The widest up to SENSIBLE_WIDTH, else the narrowest above it; so with densities."""
-    real = [c for c in candidates if not is_data(c.url)]
-    for kind, limit in (("width", float(SENSIBLE_WIDTH)), ("density", SENSIBLE_DENSITY)):
-        sized = [(float(value), -i, c) for i, c in enumerate(real) if (value := getattr(c, kind))]
-        within = [entry for entry in sized if entry[0] <= limit]
-        if within:
-            return max(within, key=lambda entry: entry[:2])[2]
-        if sized:
-            return min(sized, key=lambda entry: (entry[0], -entry[1]))[2]
-    return real[0] if real else None
+    return min((c for c in candidates if not is_data(c.url)), key=_rank, default=None)
+
+
+def _rank(candidate: Candidate) -> tuple[int, bool, float]:
+    """The least is the best: told by width, else by density, the largest that is sensible."""
+    if candidate.width:
+        kind, size, limit = 0, float(candidate.width), float(SENSIBLE_WIDTH)
+    elif candidate.density:
+        kind, size, limit = 1, candidate.density, SENSIBLE_DENSITY
+    else:
+        return 2, False, 0.0
+    return kind, size > limit, size if size > limit else -size
 
 
 def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[str]:
@@ -131,12 +146,63 @@ def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[st
     ]
 
 
+def other_urls(
+    image: Attributes, sources: Sequence[Attributes], *, url: str, base: str
+) -> tuple[str, ...]:
+    """The absolute URLs of the same picture beside `url`, the best first."""
+    if not sources and image.keys().isdisjoint(_SIZED):
+        return ()
+    offered = [image, *(source for source in sources if _readable(source))]
+    sized = sorted((c for one in offered for c in _candidates_of(one)), key=_rank)
+    larger = _absolute([c.url for c in sized[: 2 * MOST_OTHERS]], base=base)
+    lazy = _absolute([_lazy_reference(image.get(name)) for name in LAZY_SOURCES], base=base)
+    shown = _absolute([_reference(image.get("src"))], base=base)
+    if lazy or any(map(_waits, offered)):
+        shown = _named_as(shown, (url, *larger, *lazy))
+    shown = [one for one in shown if not _PLACEHOLDER.search(_file(one))]
+    unsized = lazy[: _MOST_UNSIZED - len(shown)] + shown
+    sizes = [one for one in larger if one != url][: MOST_OTHERS - len(unsized)]
+    return tuple(one for one in dict.fromkeys(sizes + unsized) if one != url)
+
+
+def _waits(attributes: Attributes) -> bool:
+    """Whether a script is to put the srcset in."""
+    return any(attributes.get(name) for name in LAZY_SRCSETS if name != "srcset")
+
+
+def _named_as(urls: Sequence[str], known: Sequence[str]) -> list[str]:
+    """What is shown while a picture loads is shared by many, unless its file is called the same."""
+    names = {name for url in known if _FILE.match(name := _file(url))}
+    return [url for url in urls if _file(url) in names]
+
+
+def _absolute(found: Sequence[str], *, base: str) -> list[str]:
+    """Those that may be asked for, each once."""
+    urls = dict.fromkeys(absolute_url(one, base=base) for one in found if one)
+    return [url for url in urls if url.startswith(("http://", "https://"))]
+
+
+def _file(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]
+
+
 def _of_srcsets(attributes: Attributes) -> Candidate | None:
+    candidates = _candidates_of(attributes)
+    return min(candidates, key=_rank, default=None)
+
+
+def _candidates_of(attributes: Attributes) -> list[Candidate]:
+    """The candidates of its first srcset that has any."""
     for name in LAZY_SRCSETS:
         text = attributes.get(name)
-        if text and (best := largest_sensible(parse_srcset(text))) and _reference(best.url):
-            return best
-    return None
+        if text and (found := [c for c in _parsed(text) if not is_data(c.url)]):
+            return found
+    return []
+
+
+@lru_cache(maxsize=32)  # the image at hand is asked about twice
+def _parsed(text: str) -> tuple[Candidate, ...]:
+    return tuple(parse_srcset(text))
 
 
 def _readable(source: Attributes) -> bool:

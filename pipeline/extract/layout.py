@@ -62,6 +62,7 @@ class ImageBlock:
     figure: int = 0
     twin: bool = False
     lazy: bool = False
+    others: tuple[str, ...] = ()  # URLs of the same picture in other sizes
 
 
 Block = TextBlock | ImageBlock

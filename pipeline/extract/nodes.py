@@ -21,7 +21,13 @@ def nodes_of(blocks: Sequence[Block]) -> tuple[Node, ...]:
     for place, block in enumerate(blocks):
         if isinstance(block, ImageBlock):
             nodes.append(
-                ImageNode(url=block.url, alt=block.alt, width=block.width, height=block.height)
+                ImageNode(
+                    url=block.url,
+                    others=block.others,
+                    alt=block.alt,
+                    width=block.width,
+                    height=block.height,
+                )
             )
             continue
         role, caption_of = block.role, None

@@ -19,6 +19,7 @@ from enum import IntEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+from pipeline.extract.images import MOST_OTHERS
 from pipeline.extract.layout import ImageBlock, Layout, TextBlock
 from schemas.document import Role
 
@@ -103,8 +104,10 @@ class Paragraphs:
         before = self._neighbour()
         if before is not None and before.twin != image.twin and _same(before, image):
             self._layout.edits["noscript_twin"] += 1
-            if image.twin and not before.lazy:  # what stood there waits for a script
-                before.url = image.url
+            if before.url == image.url or (before if image.twin else image).lazy:
+                _join(before, image)
+            elif image.twin:  # what stood there waits for a script
+                before.url, before.others = image.url, image.others
             return
         self._lines[-1].append(image)
         self.pending = True
@@ -234,6 +237,11 @@ def _same(first: ImageBlock, second: ImageBlock) -> bool:
     if min(hidden.width or 2, hidden.height or 2) < 2:  # a pixel that counts visitors
         return False
     return not shown.lazy or _file(first.url) == _file(second.url)
+
+
+def _join(image: ImageBlock, twin: ImageBlock) -> None:
+    urls = dict.fromkeys((*image.others, twin.url, *twin.others))
+    image.others = tuple(url for url in urls if url != image.url)[:MOST_OTHERS]
 
 
 def _file(url: str) -> str:

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from pipeline.extract.images import (
     LAZY_SOURCES,
+    MOST_OTHERS,
     SENSIBLE_WIDTH,
     Attributes,
     Candidate,
     declared_side,
     largest_sensible,
+    other_urls,
     parse_srcset,
     references,
 )
@@ -123,3 +125,60 @@ SIDES = [
 @pytest.mark.parametrize(("value", "expected"), SIDES)
 def test_a_declared_side_is_in_pixels_or_unknown(value: str | None, expected: int | None) -> None:
     assert declared_side(value) == expected
+
+
+BASE = "https://a.org/"
+WIDE = ", ".join(f"{n}.png {n}w" for n in range(1, 2 * MOST_OTHERS))
+OTHERS: list[tuple[dict[str, str | None], list[dict[str, str | None]], list[str]]] = [
+    ({"src": "a.png"}, [], []),
+    ({"src": "a.png", "srcset": "a.png 1x"}, [], []),
+    ({"src": "a.png", "srcset": "b.png 2x"}, [], ["a.png"]),
+    ({"src": "a.png", "srcset": "b.png 400w, c.png 800w, d.png 600w"}, [], [
+        "d.png", "b.png", "a.png"]),
+    ({"src": "a.png", "srcset": f"{GIF} 3x, ftp://b.org/b.png 2x, c.png 1x"}, [], [
+        "c.png", "a.png"]),
+    # what waits for a script shows something else, if its file is not called the same
+    ({"src": "spin.gif", "data-src": "a.png", "data-lazy": "b.png"}, [], ["b.png"]),
+    ({"src": "spin.gif", "data-srcset": "a.png 1x, b.png 2x"}, [], ["a.png"]),
+    ({"src": "small/a.png?w=20", "data-src": "a.png"}, [], ["small/a.png?w=20"]),
+    ({"src": "image.php?1", "data-src": "image.php?2"}, [], []),
+    ({"src": GIF, "data-src": "a.png"}, [], []),
+    ({"src": "i/blank.gif", "srcset": "a.png 2x, b.png"}, [], ["b.png"]),
+    ({"src": "img-1x1.gif", "srcset": "a.png 2x"}, [], []),
+    ({"src": "pixelated.jpg", "srcset": "a.png 2x"}, [], ["pixelated.jpg"]),
+    # the sources of a <picture>
+    ({"src": "a.jpg"}, [{"srcset": "b.webp 400w, c.webp 900w"}, {"srcset": "d.jpg 800w"}], [
+        "d.jpg", "b.webp", "a.jpg"]),
+    ({"src": "a.jpg"}, [{"srcset": "b.avif 900w", "type": "image/avif"}], []),
+    ({"src": "spin.gif"}, [{"data-srcset": "b.webp 400w, c.webp 900w"}], ["b.webp"]),
+    # at most so many, and what is shown is one of them
+    ({"src": "a.png", "srcset": WIDE}, [], [
+        *(f"{n}.png" for n in range(2 * MOST_OTHERS - 2, MOST_OTHERS - 1, -1)), "a.png"]),
+    ({"src": "15.png", "srcset": WIDE}, [], [
+        f"{n}.png" for n in range(2 * MOST_OTHERS - 2, MOST_OTHERS - 1, -1)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("image", "sources", "expected"), OTHERS)
+def test_the_other_sizes_of_a_picture_are_told_the_best_first(
+    image: Attributes, sources: list[Attributes], expected: list[str]
+) -> None:
+    url = BASE + references(image, sources)[0]
+    others = other_urls(image, sources, url=url, base=BASE)
+    assert [other.removeprefix(BASE) for other in others] == expected
+
+
+_VALUES = st.sampled_from([GIF, "", "a.png", "b.png 2x, c.png", WIDE, "spin.gif", "//x y/", "{}"])
+_ATTRIBUTES = st.dictionaries(
+    st.sampled_from(["src", "srcset", "data-srcset", *LAZY_SOURCES[:5]]), _VALUES
+)
+
+
+@given(_ATTRIBUTES, st.lists(_ATTRIBUTES, max_size=3))
+def test_other_sizes_are_few_and_absolute_and_never_the_url_itself(
+    image: Attributes, sources: list[Attributes]
+) -> None:
+    others = other_urls(image, sources, url=BASE + "a.png", base=BASE)
+    assert len(others) == len(set(others)) <= MOST_OTHERS
+    assert BASE + "a.png" not in others
+    assert all(other.startswith(("http://", "https://")) for other in others)

@@ -70,7 +70,8 @@ def test_a_picture_with_many_sources_is_one_image() -> None:
         "<source srcset='c.jpg'><img src=a.png srcset='d.png 2x' alt='  An \n A ' width=300>"
         "</picture>"
     )
-    assert page.nodes == (ImageNode(url=PLACE + "d.png", alt="An A", width=300),)
+    others = tuple(PLACE + name for name in ("a-900.webp", "a-400.webp", "c.jpg", "a.png"))
+    assert page.nodes == (ImageNode(url=PLACE + "d.png", others=others, alt="An A", width=300),)
 
 
 TWINS = [
@@ -87,6 +88,26 @@ TWINS = [
 @pytest.mark.parametrize("body", TWINS)
 def test_an_image_in_noscript_and_its_lazy_twin_are_one(body: str) -> None:
     assert brief(read(body + "<p>text")) == ["<a.png>", "text"]
+
+
+TWINS_OTHERS = [
+    ("<img src=spin.gif><noscript><img src=a.png srcset='a.png 2x, b.png 1x'></noscript>", ["b"]),
+    ("<noscript><img src=a.png></noscript><img src=spin.gif>", []),
+    (
+        "<noscript><img src=a.png></noscript><img data-src=//b.org/a.png src=spin.gif>",
+        ["//b.org/a"],
+    ),
+    ("<img src=spin.gif data-src=a.png><noscript><img src=s/a.png></noscript>", ["s/a"]),
+    ("<img src=a.png srcset='a.png 2x, b.png 1x'><noscript><img src=a.png></noscript>", ["b"]),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), TWINS_OTHERS)
+def test_an_image_and_its_twin_have_their_sizes_together(body: str, expected: list[str]) -> None:
+    (node,) = read(body).nodes
+    assert isinstance(node, ImageNode)
+    others = [other.removeprefix(PLACE).removeprefix("https:") for other in node.others]
+    assert (node.url, others) == (PLACE + "a.png", [f"{name}.png" for name in expected])
 
 
 def test_a_pixel_that_counts_visitors_is_not_taken_for_the_image_before_it() -> None:
