@@ -1,4 +1,4 @@
-"""The plan of the shards: every sample once, no shard over the size, groups of consecutive parts."""
+"""The plan of the shards: every sample once, no shard over its size, consecutive parts."""
 
 from __future__ import annotations
 
