@@ -1,12 +1,13 @@
 """The command line: parse, call, print. What the user got wrong ends with 2 and no traceback.
 
 Exit codes: 0 done; 1 a stage failed, or verify found a difference; 2 a wrong option or input;
-3 nothing was kept.
+3 nothing was kept; 128 and its number for a signal.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from pipeline.workers import WorkerDiedError
+from pipeline.workers import WorkerDiedError, end_by_sigterm
 
 NOTHING_KEPT: Final = 3
 # what is left over is for Beam: beam_options.py checks it
@@ -74,7 +75,7 @@ def run(  # noqa: PLR0913  # an option each
     words = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
     word_files = {kind: path for kind, path in words.items() if path is not None}
-    with user_errors():
+    with end_by_sigterm(), user_errors():
         launch = choose.launch(
             inputs or [],
             output=output,
@@ -141,6 +142,10 @@ def user_errors() -> Iterator[None]:
     except ValueError as error:
         print(f"interloom: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        print("interloom: stopped; what is whole stays, the same command goes on", file=sys.stderr)
+        raise typer.Exit(128 + number) from stop
     except WorkerDiedError as error:
         print(f"interloom: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # the runner's threads wait for the dead and would never end

@@ -17,16 +17,23 @@ from pipeline import store
 
 _STEP: Final = re.compile(r" *\[while running '([^']+)'\]")
 # of an error that is worded for the reader the kind says nothing more
-_WORDED: Final = re.compile(r"^(?:(?:RuntimeError|ValueError|OSError): )+(?:\[Errno \d+\] )?")
+_WORDED: Final = re.compile(
+    r"^(?:(?:RuntimeError|ValueError|OSError|[\w.]*FullDiskError): )+(?:\[Errno \d+\] )?"
+)
 # loggers through which the local runner tells of its workers
 _LOGGERS: Final = (
     "apache_beam.runners.common",
     "apache_beam.runners.portability.fn_api_runner.fn_runner",
+    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
     "apache_beam.runners.portability.local_job_service",
+    "apache_beam.runners.worker.data_plane",
 )
 _TOLD: Final = (
     "[while running ",  # an error of a step: it is logged by the worker, and then raised
     "No semi_persistent_directory",  # only a container has one; a worker here imports what it runs
+    "Failed to read inputs in the data plane",  # a worker is gone: workers.py says so
+    "Error closing worker_handler",  # the same
+    "Logging client failed",  # the run is gone: it has said why
     "If direct_num_workers is not equal to 1",  # it does not know our worker processes (worker.py)
 )
 

@@ -26,6 +26,10 @@ RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless t
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
 
 
+class FullDiskError(OSError):
+    """There is no space for a file of the run; the message says for which, and what to do."""
+
+
 def is_local(path: str) -> bool:
     return "://" not in path
 
@@ -57,13 +61,20 @@ def create(path: str) -> Iterator[BinaryIO]:
         aside.replace(target)
     except BaseException as error:
         aside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OSError(
+        if _is_full(error):
+            raise FullDiskError(
                 errno.ENOSPC,
                 f"no space left to write {path}: free some, then run the same command again; "
                 "what is whole stays and is not done again",
             ) from error
         raise
+
+
+def _is_full(error: BaseException) -> bool:
+    """No space or quota left, and nobody has said yet for which file."""
+    if not isinstance(error, OSError) or isinstance(error, FullDiskError):
+        return False
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def read_bytes(path: str) -> bytes:

@@ -1,15 +1,18 @@
 """A local worker process: Beam's own, which prints no traceback that the run tells once anyway.
 
 In:   the environment by which Beam's runner tells a worker where its services listen.
-Out:  whatever a worker prints, but for the traceback of an error that it hands to the runner.
+Out:  whatever a worker prints, but for the traceback of an error that it hands to the runner, and
+      its last words when the run that it works for is gone: that one has said why.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
+import threading
 from typing import TextIO, cast
 
+import grpc  # type: ignore[import-untyped]  # comes with Beam, without types
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.worker import sdk_worker_main
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
@@ -44,6 +47,15 @@ def local_runner(workers: int) -> FnApiRunner:
     return FnApiRunner(default_environment=environment)
 
 
+def _in_thread(args: threading.ExceptHookArgs) -> None:
+    if not isinstance(args.exc_value, grpc.RpcError):
+        threading.__excepthook__(args)
+
+
 if __name__ == "__main__":
     sys.stderr = cast("TextIO", _Told(sys.stderr))
-    sdk_worker_main.main(sys.argv)
+    threading.excepthook = _in_thread
+    try:
+        sdk_worker_main.main(sys.argv)
+    except grpc.RpcError:  # the run is gone
+        sys.exit(1)

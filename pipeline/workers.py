@@ -1,4 +1,4 @@
-"""A worker that dies ends the run in seconds.
+"""A worker that dies ends the run in seconds, and so does a signal.
 
 Beam's local runner learns of a dead worker process in a thread of its own, whose error nobody
 reads, and the main thread waits for ever. Here such an error interrupts the main thread and
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 SMALL_INPUT: Final = 128_000_000  # bytes
@@ -38,7 +40,7 @@ def end_when_a_worker_dies() -> Iterator[None]:
     def note(args: threading.ExceptHookArgs) -> None:
         if died or left.is_set():
             return
-        why = str(args.exc_value) or args.exc_type.__name__
+        why = str(args.exc_value) or "its connection broke"  # a remote call's error has no text
         died.append(
             f"a worker of the run died ({why}): what is whole stays; look at memory and disk, "
             "then run the same command again to go on"
@@ -58,6 +60,29 @@ def end_when_a_worker_dies() -> Iterator[None]:
     finally:
         left.set()
         threading.excepthook = hook
+
+
+@contextmanager
+def end_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt in the block, with its number, so that workers are ended.
+
+    Where the runner does not let go of it, the process ends all the same.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        last = threading.Timer(GRACE, os._exit, (128 + number,))
+        last.daemon = True
+        last.start()
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def default_workers(input_bytes: int) -> int:
