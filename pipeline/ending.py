@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
 from pipeline import memory, run, store
@@ -9,7 +11,7 @@ from pipeline.choose import Launch, job_of
 from pipeline.funnel import show_funnel, show_stats_of
 from pipeline.job import read_crawl
 from pipeline.progress import Progress
-from schemas.manifest import STAGES
+from schemas.manifest import STAGES, Manifest
 
 
 def run_and_show(launch: Launch, console: Console) -> bool:
@@ -38,16 +40,29 @@ def run_and_show(launch: Launch, console: Console) -> bool:
         highlight=False,
     )
     console.print(f"report: {store.join(job.output, 'report.html')}", highlight=False)
-    documents = manifests["shard"].ledger["documents.kept"]
-    if documents == 0:
-        missing = manifests["fetch"].ledger["wanted.seen"]
-        console.print(
-            f"0 documents: {missing:,} images wanted, none in the crawl. A crawl of pages only "
-            "(as Common Crawl's) needs its images fetched: wanted/ lists their URLs. If images "
-            "are in the crawl, look at the reasons above, or at interloom explain PAGE.html",
-            highlight=False,
+    if manifests["shard"].ledger["documents.kept"]:
+        return True
+    console.print(f"0 documents: {why_nothing(manifests)}", highlight=False)
+    return False
+
+
+def why_nothing(manifests: Mapping[str, Manifest]) -> str:
+    """What a run that kept nothing lacked, and what to do."""
+    if missing := manifests["fetch"].ledger["wanted.seen"]:
+        return (
+            f"{missing:,} images wanted, none in the crawl. A crawl of pages only (as Common "
+            "Crawl's) needs its images fetched: wanted/ lists their URLs. Or give the WARCs that "
+            "hold them as inputs, too"
         )
-    return documents > 0
+    if pages := manifests["extract"].ledger["documents.kept"]:
+        return (
+            f"all {pages:,} pages were dropped, for the reasons above. See what the rules say of "
+            "one by interloom explain PAGE.html, or try --recipe=off"
+        )
+    return (
+        "no page could be read, for the reasons above. Look whether the inputs hold responses in "
+        "HTML"
+    )
 
 
 def show_stats(folder: str, console: Console) -> None:
