@@ -145,10 +145,14 @@ class Offer(NamedTuple):
     stored: Stored | None
 
 
-def _offer(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[Place, Offer]]:
+Key = tuple[str, int, int]  # a Place as a plain tuple: as a key, Beam has no coder for its class
+
+
+def _offer(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[Key, Offer]]:
     stored = choose(joined["stored"])
     for use in joined["uses"]:
-        yield use.place, Offer(use, stored)
+        part, row, node = use.place
+        yield (part, row, node), Offer(use, stored)
 
 
 def best_offer(offers: Iterable[Offer]) -> Offer:
@@ -161,8 +165,9 @@ def _preference(offer: Offer) -> tuple[bool, bool, int]:
     return not usable, offer.stored is None, offer.use.rank
 
 
-def _found(place: Place, offer: Offer) -> tuple[str, Found]:
-    return place.part, Found(place.row, place.node, offer.use.id, offer.stored)
+def _found(key: Key, offer: Offer) -> tuple[str, Found]:
+    part, row, node = key
+    return part, Found(row, node, offer.use.id, offer.stored)
 
 
 # what came back to one PART: found (Found), clusters (Cluster), sets (Decision)
