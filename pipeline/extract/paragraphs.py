@@ -86,13 +86,21 @@ class Paragraphs:
         """A `<br>`."""
         if place.inside is Inside.NONE:
             self._lines.append([])
-            self.pending = True
         else:
-            self.part(place)
+            self._lines[-1].append(("\n" if place.inside is Inside.CODE else " ", False))
+        self.pending = True
 
     def part(self, place: Place) -> None:
-        """A block-level element begins or ends in a row or in code, which goes on."""
-        self._lines[-1].append(("\n" if place.inside is Inside.CODE else " ", False))
+        """A block-level element begins or ends in a row or in code, which goes on.
+
+        In code its edge ends the line that is open, and adds no empty one: editors write each line
+        as `<div>...<br></div>`.
+        """
+        line = self._lines[-1]
+        if place.inside is not Inside.CODE:
+            line.append((" ", False))
+        elif line and not (isinstance(line[-1], tuple) and line[-1][0].endswith("\n")):
+            line.append(("\n", False))
         self.pending = True
 
     def cell(self) -> None:
