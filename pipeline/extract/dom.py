@@ -30,13 +30,13 @@ from pipeline.extract.vocabulary import (
     NO_TRAITS,
     ROLES,
     SKIPPED,
-    Traits,
     traits_of,
 )
 from schemas.document import Role
 
 _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
 _HIDING: Final = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_STREAMED: Final = re.compile("S:[0-9a-f]+")  # React's script puts it where it belongs
 _LONG_NOSCRIPT: Final = 500  # characters
 _LONGEST_STYLE: Final = 2_048  # characters
 _LONGEST_ALT: Final = 4_096  # characters
@@ -128,7 +128,7 @@ class Walker:
         attributes = node.attributes
         outer = self._state
         if outer.place.inside:
-            if attributes and _is_hidden(attributes, traits_of(_name(attributes))):
+            if _is_hidden(attributes) or (_is_unspoken(attributes) and not node.css_first("img")):
                 self._layout.edits["hidden"] += 1
                 return False
             if tag in {"td", "th"} and outer.place.inside is Inside.ROW:
@@ -174,7 +174,8 @@ class Walker:
                 place.box,
                 len(self._layout.blocks),
                 0,
-                bool(attributes) and _is_hidden(attributes, traits),
+                _is_hidden(attributes),
+                _is_unspoken(attributes),
             )
         )
         place = Place(len(boxes) - 1, role, figure, inside, table)
@@ -204,7 +205,7 @@ class Walker:
         elif tag == "button" and self._state.place.role is not Role.HEADING:
             self._layout.edits["form_control"] += 1
             return False
-        elif attributes and _is_hidden(attributes, traits_of(_name(attributes))):
+        elif _is_hidden(attributes) or _is_unspoken(attributes):
             self._layout.edits["hidden"] += 1
             self._change(muted=True)
         elif tag == "a" and attributes.get("href") is not None:
@@ -235,6 +236,9 @@ class Walker:
             kind = "image_data_uri" if is_data(src) else "image_without_source"
             self._layout.edits[kind] += 1
             return
+        if reference == src and _is_hidden(attributes):  # one that a script puts in may be shown
+            self._layout.edits["hidden"] += 1
+            return
         place = self._state.place
         block = ImageBlock(
             url=url,
@@ -255,10 +259,16 @@ def _name(attributes: Attributes) -> str:
     return f"{name} {own}" if name and own else name or own or ""
 
 
-def _is_hidden(attributes: Attributes, traits: Traits) -> bool:
-    if traits.hidden or ("hidden" in attributes and attributes["hidden"] != "until-found"):
+def _is_unspoken(attributes: Attributes) -> bool:
+    return "aria-hidden" in attributes and (attributes["aria-hidden"] or "").lower() == "true"
+
+
+def _is_hidden(attributes: Attributes) -> bool:
+    if not attributes:
+        return False
+    if traits_of(_name(attributes)).hidden:
         return True
-    if "aria-hidden" in attributes and (attributes["aria-hidden"] or "").lower() == "true":
-        return True
+    if "hidden" in attributes and attributes["hidden"] != "until-found":
+        return not _STREAMED.fullmatch(attributes.get("id") or "")
     style = attributes.get("style")
     return bool(style) and _HIDING.search((style or "")[:_LONGEST_STYLE]) is not None

@@ -24,6 +24,7 @@ class Box:
     start: int = 0
     end: int = 0
     hidden: bool = False
+    unspoken: bool = False  # aria-hidden: for the eye only
     words: int = 0
     link_words: int = 0
     images: int = 0

@@ -5,7 +5,8 @@ Out:  one mark a box: "" for none, else the kind under which its blocks are coun
       box in a marked box has its mark.
 Told by: element and ARIA role, being hidden, whole words of class and id, and the share of links.
       Words of names are a hint, so they take no menu that holds paragraphs, nothing in a figure,
-      and like all marks no box that holds more than a third of the page's words.
+      and like all marks no box that holds more than a third of the page's words: but for those
+      of tools that ask for consent, whose panels are longer than many a page.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Final
 from pipeline.extract.layout import Box
 from pipeline.extract.vocabulary import (
     COMMENTS,
+    CONSENT,
     FOLDED,
     FURNITURE,
     HEADERS,
     NAVIGATION,
     NOTES,
     names_of,
+    parts_of,
     words_of,
 )
 
@@ -47,7 +50,9 @@ def marks_of(
         mark = marks[box.parent] if outer else ""
         in_section = outer and headed[box.parent]
         in_figure = outer and drawn[box.parent]
-        if not mark and box.words <= most:
+        if not mark and box.tag not in _UNNAMED and words_of(box.name) & CONSENT:
+            mark = "consent"
+        elif not mark and box.words <= most:
             mark = _element(box, form_words=form_words, headed=in_section)
             if not mark and not in_figure:
                 mark = _name(box) or _links(box, list_density=list_density)
@@ -63,7 +68,7 @@ def _element(box: Box, *, form_words: int, headed: bool) -> str:
     header = box.paragraphs < 2 or box.link_density > _HEADER_DENSITY
     small = box.words < form_words and box.paragraphs <= 2
     reasons = (
-        ("hidden", box.hidden and role != "tabpanel" and not words & FOLDED),
+        ("hidden", _is_unseen(box) and role != "tabpanel" and not words & FOLDED),
         ("noscript", tag == "noscript"),
         ("navigation", tag in {"nav", "menu"} or role in _MENUS),
         ("footer", tag == "footer" or role == "contentinfo"),
@@ -75,10 +80,18 @@ def _element(box: Box, *, form_words: int, headed: bool) -> str:
     return next((kind for kind, holds in reasons if holds), "")
 
 
+def _is_unseen(box: Box) -> bool:
+    """aria-hidden keeps from being read aloud what may be seen: labels and closed panels go."""
+    if box.hidden or not box.unspoken:
+        return box.hidden
+    panel = box.tag == "aside" or box.role in _DIALOGS or words_of(box.name) & FURNITURE
+    return bool(panel) or not (box.paragraphs or box.images)
+
+
 def _name(box: Box) -> str:
     if not box.name or box.tag in _UNNAMED:
         return ""
-    words = words_of(box.name)
+    words = parts_of(box.name)
     if words & NAVIGATION and (box.paragraphs <= 1 or box.link_density > _MENU_DENSITY):
         return "navigation"
     if words & FURNITURE:

@@ -63,7 +63,7 @@ _TAKEN_BACK: Final = (
     ("hidden", 0.1),
 )
 _WORTH: Final = 40  # words: less is not taken back
-_NEVER_MAIN: Final = frozenset(("navigation", "footer", "hidden", "dialog"))
+_NEVER_MAIN: Final = frozenset(("navigation", "footer", "hidden", "dialog", "consent"))
 _ITEMS: Final = words("p li dd dt td tr pre table tbody ul ol dl blockquote")
 _LEAD_WORDS: Final = 100  # between the title and the box of the prose
 _NEAR_WORDS: Final = 40  # between a picture and the box of the prose

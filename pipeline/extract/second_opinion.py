@@ -25,6 +25,7 @@ SMALL_SHARE: Final = 0.1  # of the page's words that are not links: always too l
 LARGE_SHARE: Final = 0.5  # of these: few words are not too few where there is little more
 DEEPEST: Final = 200  # libxml2 gives up at 256 open elements
 LARGEST: Final = 2 * 2**20  # characters; it takes 0.1 s a MB and more
+NOT_ASKED: Final = frozenset(("consent",))  # marks that no opinion takes back
 _ALIKE: Final = 0.8  # share of a block's word pairs
 
 
@@ -50,17 +51,23 @@ def second_opinion(layout: Layout, verdicts: Sequence[str], text: str) -> list[s
     pairs = set(pairwise(theirs))
     single = set(theirs)
     kept = [
-        isinstance(block, TextBlock) and _stands_in(block.text.split(), pairs, single)
-        for block in layout.blocks
+        isinstance(block, TextBlock)
+        and verdict not in NOT_ASKED
+        and _stands_in(block.text.split(), pairs, single)
+        for block, verdict in zip(layout.blocks, verdicts, strict=True)
     ]
     if not any(kept):
         return None
     first, last = kept.index(True), len(kept) - 1 - kept[::-1].index(True)
     other = [
-        ""
+        verdict
+        if verdict in NOT_ASKED
+        else ""
         if keep or (isinstance(block, ImageBlock) and first <= place <= last)
         else "second_opinion"
-        for place, (block, keep) in enumerate(zip(layout.blocks, kept, strict=True))
+        for place, (block, keep, verdict) in enumerate(
+            zip(layout.blocks, kept, verdicts, strict=True)
+        )
     ]
     words, links = _words(layout, other)
     before, links_before = _words(layout, verdicts)

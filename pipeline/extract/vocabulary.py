@@ -72,6 +72,11 @@ FURNITURE: Final = words(
     "taglist tags postmeta toolbox snackbar toast alertbar announcement widgetarea "
     "upsell paywall feedback rating ratings survey"
 )
+CONSENT: Final = words(  # tools that ask for it
+    "onetrust optanon cookiebot cybot didomi truste trustarc usercentrics cookieyes cmplz termly "
+    "osano iubenda klaro tarteaucitron cookiescript cookieconsent cookielawinfo"
+)
+LAYOUT: Final = words("layout column columns")
 COMMENTS: Final = words("comments commentlist comment disqus respond")
 HIDDEN_PHRASES: Final = tuple(
     frozenset(phrase.split())
@@ -86,6 +91,8 @@ HIDDEN_PHRASES: Final = tuple(
         "tooltiptext",
     )
 )
+_DISPLAY_NONE: Final = words("d none")
+_WIDER: Final = words("sm md lg xl xxl")  # `d-none d-md-block` hides on narrower screens only
 FOLDED: Final = words(  # hidden until a reader asks for it
     "tab tabs tabpanel panel pane accordion collapse collapsible collapsed faq answer expand "
     "expandable toggle readmore more"
@@ -114,6 +121,25 @@ def names_of(name: str) -> tuple[frozenset[str], ...]:
     return tuple(words_of(part) for part in name[:_LONGEST_NAME].split())
 
 
+_HAVING: Final = ("has-", "with-", "no-")
+_NO_PART: Final = tuple(
+    frozenset(phrase.split())
+    for phrase in ("section footer", "follow up", "cmp promo", "form field")
+)
+
+
+@lru_cache(maxsize=65_536)
+def parts_of(name: str) -> frozenset[str]:
+    """The words of those names that call a part by what it is, not by what is beside or in it."""
+    found: frozenset[str] = frozenset()
+    for one in name[:_LONGEST_NAME].split():
+        own = words_of(one)
+        if one.lower().startswith(_HAVING) or own & LAYOUT or any(p <= own for p in _NO_PART):
+            continue
+        found |= own
+    return found
+
+
 class Traits(NamedTuple):
     """What class and id names say to the walk; all rules on names are in `marks.py`."""
 
@@ -140,13 +166,16 @@ def traits_of(name: str) -> Traits:
     if not _TRAITED.search(name[:_LONGEST_NAME]):
         return NO_TRAITS
     own = words_of(name)
+    names = names_of(name)
+    wide = any("d" in one and "none" not in one and one & _WIDER for one in names)
     return Traits(
         figure=bool(own & FIGURES),
         caption=bool(own & CAPTIONS),
         title="title" in own,
         permalink=bool(own & PERMALINKS),
         hidden=any(
-            phrase <= own and any(phrase <= single for single in names_of(name))
+            phrase <= own and any(phrase <= single for single in names)
             for phrase in HIDDEN_PHRASES
+            if not (wide and phrase == _DISPLAY_NONE)
         ),
     )

@@ -176,6 +176,14 @@ def test_code_keeps_its_spaces_and_ends_a_node_at_an_empty_line() -> None:
     assert roles(page) == [("if x:\n    y", Role.CODE), ("z\nw\nv", Role.CODE)]
 
 
+def test_a_line_of_code_in_a_box_of_its_own_is_one_line() -> None:
+    page = read(
+        "<pre><div>a<br></div><div>  b</div><div>c<br></div></pre>"
+        "<pre><div>d</div><div><br></div><div>e</div></pre>"
+    )
+    assert brief(page) == ["a\n  b\nc", "d", "e"]
+
+
 DATA = (
     "<table><caption>Sizes</caption><tr><th>Name<th>Size<th>Note<tr><td>A<td>3<td></table>"
     "<table><thead><tr><td>x<td>y</thead>"
@@ -281,6 +289,19 @@ def test_an_image_that_has_only_a_data_uri_is_counted_and_left_out() -> None:
     page = read(f"<p>text</p><img src='{GIF}'><img><img src=''>")
     assert brief(page) == ["text"]
     assert page.edits == {"image_data_uri": 1, "image_without_source": 2}
+
+
+@pytest.mark.parametrize("hidden", ["style='display: none'", "hidden", "class=d-none"])
+def test_an_image_that_is_hidden_is_left_out_unless_a_script_puts_it_in(hidden: str) -> None:
+    page = read(f"<p>text</p><img src=spin.gif {hidden}><img data-src=a.png {hidden}>")
+    assert brief(page) == ["text", "<a.png>"]
+    assert page.edits == {"hidden": 1}
+
+
+def test_an_image_that_is_only_kept_from_being_read_aloud_stays() -> None:
+    row = "<tr><th>a<th>b<tr><td aria-hidden=true><img src=b.png><td>c<tr><td>d<td>e"
+    page = read(f"<img src=a.png aria-hidden=true><table>{row}</table>")
+    assert brief(page) == ["<a.png>", "a | b", "<b.png>", "c", "d | e"]
 
 
 def test_what_the_walk_leaves_out_is_counted_by_kind() -> None:

@@ -49,6 +49,7 @@ LEFT_OUT = [
     ("aside", f"<aside>{WORD}</aside>"),
     ("boilerplate", f"<div class='cookie-banner'><p>{WORD} uses cookies</div>"),
     ("boilerplate", f"<div id=sidebar>{WORD}</div>"),
+    ("boilerplate", f"<div class='has-rail sidebar'>{WORD}</div>"),
     ("boilerplate", f"<section class=relatedPosts>{WORD}</section>"),
     ("comments", f"<div class=comment-list>{WORD}</div>"),
     ("dialog", f"<div role=dialog>{WORD}</div>"),
@@ -57,6 +58,10 @@ LEFT_OUT = [
     ("hidden", f"<div style='color:red; DISPLAY : none'>{WORD}</div>"),
     ("hidden", f"<div aria-hidden=true>{WORD}</div>"),
     ("hidden", f"<div class=sr-only>{WORD}</div>"),
+    ("hidden", f"<div class=d-none>{WORD}</div>"),
+    ("hidden", f"<div class='d-block d-md-none'>{WORD}</div>"),
+    ("hidden", f"<div class='d-none d-md-none col-md-4'>{WORD}</div>"),
+    ("hidden", f"<div hidden id=S:x>{WORD}</div>"),
     ("link_list", f"<ul><li><a href=x>{WORD} a</a><li><a href=y>{WORD} b</a></ul>"),
     ("links", f"<p><a href=x>{WORD}</a></p>"),
 ]
@@ -81,6 +86,20 @@ KEPT = [
     f"<article><header><h1>{WORD}</h1></header>{ARTICLE}</article>",
     f"<div class=tab-panel style='display:none'>{WORD}</div>",
     f"<div role=tabpanel aria-hidden=true>{WORD}</div>",
+    f"<div class='d-none d-md-block'>{WORD}</div>",
+    f"<div class='row d-none col-md-4 d-lg-flex'>{WORD}</div>",
+    f"<div hidden id=S:3>{WORD}</div>",
+    f"<div hidden=until-found>{WORD}</div>",
+    f"<div class=has-rail-right>{WORD}</div>",
+    f"<div class=no-sidebar>{WORD}</div>",
+    f"<div class='two-column-right-rail'>{WORD}</div>",
+    f"<div class='sidebar-sidecar-layout'>{WORD}</div>",
+    f"<div class='section-footer'>{WORD}</div>",
+    f"<div class='follow-up'>{WORD}</div>",
+    f"<div class='cmp-promo'>{WORD}</div>",
+    f"<div class='form-field-survey-3'>{WORD}</div>",
+    f"<div aria-hidden=true>{PROSE[0]} {WORD}</div>",
+    f"<div aria-hidden=true><img src=a.png>{WORD}</div>",
     f"<figure><img src=a.png><div class=modal>{WORD}</div></figure>",
     f"<p>{WORD} and a <a href=x>link</a> in a sentence</p>",
     f"<h2><a href=x>{WORD}</a></h2>",
@@ -97,6 +116,14 @@ def test_what_only_looks_like_it_is_kept(html: str) -> None:
 def test_no_name_takes_most_of_a_page() -> None:
     body = f"<div class='sidebar menu cookie' id=footer>{ARTICLE}</div>"
     assert texts(read(body)) == PROSE
+
+
+@pytest.mark.parametrize("name", ["onetrust-consent-sdk", "CybotCookiebotDialog"])
+def test_a_panel_that_asks_for_consent_is_never_the_page(name: str) -> None:
+    page = read(f"<p>{PROSE[0]}</p><div id={name}>{ARTICLE * 9}</div>")
+    assert texts(page) == PROSE[:1]
+    assert page.edits["consent"] == 9 * len(PROSE)
+    assert texts(read(f"<main class={name}>{ARTICLE}</main>")) == PROSE
 
 
 def test_a_page_that_hides_its_content_until_a_script_shows_it_is_read() -> None:
