@@ -67,6 +67,7 @@ _NEVER_MAIN: Final = frozenset(("navigation", "footer", "hidden", "dialog", "con
 _ITEMS: Final = words("p li dd dt td tr pre table tbody ul ol dl blockquote")
 _LEAD_WORDS: Final = 100  # between the title and the box of the prose
 _NEAR_WORDS: Final = 40  # between a picture and the box of the prose
+_LABEL_WORDS: Final = 12  # between a picture and the title below it: a section, a date
 _NO_LEVEL: Final = 7  # below `<h6>`
 _SIBLING_DENSITY: Final = 0.1  # share of link words in a box that is called much alike
 _NAMED_DENSITY: Final = 0.5  # and in one of the same name
@@ -193,9 +194,35 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
             lead.update(pictures, (place,))
         elif own == _NO_LEVEL and isinstance(block, TextBlock):
             between += block.words
+        if level == 1:
+            lead |= _pictures_above(layout, marks, place)
         if between > _LEAD_WORDS or level == 1:
             break
     return lead | _pictures_behind(layout, marks, inner)
+
+
+def _pictures_above(layout: Layout, marks: Sequence[str], title: int) -> set[int]:
+    """The featured picture above `<h1>`, and its caption.
+
+    Logos are in the page's header; a picture that is not told about (no alt) is decoration.
+    """
+    found: set[int] = set()
+    between = 0  # words
+    for place in range(title - 1, -1, -1):
+        block = layout.blocks[place]
+        if marks[block.box] not in {
+            "",
+            "link_list",
+        }:  # a section's name is often a list of one link
+            break
+        if _is_picture(block):
+            if isinstance(block, TextBlock) or block.alt or block.figure:
+                found.add(place)
+        elif isinstance(block, TextBlock):
+            between += block.words
+        if between > _LABEL_WORDS or (found and not _is_picture(block)):
+            break
+    return found
 
 
 def _pictures_behind(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:

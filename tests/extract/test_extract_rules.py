@@ -163,6 +163,18 @@ def test_the_title_and_the_pictures_before_the_prose_belong_to_it() -> None:
     assert images(page) == ["hero.jpg", "end.jpg"]
 
 
+@pytest.mark.parametrize(("between", "expected"), [(12, ["hero.jpg"]), (13, [])])
+def test_the_featured_picture_above_the_title_belongs_to_it(
+    between: int, expected: list[str]
+) -> None:
+    body = (
+        "<header><img src=logo.png><p>The site</header><img src=ad.png alt=A><div>Section</div>"
+        "<figure><img src=hero.jpg><figcaption>Hero</figcaption></figure><img src=line.png>"
+        f"<div><a href=x>{'word ' * between}</a></div><h1>Title</h1><div class=body>{ARTICLE}</div>"
+    )
+    assert images(read(f"<div>{body}</div>")) == expected
+
+
 def test_sections_called_alike_are_all_taken() -> None:
     short = "<p>Twelve words are here so that it counts as a paragraph too.</p>"
     body = f"<div class=part>{ARTICLE}</div><div class=part>{short}<img src=a.png></div>"
