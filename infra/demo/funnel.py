@@ -1,11 +1,13 @@
 """The funnel of demo/run, pasted where it is shown and where it is pinned.
 
 In:   demo/run, made by `make demo`.
-Out:  tests/pipeline/golden/PACKAGE.txt and the README's first screen, which a test compares.
+Out:  tests/pipeline/golden/PACKAGE.json, every count of every stage, and the funnel on the README's
+      first screen; a test compares both.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -27,13 +29,14 @@ def main(run: str = "demo/run") -> None:
     found = manifests(job)
     if "shard" not in found:
         raise ValueError(f"{run} is not whole: make demo")
+    counts = {stage: dict(manifest.counts) for stage, manifest in found.items()}
     text = as_text(funnel(found)) + "\n"
     (crawl,) = sorted({Path(name).name for name in read_crawl(run).inputs})
-    pinned = GOLDEN / crawl.replace(".warc.gz", ".txt")
-    for old in GOLDEN.glob(crawl.split("_")[0] + "_*.txt"):
+    pinned = GOLDEN / crawl.replace(".warc.gz", ".json")
+    for old in GOLDEN.glob(crawl.split("_")[0] + "_*.json"):
         old.unlink()  # of another version of the package
     pinned.parent.mkdir(parents=True, exist_ok=True)
-    pinned.write_text(text)
+    pinned.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
     if crawl.startswith("gimp-help-en"):
         readme = ROOT / "README.md"
         readme.write_text(SHOWN.sub(lambda _: text, readme.read_text()))

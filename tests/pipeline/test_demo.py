@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,11 +10,10 @@ import pytest
 
 from infra.demo.folder_to_warc import Site, write_warc
 from infra.demo.packages import debian_manual, wheel_documentation
-from pipeline.choose import job_of
-from pipeline.funnel import as_text, funnel
-from pipeline.run import manifests
+from pipeline.funnel import as_text, funnel_of
 from pipeline.verify import verify
-from tests.pipeline.runs import ROOT, interloom
+from schemas.manifest import STAGES, Ledger
+from tests.pipeline.runs import ROOT, counts, interloom
 
 GOLDEN = Path(__file__).parent / "golden"
 SOURCES = {"gimp": debian_manual, "pygame": wheel_documentation}
@@ -26,13 +26,13 @@ def test_the_funnel_of_a_packaged_site_is_known_to_the_unit(name: str, tmp_path:
     write_warc(site, crawl)
     output = tmp_path / "run"
     interloom("run", crawl, "-o", output, "--workers=1")
-    found = as_text(funnel(manifests(job_of(str(output))))) + "\n"
+    found = {stage: counts(output, stage) for stage in STAGES}
     checked = verify(str(output))
     assert checked.ok, checked.failed
-    golden = GOLDEN / f"{slug(site)}.txt"
+    golden = GOLDEN / f"{slug(site)}.json"
     if not golden.exists():
-        pytest.skip(f"no funnel is pinned for {site.origin}; it is\n{found}")
-    assert found == golden.read_text()
+        pytest.skip(f"nothing is pinned for {site.origin}, which gave {found}")
+    assert found == json.loads(golden.read_text())
 
 
 def packaged(name: str) -> Site:
@@ -48,7 +48,9 @@ def slug(site: Site) -> str:
 
 
 def test_the_funnel_in_the_readme_is_that_of_the_demo() -> None:
-    (pinned,) = GOLDEN.glob("gimp-help-en_*.txt")
+    (pinned,) = GOLDEN.glob("gimp-help-en_*.json")
+    counted = json.loads(pinned.read_text())
+    rows = [row for stage in STAGES for row in funnel_of(stage, Ledger(counted[stage]))]
     shown = re.search(r"```text\n(stage .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown is not None
-    assert shown[1] == pinned.read_text()
+    assert shown[1] == as_text(rows) + "\n"
