@@ -151,7 +151,7 @@ def _accident(
     if number == 4:  # the same two pictures on another page
         own = paragraphs(random.Random(f"{seed}/set"))
         there = f"https://other-{seed}.example.net/set"
-        shown = [*images, f"{url.split('/page')[0]}/banner.jpg"]
+        shown = [*images, f"{url.partition('/page')[0]}/banner.jpg"]
         yield Response(url=there, date=late, body=page("Set", own, shown))
     if number == 5:
         there = f"https://german-{seed}.example.net/"
