@@ -66,6 +66,8 @@ def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Deco
     if declared is None:
         return _decode(html, _detected(html))
     decoded = _decode(html, declared)
+    if decoded.replaced and (utf8 := _decode(html, "utf-8")).replaced == 0:
+        return utf8  # by chance no other encoding's text is UTF-8 from end to end
     if _fits(decoded):
         return decoded
     guess = _decode(html, _detected(html))

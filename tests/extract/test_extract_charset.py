@@ -120,3 +120,13 @@ def test_any_bytes_become_valid_text(data: bytes, charset: str) -> None:
     decoded = decode_page(data, headers=header(charset) if charset else [])
     decoded.text.encode("utf-8")  # a lone surrogate would raise
     assert decoded.replaced >= 0
+
+
+def test_a_page_that_is_utf_8_from_end_to_end_is_not_what_it_declares_with_holes() -> None:
+    text = "Café à la carte, naïve “quotes” and a façade: " * 20
+    html = f'<meta charset="iso-8859-1"><p>{text}</p>'.encode()
+    assert b"\x9d" in html  # a hole of the declared encoding
+    decoded = decode_page(html)
+    assert decoded.charset == "utf-8"
+    assert text in decoded.text
+    assert decoded.replaced == 0
