@@ -22,13 +22,15 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
 from warcio.archiveiterator import ArchiveIterator
+
+from pipeline.extract.urls import absolute_url
 
 KEPT: Final = "kept"
 HELP: Final = argparse.RawDescriptionHelpFormatter
@@ -115,8 +117,24 @@ class Run:
         self.inputs: list[str] = run["crawl"]["inputs"]
         self.distance: int = run["settings"]["recipe"]["phash_distance"] or 0
         self.documents = rows(folder / "tables" / "documents")
-        self.uses = rows(folder / "tables" / "images")
         self.files = {row["url"]: row for row in rows(folder / "images")}
+        self.uses = [use | {"url": self._asked(use)} for use in rows(folder / "tables" / "images")]
+
+    def _asked(self, use: Mapping[str, Any]) -> str:
+        """The URL that counts for an image: of its sizes the best that is usable, or known of."""
+        node = self._nodes(use["part"])[use["row"]][use["node"]]
+
+        def order(place: int) -> tuple[bool, bool, int]:
+            file = self.files.get(urls[place])
+            return file is None or file["status"] != "ok", file is None, place
+
+        urls: list[str] = [node["url"], *node["others"]]
+        return urls[min(range(len(urls)), key=order)]
+
+    @cache  # noqa: B019  # one run, to the end of the process
+    def _nodes(self, part: str) -> list[list[dict[str, Any]]]:
+        table = pq.read_table(self.folder / "documents" / f"{part}.parquet", columns=["nodes"])
+        return [row["nodes"] for row in table.to_pylist()]
 
     @cached_property
     def captures(self) -> Mapping[str, Sequence[Capture]]:
@@ -223,6 +241,8 @@ def _twice(own: Sequence[Capture]) -> str:
 def _mirror(mirror: Capture, original: Capture) -> str:
     if mirror.outcome == "near_duplicate_text" and original.passed_alone:
         return "its original came first"
+    if mirror.outcome == "near_duplicate_text" and original.outcome in {"too_few_words", "no_text"}:
+        return "its original came first, of which repeats left too little"
     if mirror.passed_alone or original.passed_alone:
         return ""  # both are good and not told apart, or the same text was judged in two ways
     if mirror.outcome == original.outcome:
@@ -345,7 +365,12 @@ def show(title: str, found: Sequence[Found]) -> None:
 
 def read_truth(path: Path) -> list[Line]:
     with path.open(encoding="utf-8") as lines:
-        return [Line(**json.loads(line)) for line in lines]
+        found = [Line(**json.loads(line)) for line in lines]
+    # images lie under the form in which pages name them
+    return [
+        replace(line, url=absolute_url(line.url, base=line.url)) if line.kind == "image" else line
+        for line in found
+    ]
 
 
 def main() -> int:
