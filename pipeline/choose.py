@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from apache_beam.io.filesystems import FileSystems
@@ -20,6 +20,7 @@ from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
 from pipeline import store
 from pipeline.beam_options import check_runner, local_options, split_arguments
+from pipeline.hamming import Bands
 from pipeline.job import (
     HELDOUT,
     HELDOUT_BY,
@@ -34,6 +35,7 @@ from pipeline.job import (
 )
 from pipeline.language import file_sha256, find_model
 from pipeline.lexicon import load_lexicon
+from pipeline.minhash import MinHash
 from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
@@ -194,6 +196,7 @@ def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
     recipe = read_recipe(source)
     language = pick("language", recipe.language)
     recipe = replace(recipe, language=language)
+    check_searches(recipe)
     model = find_model(pick("lid_model", "") or None)
     word_files = {**known.get("word_files", {}), **asked.word_files}
     shard_bytes = _bytes_of("shard size", asked.shard_size)
@@ -209,6 +212,20 @@ def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
     )
+
+
+def check_searches(recipe: Recipe) -> None:
+    """What the searches refuse, now and not when they begin."""
+    try:
+        if recipe.phash_distance is not None:
+            Bands(distance=recipe.phash_distance, bands=recipe.phash_bands)
+        if recipe.minhash is not None:
+            MinHash(**asdict(recipe.minhash))
+    except ValueError as error:
+        told = str(error).replace("dedup.distance", "phash_distance")
+        raise ValueError(
+            f"recipe {recipe.name}: {told.replace('dedup.bands', 'phash_bands')}"
+        ) from error
 
 
 def read_recipe(source: str) -> Recipe:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import ada_url
 import tldextract
 
 
@@ -18,6 +19,22 @@ def _suffixes() -> tldextract.TLDExtract:
 
 
 def registered_domain(url: str) -> str:
-    """The registered domain, or the host where there is none (an address, localhost)."""
-    found = _suffixes()(url)
-    return found.top_domain_under_public_suffix or found.fqdn or found.domain
+    """The registered domain in lower case and punycode, or the host of an address or one name.
+
+    A host under no listed suffix follows the list's default rule: its last label is the suffix.
+    """
+    found = _suffixes()(host_of(url))
+    if found.top_domain_under_public_suffix:
+        return found.top_domain_under_public_suffix
+    labels = found.fqdn or found.domain or found.suffix
+    if not found.suffix and found.subdomain:  # an unlisted suffix: wiki.corp, site.example
+        labels = f"{found.subdomain.rsplit('.', 1)[-1]}.{found.domain}"
+    return labels
+
+
+def host_of(url: str) -> str:
+    """The host as the WHATWG standard writes it, so that one host has one name."""
+    try:
+        return ada_url.URL(url).hostname
+    except ValueError:
+        return url

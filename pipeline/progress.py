@@ -81,13 +81,20 @@ class Progress:
 
     def _say(self, stage: str, what: str, start: float) -> None:
         assert self._console is not None
-        self._console.print(f"{stage}: {what}, {time.monotonic() - start:.0f} s", highlight=False)
+        self._console.print(
+            f"{stage}: {what}, {time.monotonic() - start:.0f} s", markup=False, highlight=False
+        )
 
 
 def count(job: Job, stage: str) -> int:
     paths = store.listing(job.path(LAST_FILES[stage]))
-    mine = [path for path in paths if ("/fetch-" in path) == (stage == "fetch")]
+    mine = [path for path in paths if is_fetched(path) == (stage == "fetch")]
     return sum(store.ASIDE not in path for path in mine)
+
+
+def is_fetched(path: str) -> bool:
+    """Whether a file is a part of fetch, by its own name: the run folder's may be anything."""
+    return path.rsplit("/", 1)[-1].startswith("fetch-")
 
 
 def expected(job: Job, stage: str) -> int:

@@ -27,7 +27,7 @@ from pipeline import memory, parquet, store
 from pipeline.account import read_manifest
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
-from pipeline.progress import Progress
+from pipeline.progress import Progress, is_fetched
 from pipeline.stages import DATAFLOWS
 from pipeline.worker import local_runner
 from pipeline.workers import WorkerDiedError, end_when_a_worker_dies
@@ -223,12 +223,11 @@ def sweep(job: Job, stage: str) -> None:
     store.remove(path for path in store.listing(job.output) if store.ASIDE in path)
     fits = set(_fitting(job, stage)) if stage in LAST else set()
     for folder in WRITES[stage]:
-        paths = store.listing(job.path(folder))
         store.remove(
-            # what fetch has brought is never asked for again
             path
-            for path in paths
-            if _part_of(path) not in fits and "/fetch-" not in path
+            for path in store.listing(job.path(folder))
+            # what fetch has brought is never asked for again
+            if _part_of(path, folder) not in fits and not is_fetched(path)
         )
 
 
@@ -240,15 +239,15 @@ def _fitting(job: Job, stage: str) -> Iterator[str]:
     """Parts whose last file carries the stage's fingerprint, so that all of them are whole."""
     for folder in LAST[stage]:
         for path in store.listing(job.path(folder)):
-            mark = parquet.read_mark(path, part=_part_of(path))
+            mark = parquet.read_mark(path, part=_part_of(path, folder))
             if mark is not None and mark.fingerprint == job.fingerprints[stage]:
                 yield mark.part
 
 
-def _part_of(path: str) -> str:
-    """PART of a file: documents/PART.parquet, packs/PART-K.tar, shards/SHARD.tar."""
+def _part_of(path: str, folder: str) -> str:
+    """PART of a file in a folder: documents/PART.parquet, packs/PART-K.tar, shards/SHARD.tar."""
     name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    return name.rsplit("-", 1)[0] if "/packs/" in path else name
+    return name.rsplit("-", 1)[0] if folder == "packs" else name
 
 
 def host_seconds(job: Job) -> dict[str, float]:

@@ -7,10 +7,13 @@ Out:  whatever a worker prints, but for the traceback of an error that it hands 
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shlex
+import signal
 import sys
 import threading
-from typing import TextIO, cast
+from typing import Final, TextIO, cast
 
 import grpc  # type: ignore[import-untyped]  # comes with Beam, without types
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -18,6 +21,8 @@ from apache_beam.runners.worker import sdk_worker_main
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipeline.failure import is_news
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 class _Told:
@@ -47,12 +52,22 @@ def local_runner(workers: int) -> FnApiRunner:
     return FnApiRunner(default_environment=environment)
 
 
+def _end_with_the_run() -> None:
+    """Die when the run does, also while still starting, when Beam would wait two minutes."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent or parent == 1:
+        sys.exit(1)  # it has ended before we asked
+
+
 def _in_thread(args: threading.ExceptHookArgs) -> None:
     if not isinstance(args.exc_value, grpc.RpcError):
         threading.__excepthook__(args)
 
 
 if __name__ == "__main__":
+    _end_with_the_run()
     sys.stderr = cast("TextIO", _Told(sys.stderr))
     threading.excepthook = _in_thread
     try:

@@ -36,7 +36,7 @@ def kept_digest(document: Row, kept: Row) -> bytes:
             nodes.append((node["role"], node["text"], place_of.get(node["caption_of"])))
         else:
             size = (image["width"], image["height"], image["length"])
-            nodes.append((node["url"], node["alt"], image["sha256"], *size))
+            nodes.append((image["url"], node["alt"], image["sha256"], *size))
     return _digest(*(document[name] for name in DIGESTED), nodes)
 
 
