@@ -23,6 +23,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from pipeline.failure import is_news
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_RUN: Final = "INTERLOOM_RUN"  # the process of the run that a worker works for
 
 
 class _Told:
@@ -47,17 +48,17 @@ def local_runner(workers: int) -> FnApiRunner:
     """Beam's local runner with so many processes; one worker runs in this process."""
     if workers == 1:
         return FnApiRunner()
-    command = f"exec {shlex.quote(sys.executable)} -m pipeline.worker"
+    python = shlex.quote(sys.executable)
+    command = f"{_RUN}={os.getpid()} exec {python} -m pipeline.worker"
     environment = SubprocessSDKEnvironment.from_command_string(command)
     return FnApiRunner(default_environment=environment)
 
 
 def _end_with_the_run() -> None:
     """Die when the run does, also while still starting, when Beam would wait two minutes."""
-    parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or parent == 1:
+    if os.getppid() != int(os.environ[_RUN]):
         sys.exit(1)  # it has ended before we asked
 
 
