@@ -83,12 +83,11 @@ def _judge_paragraph(
             return refusal
     if recipe.paragraph_repeats is None:
         return None
-    refusal = _met_too_often(met, recipe.paragraph_repeats - 1, Reason.REPEATED_IN_DOMAIN)
     text = normal(node.text)
-    if refusal is None and text in before:  # a quote, or a copy for another screen
+    if text in before:  # a quote, or a copy for another screen
         return Refusal(reason=Reason.DUPLICATE_IN_DOCUMENT, value=1, limit=0)
     before.add(text)
-    return refusal
+    return _met_too_often(met, recipe.paragraph_repeats - 1, Reason.REPEATED_IN_DOMAIN)
 
 
 def normal(text: str) -> str:

@@ -235,7 +235,10 @@ def test_of_a_paragraph_that_repeats_in_its_domain_no_copy_stays() -> None:
     document = page(text(line), text(other), PICTURE, text(line))
     judged = judge_text(document, OBELICS, repeated={0: 3, 3: 3})
     assert judged.kept == (1, 2)
-    assert {why.reason for why in judged.nodes.values()} == {Reason.REPEATED_IN_DOMAIN}
+    assert {at: why.reason for at, why in judged.nodes.items()} == {
+        0: Reason.REPEATED_IN_DOMAIN,
+        3: Reason.DUPLICATE_IN_DOCUMENT,  # its own fault comes first
+    }
 
 
 def test_a_recipe_without_the_rule_keeps_every_copy() -> None:
