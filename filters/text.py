@@ -49,7 +49,7 @@ def judge_text(
     if (refusal := _judge_page(document, recipe)) is not None:
         return TextJudgement(refusal=refusal)
     nodes: dict[int, Refusal] = {}
-    before: set[str] = set()  # texts kept so far
+    before: set[str] = set()  # texts that passed their own rules so far
     for position, node in enumerate(document.nodes):
         if isinstance(node, TextNode):
             why = _judge_paragraph(node, recipe, met=repeated.get(position), before=before)

@@ -71,7 +71,6 @@ def run(  # noqa: PLR0913  # an option each
     """Turn a web crawl into image-text shards, and account for every document."""
     from pipeline import choose, ending  # noqa: PLC0415  # Beam takes seconds to import
 
-    console = Console()
     words = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
     word_files = {kind: path for kind, path in words.items() if path is not None}
@@ -88,7 +87,7 @@ def run(  # noqa: PLR0913  # an option each
             runner=runner,
             workers=workers,
         )  # fmt: skip
-        kept = ending.run_and_show(launch, console)
+        kept = ending.run_and_show(launch, plain_console())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 
@@ -99,7 +98,7 @@ def stats(folder: RunFolder) -> None:
     from pipeline import ending  # noqa: PLC0415
 
     with user_errors():
-        ending.show_stats(folder, Console())
+        ending.show_stats(folder, plain_console())
 
 
 @app.command()
@@ -132,6 +131,11 @@ def verify(folder: RunFolder) -> None:
         verifying.show(verification, Console())
     if not verification.ok:
         raise typer.Exit(1)
+
+
+def plain_console() -> Console:
+    """Prints names and paths as they are: what looks like markup in them is none."""
+    return Console(markup=False, highlight=False)
 
 
 @contextmanager

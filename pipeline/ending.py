@@ -19,33 +19,29 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     job = launch.job
     warning = memory.warning(sum(read_crawl(job.output).sizes))
     if warning and launch.runner in run.RUNNERS_HERE:
-        console.print(f"warning: {warning}", markup=False, highlight=False)
+        console.print(f"warning: {warning}")
     run.execute(
         job,
         stages=launch.stages,
         options=launch.options,
         runner=launch.runner,
-        say=lambda text: console.print(text, markup=False, highlight=False),
+        say=console.print,
         progress=Progress(console),
     )
     manifests = run.manifests(job)
     show_funnel(manifests, console)
     seconds = run.host_seconds(job)
     if len(manifests) < len(STAGES):
-        console.print(
-            f"{len(manifests)} of {len(STAGES)} stages are whole in {job.output}", markup=False
-        )
+        console.print(f"{len(manifests)} of {len(STAGES)} stages are whole in {job.output}")
         return True
     console.print(
         f"{sum(seconds.values()):,.0f} s, of which "
-        + ", ".join(f"{stage} {spent:,.0f}" for stage, spent in seconds.items()),
-        markup=False,
-        highlight=False,
+        + ", ".join(f"{stage} {spent:,.0f}" for stage, spent in seconds.items())
     )
-    console.print(f"report: {store.join(job.output, 'report.html')}", markup=False, highlight=False)
+    console.print(f"report: {store.join(job.output, 'report.html')}")
     if manifests["shard"].ledger["documents.kept"]:
         return True
-    console.print(f"0 documents: {why_nothing(manifests)}", markup=False, highlight=False)
+    console.print(f"0 documents: {why_nothing(manifests)}")
     return False
 
 

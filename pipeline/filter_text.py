@@ -11,7 +11,7 @@ function, from the same rows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from filters.rules import Refusal
@@ -85,13 +85,12 @@ def by_image(fact: TextFact) -> Iterator[tuple[bytes, Place]]:
         yield key, fact.place._replace(node=node)
 
 
-def settle(document: Document, decisions: Iterable[Decision], job: Job) -> TextJudgement:
+def settle(document: Document, decisions: Sequence[Decision], job: Job) -> TextJudgement:
     """The last word on a document: its own rules, then the groupings, then its rules again."""
     recipe = job.settings.recipe
     alone = judge_text(document, recipe)
-    if alone.refusal is not None:
+    if alone.refusal is not None or not decisions:
         return alone
-    decisions = list(decisions)
     if (whole := refusal_of(decisions)) is not None:
         refusal = Refusal(reason=Reason(whole.reason), value=whole.value, limit=whole.limit)
         return TextJudgement(refusal=refusal, nodes={}, kept=())

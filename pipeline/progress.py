@@ -81,9 +81,7 @@ class Progress:
 
     def _say(self, stage: str, what: str, start: float) -> None:
         assert self._console is not None
-        self._console.print(
-            f"{stage}: {what}, {time.monotonic() - start:.0f} s", markup=False, highlight=False
-        )
+        self._console.print(f"{stage}: {what}, {time.monotonic() - start:.0f} s")
 
 
 def count(job: Job, stage: str) -> int:
