@@ -1,0 +1,188 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped; whole or absent.
+
+    OUT/checkpoints/step-000100/
+        model.safetensors     every weight by its name
+        optimizer.pt          AdamW's moments
+        state.json            step, state of the data, configuration, what it was trained on
+        rng-RANK.pt           generators of each rank
+
+Out:     a folder that is written aside, flushed and moved to its name; the last N are kept.
+Refused: a checkpoint of another model, other shards or another configuration: ValueError.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from training.parallel import World
+
+FORMAT: Final = 1
+_NAME: Final = re.compile(r"step-(\d{6,})")
+_ASIDE: Final = ".aside"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """Beside weights and moments: what a resumed run must find."""
+
+    step: int  # steps done
+    data: dict[str, Any]  # of order.py: a few integers
+    identity: dict[str, Any]  # what may not differ: shape, tokenizer, shards, sequence length, ...
+
+
+def folder_of(output: Path, step: int) -> Path:
+    return output / "checkpoints" / f"step-{step:06d}"
+
+
+def whole_ones(output: Path) -> list[Path]:
+    """Checkpoints from the oldest to the newest."""
+    found = output / "checkpoints"
+    named = (
+        [path for path in found.iterdir() if _NAME.fullmatch(path.name)] if found.is_dir() else []
+    )
+    return sorted(named, key=lambda path: int(path.name.split("-")[1]))
+
+
+def save(
+    output: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    *,
+    keep: int,
+    world: World,
+) -> Path:
+    """Write one, sweep what is older than the last `keep`. Every rank calls it."""
+    final = folder_of(output, state.step)
+    aside = final.with_name(final.name + _ASIDE)
+    if world.first:
+        for left in final.parent.glob(f"*{_ASIDE}"):  # of a run that was killed
+            shutil.rmtree(left)
+        aside.mkdir(parents=True)
+    world.wait()
+    torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
+    world.wait()
+    if world.first:
+        save_file(_weights(model), aside / "model.safetensors")
+        torch.save(optimizer.state_dict(), aside / "optimizer.pt")
+        facts = {
+            "format": FORMAT, "step": state.step, "data": state.data, "identity": state.identity
+        }  # fmt: skip
+        (aside / "state.json").write_text(json.dumps(facts, indent=1))
+        _flush(aside)
+        if final.exists():  # the same step again, after a resume that began before it
+            shutil.rmtree(final)
+        aside.rename(final)
+        _flush_folder(final.parent)
+        for old in whole_ones(output)[:-keep]:
+            shutil.rmtree(old)
+    world.wait()
+    return final
+
+
+def load(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    identity: Mapping[str, Any],
+    world: World,
+) -> State:
+    """Put a checkpoint into a model and optimizer that were made for the same run.
+
+    Raises:
+        ValueError: naming the first thing in which the run is another one.
+    """
+    state = read_state(folder)
+    _check_same(folder, state.identity, identity)
+    load_weights(folder, model)
+    moments = torch.load(folder / "optimizer.pt", map_location=world.device, weights_only=True)
+    optimizer.load_state_dict(moments)
+    own = folder / f"rng-{world.rank}.pt"
+    if own.exists():  # none where there are more ranks than before
+        generators = torch.load(own, weights_only=True)
+        torch.set_rng_state(generators["cpu"])
+        if world.device.type == "cuda" and "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], world.device)
+    return state
+
+
+def read_state(folder: Path) -> State:
+    path = folder / "state.json"
+    try:
+        read = json.loads(path.read_text())
+        if read["format"] != FORMAT:
+            raise ValueError(f"it is of format {read['format']}, this interloom reads {FORMAT}")
+        return State(step=read["step"], data=read["data"], identity=read["identity"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{folder} is no checkpoint ({error}): remove it to go on from the one before"
+        ) from error
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Raises ValueError where the checkpoint is of another model."""
+    weights = load_file(folder / "model.safetensors")
+    own = {name: weight.shape for name, weight in _weights(model).items()}
+    for name in sorted(own.keys() | weights.keys()):
+        there = tuple(weights[name].shape) if name in weights else None
+        here = tuple(own[name]) if name in own else None
+        if there != here:
+            raise ValueError(
+                f"{folder} is of another model: {name} is {there or 'missing'} there and "
+                f"{here or 'missing'} here; give the --config it was trained with, or another output"
+            )
+    model.load_state_dict(weights, strict=False)  # tied weights are held once
+
+
+def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    new = json.loads(json.dumps(new))
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            raise ValueError(
+                f"{folder} is of another run: its {name} is {old.get(name)}, now {new.get(name)}; "
+                "give the same again, or another output"
+            )
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Each weight once: of tied ones the first name."""
+    seen: dict[int, str] = {}
+    found = {}
+    for name, weight in model.state_dict().items():
+        if seen.setdefault(weight.data_ptr() if weight.numel() else id(weight), name) == name:
+            found[name] = weight.contiguous()
+    return found
+
+
+def _generators(world: World) -> dict[str, torch.Tensor]:
+    found = {"cpu": torch.get_rng_state()}
+    if world.device.type == "cuda":
+        found["cuda"] = torch.cuda.get_rng_state(world.device)
+    return found
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

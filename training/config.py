@@ -1,0 +1,197 @@
+"""Options of a training run: whole configurations by name, a TOML file, and --set key=value.
+
+In:      a name of CONFIGS or a TOML file, and settings as text.
+Out:     one frozen Config, every value checked against its type and limit.
+Refused: a key that does not exist (the nearest one is offered), a value of another type or beyond
+         its limit: ValueError, before anything is read.
+
+Sources: Idefics2 (arXiv 2405.02246), sections 3 and 4 and its appendix: AdamW, weight decay 0.1,
+clip 1.0, learning rate 1e-4, 2048 sequences a batch at 2048 tokens in stage 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """What a step is made of."""
+
+    sequence_length: Positive = 2048  # tokens a row
+    rows: Positive = 2048  # of a global batch, over all ranks
+    micro_rows: Positive = 8  # of one forward and backward on one rank
+    window: Positive = 4096  # samples that are packed together
+    longest: Positive = 384  # pixels of an image's longest side
+    shortest: Positive = 378  # pixels of its shortest
+    vocabulary: Annotated[int, Field(ge=512)] = 4096  # of a tokenizer trained on the shards
+    workers: Annotated[int, Field(ge=0)] = 4  # processes that read and decode, a rank
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimizer:
+    steps: Positive = 10_000
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    final: Share = 0.1  # of the learning rate, at the last step
+    warmup: Annotated[int, Field(ge=0)] = 2000  # steps
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    clip: Annotated[float, Field(gt=0)] = 1.0  # of the gradient's norm
+    non_finite: Positive = 10  # steps in a row without a finite loss that stop the run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    """On the language model of --language-model (arXiv 2106.09685; DoRA: 2402.09353)."""
+
+    rank: Annotated[int, Field(ge=0)] = 64  # 0 trains it whole
+    alpha: Positive = 128
+    dora: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    checkpoint_every: Positive = 500  # steps
+    keep: Positive = 2  # checkpoints
+    evaluate_every: Annotated[int, Field(ge=0)] = 0  # steps; 0: only at the end
+    heldout: Positive = 1000  # documents to evaluate on
+    threads: Annotated[int, Field(ge=0)] = 0  # of torch on a CPU; 0: as torch chooses
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the forward pass on a GPU
+    deterministic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    shape: str = "idefics2-8b"  # of shapes.py
+    data: Data = field(default_factory=Data)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    lora: Lora = field(default_factory=Lora)
+    run: Run = field(default_factory=Run)
+
+
+# On 2 cores and a few hundred documents: minutes.
+TINY: Final = Config(
+    shape="tiny",
+    data=Data(
+        sequence_length=512, rows=8, micro_rows=8, longest=112, shortest=70, workers=1,
+        vocabulary=4096,
+    ),
+    optimizer=Optimizer(steps=300, learning_rate=2e-3, warmup=30),
+    lora=Lora(rank=0),
+    run=Run(checkpoint_every=100, heldout=40),
+)  # fmt: skip
+SMALL: Final = Config(
+    shape="small",
+    data=Data(sequence_length=1024, rows=256, micro_rows=16, longest=384, shortest=224),
+    optimizer=Optimizer(steps=20_000, learning_rate=6e-4, warmup=1000),
+    lora=Lora(rank=0),
+)
+CONFIGS: Final[Mapping[str, Config]] = {"tiny": TINY, "small": SMALL, "idefics2-8b": Config()}
+
+
+def load(name: str, settings: Sequence[str] = ()) -> Config:
+    """A configuration by name or from a TOML file, with `key=value` settings put over it.
+
+    A file may say `base = "tiny"` to change only some values of a named one.
+
+    Raises:
+        ValueError: naming the value, what is possible and the nearest key.
+    """
+    if name in CONFIGS:
+        values = asdict(CONFIGS[name])
+    elif name.endswith(".toml"):
+        values = _from_file(Path(name))
+    else:
+        raise ValueError(
+            f"config is {name!r}: choose {', '.join(CONFIGS)}, or a FILE.toml{_nearest(name)}"
+        )
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting!r}: write it as key=value")
+        _put(values, key.strip(), value.strip())
+    return parse(values)
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """A Config of nested values; ValueError for a key or value that does not fit."""
+    for key in _unknown(Config, values, ""):
+        raise ValueError(f"config has {key!r}, which is no key{_nearest(key)}")
+    try:
+        return TypeAdapter(Config).validate_python(values)
+    except ValidationError as error:
+        one = error.errors()[0]
+        key = ".".join(map(str, one["loc"]))
+        raise ValueError(f"config has {key} = {one['input']!r}: {one['msg']}") from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        read = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"config is {path}, which does not exist: check its name") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config is {path}, which is not TOML ({error}): mend it") from error
+    base = read.pop("base", None)
+    if base is not None and base not in CONFIGS:
+        raise ValueError(f"{path} has base = {base!r}: choose one of {', '.join(CONFIGS)}")
+    values = asdict(CONFIGS[base] if base else Config())
+    for key in _unknown(Config, read, ""):
+        raise ValueError(f"{path} has {key!r}, which is no key{_nearest(key)}")
+    for name, value in read.items():
+        values[name] = values[name] | value if isinstance(value, dict) else value
+    return values
+
+
+def _put(values: dict[str, Any], key: str, value: str) -> None:
+    if key not in _keys(Config):
+        raise ValueError(f"--set {key}={value}: {key!r} is no key{_nearest(key)}")
+    table, _, name = key.rpartition(".")
+    held = values[table] if table else values
+    held[name] = value.split(",") if isinstance(held[name], (tuple, list)) else value
+
+
+def _keys(kind: type[DataclassInstance], prefix: str = "") -> Iterator[str]:
+    for one in fields(kind):
+        default = one.default_factory() if callable(one.default_factory) else one.default
+        if is_dataclass(default) and not isinstance(default, type):
+            yield from _keys(type(default), f"{prefix}{one.name}.")
+        else:
+            yield prefix + one.name
+
+
+def _unknown(
+    kind: type[DataclassInstance], values: Mapping[str, Any], prefix: str
+) -> Iterator[str]:
+    known = set(_keys(kind))
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            inner = (f"{name}.{key}" for key in value)
+            yield from (prefix + key for key in inner if key not in known)
+        elif prefix + name not in known:
+            yield prefix + name
+
+
+def _nearest(name: str) -> str:
+    """ " (did you mean ...?)" by the last part of a key's name, too; else what there is."""
+    known = [*_keys(Config), *CONFIGS]
+    by_last = {key.rsplit(".", 1)[-1]: key for key in known}
+    found = difflib.get_close_matches(name, known, 1) or [
+        by_last[last]
+        for last in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(by_last), 1)
+    ]
+    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known)}"

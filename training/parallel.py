@@ -1,0 +1,88 @@
+"""Ranks: torchrun's processes as one training run; alone, a world of one.
+
+In:   torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK).
+Out:  a World that knows its device, sums numbers over ranks and wraps a model in DDP.
+See:  torchrun --nproc-per-node 2 -m training.cli fit ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes and speaks for all."""
+        return self.rank == 0
+
+    def sums(self, *numbers: float) -> list[float]:
+        """Each number summed over all ranks, in float64; every rank calls it at the same place."""
+        if self.size == 1:
+            return list(numbers)
+        summed = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(summed)
+        return [float(one) for one in summed]
+
+    def gather(self, told: list[str]) -> list[str]:
+        """What any rank has to tell, in the order of ranks."""
+        if self.size == 1:
+            return told
+        of_all: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(of_all, told)
+        return [one for ranks in of_all for one in ranks]
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose backward averages gradients over ranks."""
+        if self.size == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """The ranks of this run, joined on entry and left on exit."""
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = _device(int(os.environ.get("LOCAL_RANK", "0")))
+    if size == 1:
+        yield World(rank=0, size=1, device=device)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(rank=rank, size=size, device=device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(local_rank: int) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def without_sync(model: nn.Module, *, last: bool) -> object:
+    """A context in which backward leaves gradients on their rank, but for the last micro-batch."""
+    if last or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    return model.no_sync()
