@@ -7,8 +7,8 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO_MB := 2000
-TEST_MB := 3500
+DEMO_MB := 3000
+TEST_MB := 4000
 PYTEST ?= -n auto --dist loadfile # a file's tests share their crawls and runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export SITE WARC RUN
@@ -51,5 +51,6 @@ $(VENV)/made:
 
 $(VENV)/with-%: pyproject.toml constraints.txt | $(VENV)/made
 	@echo "Installing interloom[$*] into $(VENV): a minute or two"
+	@sh infra/torch.sh $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[$*]'
 	@touch $@

@@ -65,6 +65,8 @@ def save(
 ) -> Path:
     """Write one, sweep what is older than the last `keep`. Every rank calls it."""
     final = folder_of(output, state.step)
+    if final.exists():  # whole already: a run that was resumed here and stops at once
+        return final
     aside = final.with_name(final.name + _ASIDE)
     if world.first:
         for left in final.parent.glob(f"*{_ASIDE}"):  # of a run that was killed
@@ -81,8 +83,6 @@ def save(
         }  # fmt: skip
         (aside / "state.json").write_text(json.dumps(facts, indent=1))
         _flush(aside)
-        if final.exists():  # the same step again, after a resume that began before it
-            shutil.rmtree(final)
         aside.rename(final)
         _flush_folder(final.parent)
         for old in whole_ones(output)[:-keep]:
@@ -141,7 +141,7 @@ def load_weights(folder: Path, model: nn.Module) -> None:
         if there != here:
             raise ValueError(
                 f"{folder} is of another model: {name} is {there or 'missing'} there and "
-                f"{here or 'missing'} here; give the --config it was trained with, or another output"
+                f"{here or 'missing'} here; give its --config, or choose another output"
             )
     model.load_state_dict(weights, strict=False)  # tied weights are held once
 

@@ -18,7 +18,7 @@ EXTRAS = {
         *("trafilatura", "warcio", "webdataset", "wordfreq", "httpx", "jinja2", "zstandard"),
         *("better_profanity", "stopwordsiso"),
     },
-    "training": {"torch", "transformers"},
+    "training": {"torch", "transformers", "tokenizers", "peft", "simplejpeg", "tensorboard"},
 }
 BLOCKER = """
 import sys

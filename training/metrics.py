@@ -1,0 +1,75 @@
+"""Metrics of a run: a JSON line a step, the same for TensorBoard, and what the last steps were.
+
+    OUT/metrics.jsonl       one object a step: step, loss, ... ; a resumed run cuts it back to its
+                            checkpoint, so it reads as if the run had never stopped
+    OUT/metrics.host.jsonl  seconds, tokens and images a second, stall: what differs between runs
+    OUT/tensorboard/        both
+
+Out:     files that are whole after every line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from torch.utils.tensorboard import SummaryWriter
+
+METRICS: Final = "metrics.jsonl"
+HOST: Final = "metrics.host.jsonl"
+
+
+class Metrics:
+    """Writes a step's numbers; `start` is the step that a run goes on from."""
+
+    def __init__(self, output: Path, *, start: int) -> None:
+        self._paths = {name: output / name for name in (METRICS, HOST)}
+        for path in self._paths.values():
+            _cut(path, start)
+        self._files = {name: path.open("a") for name, path in self._paths.items()}
+        self._board = SummaryWriter(str(output / "tensorboard"), purge_step=start)
+
+    def step(self, number: int, values: Mapping[str, Any], host: Mapping[str, float]) -> None:
+        """The numbers of a step, counted from 1."""
+        for name, told in ((METRICS, values), (HOST, host)):
+            self._files[name].write(json.dumps({"step": number, **told}) + "\n")
+            self._files[name].flush()
+            for key, value in told.items():
+                if isinstance(value, (int, float)):
+                    self._board.add_scalar(key, value, number)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._board.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a metrics file; one that a kill cut short is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _cut(path: Path, start: int) -> None:
+    kept = [line for line in read(path) if line["step"] <= start]
+    if path.exists():
+        aside = path.with_name(path.name + ".aside")
+        aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        aside.replace(path)
