@@ -12,12 +12,15 @@ from apache_beam.pvalue import PBegin, PCollection
 from pipeline.extract.part import Tools, extract_part
 from pipeline.job import SECONDS, Job, read_crawl
 from pipeline.read.index import index_parts, ranges_of
-from pipeline.read.parts import FEW_INPUTS, Part, Ranges, cut, whole
+from pipeline.read.parts import FEW_INPUTS, Part, cut, whole
 from schemas.manifest import PartResult
 
 
 class CutInputs(beam.PTransform[PBegin, PCollection[Part]]):
-    """The inputs named in run.json -> parts: few are walked and cut, many are taken whole."""
+    """The inputs named in run.json -> parts: few are walked and cut, many are taken whole.
+
+    What an index chose comes as parts at once, file by file.
+    """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -35,27 +38,33 @@ class CutInputs(beam.PTransform[PBegin, PCollection[Part]]):
 
 
 class Input(NamedTuple):
-    """One input, and how it is to be cut."""
+    """One input of which all is wanted, and how it is to be cut."""
 
     number: int  # its place among the ordered inputs
     name: str
-    ranges: Ranges  # from an index; empty where all of it is wanted
     walked: bool
     part_size: int
     limit: int | None
 
 
-def list_inputs(output: str) -> Iterator[Input]:
+def list_inputs(output: str) -> Iterator[Input | Part]:
     crawl = read_crawl(output)
-    ranges = ranges_of(crawl.indexes, base=crawl.base, limit=crawl.limit)
+    whole_ones = {name: number for number, name in enumerate(crawl.inputs)}
+    for name, runs in ranges_of(crawl.indexes, base=crawl.base, limit=crawl.limit):
+        if name not in whole_ones:
+            raise ValueError(
+                f"{name} is named by an index, and is no input of this run: bring the index back "
+                "as it was, or choose another output"
+            )
+        yield from index_parts(name, whole_ones.pop(name), runs, part_size=crawl.part_size)
     walked = len(crawl.inputs) < FEW_INPUTS
-    for index, name in enumerate(crawl.inputs):
-        yield Input(index, name, ranges.get(name, ()), walked, crawl.part_size, crawl.limit)
+    for name, number in whole_ones.items():
+        yield Input(number, name, walked, crawl.part_size, crawl.limit)
 
 
-def cut_input(one: Input) -> Iterator[Part]:
-    if one.ranges:
-        yield from index_parts(one.name, one.number, one.ranges, part_size=one.part_size)
+def cut_input(one: Input | Part) -> Iterator[Part]:
+    if isinstance(one, Part):
+        yield one
     elif one.walked:
         yield from cut(one.name, one.number, part_size=one.part_size, limit=one.limit)
     else:

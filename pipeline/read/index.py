@@ -5,30 +5,44 @@ In:      Parquet or CSV (gzip too) with filename, offset and length of each want
 Out:     the files that it names, and for each of them Parts that hold ranges. Touching ranges
          become one; a part ends at a part size or at a thousand ranges. What lies between near
          ranges is fetched with them by one request, and not looked at.
-Refused: a missing column, a null, a negative offset or a length under 1: ValueError.
+Refused: a missing column, a null, an empty name, a negative offset or a length under 1, by row:
+         ValueError.
+
+Three columns are read, a batch at a time. Naming the files holds their names alone; putting the
+records in order holds some 50 bytes for each, and the ranges of one file at a time.
 """
 
 from __future__ import annotations
 
+import io
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipeline.read.parts import Part, Ranges
+from pipeline.read.parts import Part
 from pipeline.read.raw import below, open_raw
 
 MOST_RANGES: Final = 1000  # of one part, so that a part stays small
+FARTHEST: Final = 10**14 - 1  # bytes: a part's name has 14 digits for where it starts
+_BATCH: Final = 1 << 16  # rows
+_LONGEST_HEAD: Final = 1 << 16  # bytes of a CSV's first line
 _ENDINGS: Final = (".parquet", ".csv", ".csv.gz")
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "filename": ("filename", "warc_filename"),
     "offset": ("offset", "warc_record_offset"),
     "length": ("length", "warc_record_length"),
 }
+_SCHEMA: Final = pa.schema({"filename": pa.string(), "offset": pa.int64(), "length": pa.int64()})
+_LIMITS: Final = {"offset": (0, FARTHEST), "length": (1, FARTHEST)}
+
+Numbers = npt.NDArray[np.int64]
 
 
 def is_index(name: str) -> bool:
@@ -36,108 +50,153 @@ def is_index(name: str) -> bool:
 
 
 def files_of(name: str, *, base: str = "") -> list[str]:
-    """The crawl files that an index names."""
-    return list(ranges_of([name], base=base))
+    """The crawl files that an index names; every row is checked, none is held."""
+    found: dict[str, int] = {}
+    for batch in _batches(name):
+        _numbered(batch, found, base)
+    return list(found)
 
 
 def ranges_of(
     names: Sequence[str], *, base: str = "", limit: int | None = None
-) -> dict[str, Ranges]:
-    """Per file the wanted runs of bytes of all indexes together, in order, touching ones as one.
+) -> Iterator[tuple[str, Numbers]]:
+    """File by file the wanted runs of bytes of all indexes together: rows of [start, end).
 
-    Names that are no index are passed over; `limit` is how many records of each file are wanted.
+    They are in order, touching ones are one, and a record listed twice counts once. Names that are
+    no index are passed over; `limit` is how many records of each file are wanted.
     """
-    indexes = [name for name in names if is_index(name)]
-    if not indexes:
-        return {}
-    table = pa.concat_tables([_table(name) for name in indexes]).combine_chunks()
-    table = table.sort_by([("filename", "ascending"), ("offset", "ascending")])
-    found: dict[str, _Runs] = {}
-    for batch in table.to_batches(max_chunksize=1 << 16):
-        columns = (batch.column(name).to_pylist() for name in ("filename", "offset", "length"))
-        for file, offset, length in zip(*columns, strict=True):
-            runs = found.setdefault(file, _Runs())
-            if limit is None or runs.records < limit:
-                runs.add(offset, offset + length)
-    return {below(base, file): tuple(runs.spans) for file, runs in found.items()}
+    found: dict[str, int] = {}
+    batches = [
+        (_numbered(batch, found, base), *_places(batch))
+        for name in names
+        if is_index(name)
+        for batch in _batches(name)
+    ]
+    if not batches:
+        return
+    file, start, end = map(np.concatenate, zip(*batches, strict=True))
+    del batches
+    order = np.lexsort((start, file))  # stable
+    borders = np.cumsum(np.bincount(file))
+    for name, rows in zip(found, np.split(order, borders[:-1]), strict=True):
+        yield name, _runs(start[rows], end[rows], limit)
 
 
-def index_parts(name: str, index: int, ranges: Ranges, *, part_size: int) -> Iterator[Part]:
-    """The wanted ranges of one file as parts of a part size of wanted bytes each."""
-    group: list[tuple[int, int]] = []
-    size = 0
-    for start, end in ranges:
-        if group and (len(group) == MOST_RANGES or size >= part_size):
-            yield _part(name, index, group)
-            group, size = [], 0
-        group.append((start, end))
-        size += end - start
-    if group:
-        yield _part(name, index, group)
+def index_parts(name: str, index: int, runs: Numbers, *, part_size: int) -> Iterator[Part]:
+    """The wanted runs of one file as parts of a part size of wanted bytes each."""
+    size = np.cumsum(runs[:, 1] - runs[:, 0])
+    first, before = 0, 0
+    while first < len(runs):
+        full = int(np.searchsorted(size, before + part_size)) + 1
+        last = min(full, first + MOST_RANGES, len(runs))
+        ranges = tuple((start, end) for start, end in runs[first:last].tolist())
+        start, end = ranges[0][0], ranges[-1][1]
+        yield Part(input=name, index=index, start=start, end=end, ranges=ranges)
+        first, before = last, int(size[last - 1])
 
 
-def _part(name: str, index: int, group: list[tuple[int, int]]) -> Part:
-    start, end = group[0][0], group[-1][1]
-    return Part(input=name, index=index, start=start, end=end, ranges=tuple(group))
+def _numbered(batch: pa.RecordBatch, found: dict[str, int], base: str) -> npt.NDArray[np.int32]:
+    """For each row the number of its file; a file that is new gets the next one in `found`."""
+    encoded = batch.column("filename").dictionary_encode()
+    numbers = [
+        found.setdefault(below(base, file), len(found)) for file in encoded.dictionary.to_pylist()
+    ]
+    return np.array(numbers, dtype=np.int32)[encoded.indices.to_numpy()]
 
 
-@dataclass(slots=True)
-class _Runs:
-    """The wanted bytes of one file; a record listed twice is one."""
-
-    spans: list[tuple[int, int]] = field(default_factory=list)
-    records: int = 0
-
-    def add(self, start: int, end: int) -> None:
-        if self.spans and start < self.spans[-1][1]:
-            self.spans[-1] = (self.spans[-1][0], max(end, self.spans[-1][1]))
-            return
-        self.records += 1
-        if self.spans and start == self.spans[-1][1]:
-            self.spans[-1] = (self.spans[-1][0], end)
-        else:
-            self.spans.append((start, end))
+def _places(batch: pa.RecordBatch) -> tuple[Numbers, Numbers]:
+    start = batch.column("offset").to_numpy()
+    return start, start + batch.column("length").to_numpy()
 
 
-def _table(name: str) -> pa.Table:
-    """Three columns of an index, checked."""
+def _runs(start: Numbers, end: Numbers, limit: int | None) -> Numbers:
+    """The records of one file, by offset, as runs."""
+    reach = np.maximum.accumulate(end)
+    if limit is not None:
+        # one that begins before the reach of those before it is listed twice
+        (records,) = np.nonzero(np.append(True, start[1:] >= reach[:-1]))
+        rows = records[: limit + 1][limit - 1 : limit].tolist()
+        size = rows[0] + 1 if rows else len(start)
+        start, reach = start[:size], reach[:size]
+    (gaps,) = np.nonzero(start[1:] > reach[:-1])
+    return np.stack([start[np.append(0, gaps + 1)], reach[np.append(gaps, -1)]], axis=1)
+
+
+def _batches(name: str) -> Iterator[pa.RecordBatch]:
+    """filename, offset and length of an index, checked, a batch of rows at a time."""
+    before = 0
     try:
-        stored = _stored(name)
-    except pa.ArrowInvalid as error:
+        with open_raw(name) as stream:
+            for stored in _stored(name, stream):
+                stored.validate(full=True)  # UTF-8 too
+                columns = [
+                    column.cast(type_) for column, type_ in zip(stored, _SCHEMA.types, strict=True)
+                ]
+                batch = pa.record_batch(columns, schema=_SCHEMA)
+                _check(name, batch, before)
+                before += batch.num_rows
+                yield batch
+    except (pa.ArrowException, OSError, zlib.error) as error:
         raise ValueError(f"{name}: not a readable index ({error}); get it again") from error
-    table = pa.table(
-        {
-            "filename": _column(stored, name, "filename").cast(pa.string()),
-            "offset": _column(stored, name, "offset").cast(pa.int64()),
-            "length": _column(stored, name, "length").cast(pa.int64()),
-        }
-    )
-    if not table.num_rows:
+    if not before:
         raise ValueError(f"{name}: the index has no row; check the query that made it")
-    for column, least in (("offset", 0), ("length", 1)):
-        smallest = pc.min(table[column]).as_py()
-        if smallest < least:
-            raise ValueError(f"{name}: {column} of {smallest}, the minimum is {least}")
-    return table
 
 
-def _stored(name: str) -> pa.Table:
-    with open_raw(name) as stream:
-        source = pa.PythonFile(stream, mode="r")
-        if name.endswith(".parquet"):
-            return pyarrow.parquet.read_table(source)
-        if name.endswith(".gz"):
-            return pyarrow.csv.read_csv(pa.CompressedInputStream(source, "gzip"))
-        return pyarrow.csv.read_csv(source)
-
-
-def _column(stored: pa.Table, name: str, wanted: str) -> pa.ChunkedArray:
-    for candidate in _NAMES[wanted]:
-        if candidate in stored.column_names:
-            column = stored.column(candidate)
-            if column.null_count:
-                raise ValueError(f"{name}: {column.null_count} rows without {candidate}; leave out")
-            return column
-    raise ValueError(
-        f"{name}: no column {' or '.join(_NAMES[wanted])}, only {', '.join(stored.column_names)}"
+def _stored(name: str, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
+    """The three columns as they are stored, in our order."""
+    if name.endswith(".parquet"):
+        # by one thread: a stream from a server is not for several
+        stored = pyarrow.parquet.ParquetFile(pa.PythonFile(stream, mode="r"), pre_buffer=False)
+        columns = _columns(name, stored.schema_arrow.names)
+        batches = stored.iter_batches(_BATCH, columns=columns, use_threads=False)
+        yield from (batch.select(columns) for batch in batches)
+        return
+    columns = _columns(name, pyarrow.csv.open_csv(_first_line(name, stream)).schema.names)
+    stream.seek(0)
+    wanted = pyarrow.csv.ConvertOptions(
+        include_columns=columns, column_types={columns[0]: pa.string()}
     )
+    yield from pyarrow.csv.open_csv(_text(name, stream), convert_options=wanted)
+
+
+def _first_line(name: str, stream: BinaryIO) -> BinaryIO:
+    head = stream.read(_LONGEST_HEAD)
+    if name.endswith(".gz"):
+        head = zlib.decompressobj(wbits=31).decompress(head, _LONGEST_HEAD)
+    return io.BytesIO(io.BytesIO(head).readline())
+
+
+def _text(name: str, stream: BinaryIO) -> pa.NativeFile:
+    source = pa.PythonFile(stream, mode="r")
+    return pa.CompressedInputStream(source, "gzip") if name.endswith(".gz") else source
+
+
+def _columns(name: str, stored: Sequence[str]) -> list[str]:
+    """What filename, offset and length are called in this index."""
+    columns = []
+    for names in _NAMES.values():
+        column = next((one for one in names if one in stored), None)
+        if column is None:
+            raise ValueError(f"{name}: no column {' or '.join(names)}, only {', '.join(stored)}")
+        if stored.count(column) > 1:
+            raise ValueError(
+                f"{name}: {stored.count(column)} columns are called {column}; keep one"
+            )
+        columns.append(column)
+    return columns
+
+
+def _check(name: str, batch: pa.RecordBatch, before: int) -> None:
+    """Refuse what is no place in a file; `before` is how many rows come before the batch."""
+    for column, (least, most) in _LIMITS.items():
+        values = batch[column]
+        inside = pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))
+        row = pc.index(pc.fill_null(inside, False), False).as_py()  # noqa: FBT003
+        if row >= 0:
+            raise ValueError(
+                f"{name}: {column} of {values[row]} in row {before + row + 1:,}, the minimum is "
+                f"{least}, the maximum {most:,}; leave the row out"
+            )
+    row = pc.index(pc.fill_null(pc.equal(batch["filename"], ""), True), True).as_py()  # noqa: FBT003
+    if row >= 0:
+        raise ValueError(f"{name}: no filename in row {before + row + 1:,}; leave the row out")
