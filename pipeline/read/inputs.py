@@ -3,15 +3,17 @@
 In:      files, folders, globs (local, s3, gs), URLs, lists of paths (*.paths, *.paths.gz), and
          Common Crawl's index as Parquet or CSV (index.py).
 Out:     names, each once, ordered by their bytes as given; never a file of two orders.
-Refused: what does not exist, a glob or list that names nothing, a scheme or compression that is
-         not read: ValueError with the value and what to do, before anything else happens. What a
-         list names is checked by its name only: it may be 90,000 lines long.
+Refused: what does not exist or is no file, a glob or list that names nothing, a scheme or
+         compression that is not read, a name that is not UTF-8 or an address that none can have:
+         ValueError with the value and what to do, before anything else happens. What a list or
+         index names is checked by its name only: it may be 90,000 lines long.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,36 +30,59 @@ from pipeline.read.raw import (
     scheme_of,
     size_of,
 )
+from pipeline.read.web_address import check_address
 
 _LISTS: Final = (".paths", ".paths.gz")
 _CRAWL: Final = (".warc", ".arc")  # anywhere in a name: *.warc.gz, *.arc.zst, *.warc.wet.gz
 _REFUSED: Final = (".lz4", ".bz2", ".xz", ".zip", ".7z")
 _LONGEST_LIST: Final = 1 << 30
+_SHOWN: Final = 200  # bytes of a line in a message
 
 
 def expand(arguments: Sequence[str], *, base: str = "") -> tuple[str, ...]:
     """All inputs that the arguments name; relative lines of a list stand below `base`."""
     if not arguments:
         raise ValueError("no input: name a WARC or ARC file, a folder, a glob, a URL or a list")
-    names = {name for argument in arguments for name in _expanded(argument, base)}
+    names = {
+        _readable(name) for argument in arguments for name in _expanded(_named(argument), base)
+    }
     return tuple(sorted(names, key=os.fsencode))
 
 
 def _expanded(argument: str, base: str) -> Iterable[str]:
-    scheme = scheme_of(argument)
-    if scheme not in CLOUD | WEB | {"", "file"}:
-        local_path(argument)  # says what is read instead
     if argument.endswith(_LISTS):
         return _listed(argument, base)
     if is_index(argument):
         _must_exist(argument)
         return files_of(argument, base=base)
+    scheme = scheme_of(argument)
     if scheme in WEB:
         return (_reachable(_readable(argument)),)
     return _cloud(argument) if scheme in CLOUD else _local(argument)
 
 
+def _named(name: str) -> str:
+    """The name, if it can be one of a file that is read; nobody is asked."""
+    if not name.strip() or "\0" in name:
+        raise ValueError(f"{name!r}: no file and no address is called so; leave it out")
+    scheme = scheme_of(name)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        other = "" if scheme else f", or name it {Path(os.path.abspath(name)).as_uri()}"  # noqa: PTH100
+        raise ValueError(
+            f"{os.fsencode(name)!r}: a name is stored with each document, and must be UTF-8; "
+            f"rename the file{other}"
+        ) from error
+    if scheme in WEB:
+        check_address(name)
+    elif scheme not in CLOUD | {"", "file"}:
+        local_path(name)  # says what is read instead
+    return name
+
+
 def _readable(name: str) -> str:
+    _named(name)
     if name.lower().endswith(_REFUSED):
         raise ValueError(
             f"{name}: {Path(name).suffix} is not read; compress each record with gzip or zstd, "
@@ -70,7 +95,8 @@ def _reachable(url: str) -> str:
     try:
         size_of(url)
     except OSError as error:
-        raise ValueError(f"{url} cannot be read: {error}") from error
+        said = str(error).removeprefix(f"{url}: ")
+        raise ValueError(f"{url} cannot be read: {said}") from error
     return url
 
 
@@ -78,25 +104,31 @@ def _is_crawl(name: str) -> bool:
     return any(mark in name.lower() for mark in _CRAWL)
 
 
-def _local(argument: str) -> Iterator[str]:
+def _local(argument: str) -> list[str]:
     path = local_path(argument)
-    if path.is_dir():
-        found = [child for child in path.iterdir() if child.is_file() and _is_crawl(child.name)]
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        kind = 0
+    except OSError as error:
+        raise ValueError(f"{argument}: cannot be read ({error.strerror})") from error
+    found: Iterable[Path] = ()
+    if kind == stat.S_IFREG:
+        return [argument]
+    if kind == stat.S_IFDIR:
+        found = (child for child in path.iterdir() if _is_crawl(child.name))
         wanted = "no file whose name has .warc or .arc in it"
-    elif path.exists():
-        found, wanted = [path], ""
+    elif kind:
+        wanted = "is no regular file, and cannot be read twice; save what it gives as a file first"
     elif any(mark in argument for mark in "*?["):
-        found = [child for child in _globbed(path) if child.is_file()]
+        found = _globbed(path)
         wanted = "the glob matches no file; quote it, and check the folder"
     else:
-        found, wanted = [], "does not exist; check the spelling"
-    if not found:
+        wanted = "does not exist; check the spelling"
+    names = [str(child) for child in found if child.is_file()]
+    if not names:
         raise ValueError(f"{argument}: {wanted}")
-    if path in found:
-        yield _readable(argument)
-        return
-    for child in found:
-        yield _readable(str(child))
+    return names
 
 
 def _globbed(pattern: Path) -> Iterator[Path]:
@@ -104,7 +136,7 @@ def _globbed(pattern: Path) -> Iterator[Path]:
     return Path(pattern.anchor or ".").glob(str(relative))
 
 
-def _cloud(argument: str) -> Iterator[str]:
+def _cloud(argument: str) -> list[str]:
     from apache_beam.io.filesystem import BeamIOError  # noqa: PLC0415  # Beam takes seconds
 
     globbed = any(mark in argument for mark in "*?[")
@@ -120,8 +152,7 @@ def _cloud(argument: str) -> Iterator[str]:
     if not names:
         wanted = "the glob matches no object" if globbed or folder else "does not exist"
         raise ValueError(f"{argument}: {wanted}; check the name and what you may list")
-    for name in names:
-        yield _readable(name)
+    return names
 
 
 def _must_exist(name: str) -> None:
@@ -138,16 +169,19 @@ def _listed(name: str, base: str) -> list[str]:
         text = stream.read(_LONGEST_LIST)
     try:
         plain = gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text
-        lines = [line.strip() for line in plain.decode("utf-8").splitlines()]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in plain.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        line = plain.count(b"\n", 0, error.start)
+        text = plain.split(b"\n")[line][:_SHOWN]
+        raise ValueError(
+            f"{name}: line {line + 1:,} is not UTF-8 ({text!r}); name such a file by a file:// "
+            "URL, with %XX for each byte"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name}: not a list of paths ({error}); get it again") from error
     names = [below(base, line) for line in lines if line and not line.startswith("#")]
     if not names:
         raise ValueError(f"{name}: the list names nothing; one path or URL a line")
-    for found in names:
-        scheme = scheme_of(_readable(found))
-        if scheme not in CLOUD | WEB | {"", "file"}:
-            local_path(found)
     first = names[0]
     if scheme_of(first) in {"", "file"} and not local_path(first).exists():
         raise ValueError(

@@ -10,9 +10,10 @@ so that reader is our own (ranged_http.py). Beam is imported where it is needed:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from pipeline.read.ranged_http import RangedHttp
 
@@ -68,7 +69,7 @@ def is_ranged(stream: BinaryIO) -> bool:
 def local_path(name: str) -> Path:
     scheme = scheme_of(name)
     if scheme == "file":
-        return Path(unquote(urlsplit(name).path))
+        return Path(os.fsdecode(unquote_to_bytes(urlsplit(name).path)))
     if scheme:
         raise ValueError(
             f"{name}: {scheme}:// is not read; use a local path, s3://, gs:// or http(s)://"

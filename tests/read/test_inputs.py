@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.read.inputs import expand
+from pipeline.read.raw import open_raw
 from tests.read.web_server import Web, serving
 
 
@@ -109,6 +111,18 @@ def test_an_address_on_a_server_is_an_input() -> None:
         ("crawl.warc.lz4", "crawl.warc.lz4: .lz4 is not read; compress each record"),
         ("crawl.warc.bz2", r"crawl.warc.bz2: .bz2 is not read"),
         ("gone.parquet", "gone.parquet: does not exist"),
+        ("", "'': no file and no address is called so; leave it out"),
+        ("pipe", "pipe: is no regular file, and cannot be read twice; save what it gives"),
+        ("a" * 300, "aaa: cannot be read .File name too long"),
+        ("crawl/a.warc/x", "crawl/a.warc/x: does not exist; check the spelling"),
+        ("null.paths", r"'crawl/a\\x00.warc': no file and no address is called so"),
+        ("https.paths", "https:///x.warc: it names no host; write it as"),
+        (
+            "latin.paths",
+            r"latin.paths: line 2 is not UTF-8 \(b'caf\\xe9.warc'\); name such a file by",
+        ),
+        ("ftp.csv", "ftp://a/1.warc.gz: ftp:// is not read"),
+        ("lz4.csv", "crawl/a.warc.lz4: .lz4 is not read; compress each record"),
     ],
 )
 def test_what_cannot_work_is_refused_with_value_and_remedy(
@@ -123,9 +137,42 @@ def test_what_cannot_work_is_refused_with_value_and_remedy(
     (folder / "relative.paths").write_text("cc/1.warc.gz\n")
     (folder / "foreign.paths").write_text("ftp://a/1.warc.gz\n")
     (folder / "packed.paths").write_text("crawl/a.warc\nb.warc.lz4\n")
+    (folder / "null.paths").write_text("crawl/a.warc\ncrawl/a\0.warc\n")
+    (folder / "https.paths").write_text("crawl/a.warc\nhttps:///x.warc\n")
+    (folder / "latin.paths").write_bytes(b"crawl/a.warc\ncaf\xe9.warc\n")
+    (folder / "ftp.csv").write_text("filename,offset,length\nftp://a/1.warc.gz,0,1\n")
+    (folder / "lz4.csv").write_text("filename,offset,length\ncrawl/a.warc.lz4,0,1\n")
+    os.mkfifo(folder / "pipe")
 
     with pytest.raises(ValueError, match=message):
         expand([argument])
+
+
+@pytest.mark.parametrize("argument", ["caf\udce9.warc", "odd", "odd/*", "."])
+def test_a_file_whose_name_is_not_utf_8_is_refused_with_the_address_that_works(
+    folder: Path, argument: str
+) -> None:
+    (folder / "odd").mkdir()
+    for name in ("caf\udce9.warc", "odd/caf\udce9.warc"):
+        (folder / name).write_bytes(b"x")
+
+    with pytest.raises(
+        ValueError, match=r"^b'(odd/)?caf\\xe9\.warc': .* must be UTF-8; re"
+    ) as refused:
+        expand([argument])
+
+    address = str(refused.value).rsplit(" ", 1)[1]
+    assert address.startswith(f"file://{folder}/")
+    assert address.endswith("caf%E9.warc")
+    assert expand([address]) == (address,)
+    with open_raw(address) as stream:
+        assert stream.read() == b"x"
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(folder: Path) -> None:
+    (folder / "warc.paths").write_text("crawl/a.warc\n", encoding="utf-8-sig")
+
+    assert expand(["warc.paths"]) == ("crawl/a.warc",)
 
 
 def test_no_argument_at_all_is_refused() -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import io
 import random
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from pipeline.read import ranged_http
+from pipeline.read.http_range import Patience
 from pipeline.read.inputs import expand
 from pipeline.read.parts import Part, cut, whole
-from pipeline.read.ranged_http import AHEAD, Patience, RangedHttp
+from pipeline.read.ranged_http import AHEAD, RangedHttp
 from pipeline.read.raw import open_raw, size_of
 from pipeline.read.records import read_part
 from tests.read.crawls import LIMITS, gzipped, pages, read, starts
-from tests.read.web_server import Web, serving
+from tests.read.web_server import Reply, Web, serving
 
 CRAWL = gzipped(pages(30, size=2000))
 NOISE = random.Random(1).randbytes(3 * AHEAD + 12_345)
@@ -112,6 +115,66 @@ def test_a_server_that_is_not_there_is_an_error_with_its_address(waits: list[flo
         size_of("http://127.0.0.1:1/x")
 
 
+def test_a_long_wait_is_told_and_a_short_one_is_not(
+    web: Web, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    web.first = [(503, {}), (429, {"Retry-After": "5"})]
+
+    assert size_of(web.url + "noise") == len(NOISE)
+
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("pipe"))
+    assert line == f"{web.url}noise: status 429 in attempt 2 of 6, asked again in 5 seconds"
+
+
+@pytest.mark.parametrize(("error", "attempts"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 6)])
+def test_a_host_that_does_not_exist_is_an_error_at_once_and_a_silent_name_server_is_not(
+    waits: list[float], monkeypatch: pytest.MonkeyPatch, error: int, attempts: int
+) -> None:
+    asked = []
+
+    def look_up(host: str | bytes | None, *_: object, **__: object) -> NoReturn:
+        asked.append(host)
+        raise socket.gaierror(error, "as told by a name server")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    with pytest.raises(ValueError, match=r"^http://a\.test/x cannot be read: "):
+        expand(["http://a.test/x"])
+
+    assert (len(asked), len(waits)) == (attempts, attempts - 1)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("/loop", "Exceeded maximum allowed redirects"),
+        ("ftp://a.test/x", "unsupported protocol 'ftp://'"),
+        ("http://a..test/x", "label empty or too long"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_fails_at_once(
+    web: Web, waits: list[float], location: str, message: str
+) -> None:
+    web.moved = {"/loop": location}
+
+    with pytest.raises(OSError, match=f"/loop: .*{message}.*: check the address"):
+        size_of(web.url + "loop")
+    with pytest.raises(ValueError, match=f"/loop cannot be read: .*{message}"):
+        expand([web.url + "loop"])
+
+    assert waits == []
+
+
+def test_a_redirect_is_followed_with_its_range(web: Web) -> None:
+    web.moved = {"/old": "/noise"}
+
+    with open_raw(web.url + "old") as stream:
+        stream.seek(1000)
+        assert stream.read(10) == NOISE[1000:1010]
+
+    assert web.asked == ["bytes=1000-1009"] * 2
+
+
 @pytest.mark.parametrize("status", [401, 404, 410])
 def test_what_waiting_cannot_mend_fails_at_once(web: Web, waits: list[float], status: int) -> None:
     web.always = status
@@ -174,3 +237,101 @@ def test_reading_on_fetches_each_byte_once_and_ahead(web: Web) -> None:
     spans = [tuple(map(int, asked.removeprefix("bytes=").split("-"))) for asked in web.asked]
     assert sum(high - low + 1 for low, high in spans) == len(NOISE)
     assert max(high - low + 1 for low, high in spans) == AHEAD
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "bytes 5-14/{total}",
+        "bytes 0-9/*",
+        "bytes */{total}",
+        "bytes 0-10/{total}",
+        "bytes 0-9/9",
+        "bytes 9-0/{total}",
+        "bytes 0-9/" + "9" * 5000,
+        "bytes \u0660-9/{total}",
+        "items 0-9/{total}",
+    ],
+)
+def test_another_range_than_asked_for_fails_at_once(
+    web: Web, waits: list[float], said: str
+) -> None:
+    def lie(reply: Reply) -> None:
+        told = said.format(total=len(NOISE)).encode().decode("latin-1")
+        reply.headers = {"Content-Range": told} if told else {}
+
+    web.bend = lie
+
+    with (
+        open_raw(web.url + "noise") as stream,
+        pytest.raises(OSError, match=r"asked for bytes 0 to 9, got .*download the file first"),
+    ):
+        stream.read(10)
+
+    assert waits == []
+
+
+@pytest.mark.parametrize("more", [b"", b"more"])
+def test_a_body_of_another_length_than_told_is_asked_for_again(
+    web: Web, waits: list[float], more: bytes
+) -> None:
+    def twist(reply: Reply) -> None:
+        reply.body = reply.body[:7] + more
+        web.bend = None
+
+    web.bend = twist
+
+    with open_raw(web.url + "noise") as stream:
+        assert stream.read(10) == NOISE[:10]
+
+    assert len(waits) == 1
+
+
+def test_a_server_may_give_less_than_it_is_asked_for(web: Web, waits: list[float]) -> None:
+    most = 700_000
+
+    def shorten(reply: Reply) -> None:
+        first = int(reply.headers["Content-Range"].split()[1].split("-")[0])
+        reply.body = reply.body[:most]
+        last = first + len(reply.body) - 1
+        reply.headers["Content-Range"] = f"bytes {first}-{last}/{len(NOISE)}"
+
+    web.bend = shorten
+    chance = random.Random(3)
+
+    with open_raw(web.url + "noise") as stream:
+        assert stream.read() == NOISE
+    with open_raw(web.url + "noise") as stream:
+        place = 0
+        while place < len(NOISE):  # on and on, so that there is a piece ahead, and beyond it
+            size = chance.choice((1 << 19, 1 << 20))
+            assert stream.seek(place) == place
+            assert stream.read(size) == NOISE[place : place + size]
+            place += size + chance.choice((0, most, 2 * most))
+
+    assert waits == []
+
+
+def test_a_server_that_gives_all_where_it_gave_ranges_before_is_read_on(web: Web) -> None:
+    with open_raw(web.url + "noise") as stream:
+        assert stream.read(10) == NOISE[:10]
+        web.ranges = False
+        assert stream.read(10) == NOISE[10:20]
+        stream.seek(-10, io.SEEK_END)
+        assert stream.read(20) == NOISE[-10:]
+        assert len(web.asked) == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Range": "bytes */90"}])
+def test_a_range_that_is_refused_though_it_is_there_fails_at_once(
+    web: Web, waits: list[float], headers: dict[str, str]
+) -> None:
+    web.first = [(416, headers)]
+
+    with open_raw(web.url + "noise") as stream:
+        stream.seek(50)
+        with pytest.raises(OSError, match="status 416: check the address"):
+            stream.read(10)
+
+    assert waits == []

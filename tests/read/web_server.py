@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(kw_only=True)
+class Reply:
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass(kw_only=True)
@@ -18,6 +25,8 @@ class Web:
     always: int | None = None  # a status for everything
     ranges: bool = True
     cut: int = 0  # answers that break off in the middle
+    moved: dict[str, str] = field(default_factory=dict)  # path -> Location
+    bend: Callable[[Reply], None] | None = None  # what becomes of a right answer
     etag: str = '"1"'
     asked: list[str] = field(default_factory=list)  # the Range of each request
     url: str = ""
@@ -37,27 +46,39 @@ def serving(web: Web) -> Iterator[Web]:
         server.server_close()
 
 
+def _reply(web: Web, path: str, asked: str) -> Reply:
+    body = web.files.get(path)
+    if web.first:
+        status, headers = web.first.pop(0)
+        return Reply(status=status, headers=headers)
+    if path in web.moved:
+        return Reply(status=302, headers={"Location": web.moved[path]})
+    if web.always is not None or body is None:
+        return Reply(status=web.always or 404)
+    if not web.ranges:
+        told = {"Content-Encoding": "gzip", "ETag": web.etag}
+        return Reply(status=200, headers=told, body=body)
+    low, high = (int(n) for n in asked.removeprefix("bytes=").split("-"))
+    piece = body[low : high + 1]
+    if not piece:
+        return Reply(status=416, headers={"Content-Range": f"bytes */{len(body)}"})
+    told = {"Content-Range": f"bytes {low}-{low + len(piece) - 1}/{len(body)}", "ETag": web.etag}
+    reply = Reply(status=206, headers=told, body=piece)
+    if web.bend is not None:
+        web.bend(reply)
+    return reply
+
+
 def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             web.asked.append(self.headers.get("Range", ""))
-            body = web.files.get(self.path)
-            if web.first:
-                return self._send(*web.first.pop(0))
-            if web.always is not None or body is None:
-                return self._send(web.always or 404, {})
-            if not web.ranges:
-                return self._send(200, {"Content-Encoding": "gzip"}, body)
-            low, high = (int(n) for n in web.asked[-1].removeprefix("bytes=").split("-"))
-            piece = body[low : high + 1]
-            if not piece:
-                return self._send(416, {"Content-Range": f"bytes */{len(body)}"})
-            told = f"bytes {low}-{low + len(piece) - 1}/{len(body)}"
-            return self._send(206, {"Content-Range": told, "ETag": web.etag}, piece)
+            reply = _reply(web, self.path, web.asked[-1])
+            self._send(reply.status, reply.headers, reply.body)
 
-        def _send(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+        def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
