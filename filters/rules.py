@@ -14,8 +14,10 @@ AtLeastFrom   AtLeast, asked only where another signal is large enough for it to
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from filters.signals import Signal
 from schemas.verdict import Reason
@@ -30,16 +32,11 @@ class Refusal:
     limit: float | None = None
 
 
-def _check(rule: AtMost | AtLeast | Below | AtLeastFrom) -> None:
-    if math.isnan(rule.limit):
-        raise ValueError(f"the limit of {rule.key} is NaN, which refuses all: give a number")
-    if not rule.source.strip():
-        raise ValueError(f"{rule.key} has no source: say which paper or test chose its limit")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AtMost:
-    """Keep what is at or below the limit."""
+class Threshold(ABC):
+    """What all of them have: a signal, its limit, the reason of a refusal."""
+
+    direction: ClassVar[str]
 
     signal: Signal
     limit: float
@@ -47,95 +44,74 @@ class AtMost:
     source: str  # paper and section, or what chose the limit; printed in the report
 
     def __post_init__(self) -> None:
-        _check(self)
+        if math.isnan(self.limit):
+            raise ValueError(f"the limit of {self.key} is NaN, which refuses all: give a number")
+        if not self.source.strip():
+            raise ValueError(f"{self.key} has no source: say which paper or test chose its limit")
 
     @property
     def key(self) -> str:
         """Its name in a recipe file."""
-        return f"{self.signal}_at_most"
+        return f"{self.signal}_{self.direction}"
 
     def __call__(self, signals: Mapping[Signal, float]) -> Refusal | None:
         value = signals[self.signal]
-        return None if value <= self.limit else _refusal(self.reason, value, self.limit)
+        if self._passes(value):
+            return None
+        # a NaN was not measured: no value, so that what lies at rest compares equal to itself
+        measured = None if math.isnan(value) else value
+        return Refusal(reason=self.reason, value=measured, limit=self.limit)
+
+    @abstractmethod
+    def _passes(self, value: float) -> bool:
+        """Whether this is shown to be good; NaN compares false with all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AtLeast:
+class AtMost(Threshold):
+    """Keep what is at or below the limit."""
+
+    direction = "at_most"
+
+    def _passes(self, value: float) -> bool:
+        return value <= self.limit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AtLeast(Threshold):
     """Keep what is at or above the limit."""
 
-    signal: Signal
-    limit: float
-    reason: Reason
-    source: str
+    direction = "at_least"
 
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def key(self) -> str:
-        """Its name in a recipe file."""
-        return f"{self.signal}_at_least"
-
-    def __call__(self, signals: Mapping[Signal, float]) -> Refusal | None:
-        value = signals[self.signal]
-        return None if value >= self.limit else _refusal(self.reason, value, self.limit)
+    def _passes(self, value: float) -> bool:
+        return value >= self.limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Below:
+class Below(Threshold):
     """Keep what is below the limit; the limit itself is refused."""
 
-    signal: Signal
-    limit: float
-    reason: Reason
-    source: str
+    direction = "below"
 
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def key(self) -> str:
-        """Its name in a recipe file."""
-        return f"{self.signal}_below"
-
-    def __call__(self, signals: Mapping[Signal, float]) -> Refusal | None:
-        value = signals[self.signal]
-        return None if value < self.limit else _refusal(self.reason, value, self.limit)
+    def _passes(self, value: float) -> bool:
+        return value < self.limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AtLeastFrom:
+class AtLeastFrom(AtLeast):
     """AtLeast where `given` is at or above `given_from`; what is smaller is not asked."""
 
-    signal: Signal
-    limit: float
     given: Signal
     given_from: float
-    reason: Reason
-    source: str
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def key(self) -> str:
-        """Its name in a recipe file."""
-        return f"{self.signal}_at_least"
 
     def __call__(self, signals: Mapping[Signal, float]) -> Refusal | None:
         # only what is shown to be small is excused, and never a NaN
         if signals[self.given] < self.given_from and not math.isnan(signals[self.signal]):
             return None
-        value = signals[self.signal]
-        return None if value >= self.limit else _refusal(self.reason, value, self.limit)
+        return AtLeast.__call__(self, signals)  # slots make a new class, which super() misses
 
 
 Rule = AtMost | AtLeast | Below | AtLeastFrom
-
-
-def _refusal(reason: Reason, value: float, limit: float) -> Refusal:
-    """A NaN was not measured: no value, so that what lies at rest compares equal to itself."""
-    return Refusal(reason=reason, value=None if math.isnan(value) else value, limit=limit)
 
 
 def first_refusal(rules: Iterable[Rule], signals: Mapping[Signal, float]) -> Refusal | None:

@@ -2,14 +2,15 @@
 
 In:   PartResults, one a part, from wherever they were made.
 Out:  STAGE.parts.parquet and, as the last thing of a stage's graph, STAGE.manifest.json.
-Fails when a kind does not balance, or when a stage has not seen what the one before it kept.
+Fails when a kind does not balance, when a stage has not seen what the one before it kept, or when
+it was done with other packages than those that the run was started with.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import apache_beam as beam
@@ -18,19 +19,13 @@ from apache_beam.transforms.combiners import ToListCombineFn
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline import parquet, store
-from pipeline.job import Job, stage_settings
+from pipeline.job import Job, changes, stage_settings, versions_here
 from schemas.manifest import Ledger, Manifest, PartResult, total
 from schemas.tables import PARTS
 
 K = TypeVar("K")
 Before = Callable[[Job, Ledger], None]  # what is still to be written before the manifest
 
-# whose versions decide about bytes
-PACKAGES: Final = (
-    "apache-beam", "better-profanity", "fastwarc", "fasttext-numpy2", "imagehash", "interloom",
-    "numpy", "pillow", "pyarrow", "selectolax", "tldextract", "trafilatura", "warcio",
-    "webdataset", "wordfreq",
-)  # fmt: skip
 # (stage, the one before it): what the latter kept, the former must have seen
 HANDOVERS: Final = {
     "filter_text": "extract",
@@ -109,6 +104,7 @@ def write_manifest(
     results: Iterable[PartResult], job: Job, stage: str, before: Before | None = None
 ) -> str:
     """The path of the manifest. Raises RuntimeError where the sums do not balance."""
+    check_versions(job, stage)
     ordered = sorted(results, key=lambda result: result.part)
     counts = total(result.counts for result in ordered)
     ordered = [result for result in ordered if result.part]
@@ -123,7 +119,7 @@ def write_manifest(
         stage=stage,
         fingerprint=fingerprint,
         settings=stage_settings(stage, job.settings),
-        versions={name: version(name) for name in PACKAGES},
+        versions=job.settings.versions[stage],
         parts=len(ordered),
         counts=dict(sorted(counts.items())),
     )
@@ -132,6 +128,16 @@ def write_manifest(
     path = job.manifest(stage)
     store.write_bytes(path, manifest.to_json().encode())
     return path
+
+
+def check_versions(job: Job, stage: str) -> None:
+    """Raises RuntimeError on a worker of other versions than the fingerprint of its work says."""
+    here = replace(job.settings, versions=versions_here())
+    if other := list(changes(stage, job.settings, here)):
+        raise RuntimeError(
+            f"{stage} was done by workers with {', '.join(other)}: give them the packages of "
+            "where the run is started (constraints.txt), and run it again"
+        )
 
 
 def lost_between_stages(job: Job, stage: str, counts: Ledger) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What the user asked for, checked at once, before hours of work: options in, a Launch out.
 
 A rerun of a run folder takes from run.json whatever is not asked for anew; what is fixed for a
-run's life (inputs, part size, partitions) is refused where it differs.
+run's life (inputs, part size, partitions) is refused where it differs. The versions of packages
+are those of the day, and what they and the settings change since the last start is said.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pipeline.job import (
     Crawl,
     Job,
     Settings,
+    changes,
     make_job,
     read_crawl,
 )
@@ -72,6 +74,7 @@ class Launch:
     stages: tuple[str, ...]
     runner: str
     options: tuple[str, ...]
+    news: str  # what is done again and why; "" where nothing has changed since the last start
 
 
 def launch(
@@ -102,12 +105,23 @@ def launch(
     if runner == "FnApiRunner":
         count = default_workers(sum(crawl.sizes)) if workers is None else workers
         options = [*options, *local_options(count)]
+    news = news_of(settings_of(old["settings"]), settings) if old else ""
     return Launch(
         job=prepare(output, crawl, settings),
         stages=STAGES if stage is None else (stage,),
         runner=runner,
         options=tuple(options),
+        news=news,
     )
+
+
+def news_of(was: Settings, now: Settings) -> str:
+    """The first stage that must be done again since the last start, and why; "" for none."""
+    for stage in STAGES:
+        if told := list(changes(stage, was, now)):
+            behind = " and the stages after it" if stage != STAGES[-1] else ""
+            return f"{', '.join(told)}: {stage}{behind} will be done again"
+    return ""
 
 
 def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None) -> Crawl:
@@ -247,7 +261,11 @@ def job_of(output: str) -> Job:
     Raises:
         ValueError: where the folder holds no run.
     """
-    stored: dict[str, Any] = dict(read_run(output)["settings"])
-    stored["recipe"] = replace(read_recipe(stored["recipe_source"]), language=stored["language"])
-    stored["word_lists"] = tuple(WordList(**words) for words in stored["word_lists"])
-    return make_job(output, read_crawl(output), Settings(**stored))
+    return make_job(output, read_crawl(output), settings_of(read_run(output)["settings"]))
+
+
+def settings_of(read: Mapping[str, Any]) -> Settings:
+    """The settings that run.json holds, with the versions of that day."""
+    recipe = replace(read_recipe(read["recipe_source"]), language=read["language"])
+    words = tuple(WordList(**words) for words in read["word_lists"])
+    return Settings(**{**read, "recipe": recipe, "word_lists": words})

@@ -10,24 +10,27 @@ Hostile files: Pillow is given the one decoder that belongs to the magic, so no 
       and nothing weak or written in Python (FLI, SGI, PSD, BLP ...) is reached. Work is bounded
       by bytes, by pixels and by bombs.py; nothing here depends on a clock.
 Warnings: Pillow's bomb warning is a refusal. All others are silenced: they concern metadata (EXIF,
-      TIFF tags, MPO index), and what is wrong with pixels raises. libtiff writes to stderr by
-      itself.
+      TIFF tags, MPO index), and what is wrong with pixels raises. What is logged, and what
+      libtiff would write to stderr by itself, is silenced for the same reason.
 See it: python tests/bench/bench_algorithms.py phash
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
+import logging
 import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, _imaging
 
 from pipeline.bombs import HEADER_BYTES, HeaderError, Metered, excess
 from pipeline.containers import has_second_frame, told_length
@@ -109,6 +112,7 @@ def sniff(data: bytes) -> str | None:
 
 def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | Problem:
     """Decode in full, and say what is seen or why nothing can be."""
+    quiet_decoders()
     name = sniff(data)
     if name is None:
         return Problem(reason=Reason.NOT_AN_IMAGE)
@@ -180,6 +184,20 @@ def _problem(error: Exception, limits: ImageLimits) -> Problem:
     if "truncated" in str(error).lower():  # Pillow's word in every decoder; it has no type for it
         return Problem(reason=Reason.TRUNCATED_IMAGE)
     return Problem(reason=Reason.UNDECODABLE)
+
+
+@cache
+def quiet_decoders() -> None:
+    """Once a process: what Pillow logs and libtiff prints of broken files, Pillow raises as well.
+
+    Pillow has no call for libtiff's handlers, but its own module leads to the library that it was
+    linked with. Where the functions are not found there, libtiff's lines stay.
+    """
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    linked = ctypes.CDLL(_imaging.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if (set_handler := getattr(linked, name, None)) is not None:
+            set_handler(None)
 
 
 _GLOBALS = threading.Lock()

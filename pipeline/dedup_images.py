@@ -19,7 +19,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
 from filters.images import refuse_image
-from pipeline.dedup_text import Decided, same_or_older
+from pipeline.dedup_text import Capture, Decided, about
 from pipeline.facts import Place
 from pipeline.filter_images import Cluster, Found, read_sets
 from pipeline.hamming import Bands, HashFacts, Picture, merge
@@ -179,6 +179,8 @@ class DropSameSets(beam.PTransform[PCollection[Any], PCollection[Decided]]):
         )
 
 
-def _other_sets(_key: bytes, captures: Iterable[tuple[str, str, Place]]) -> Iterator[Decided]:
-    for part, decision in same_or_older(captures):
-        yield part, decision._replace(reason=str(Reason.SAME_IMAGE_SET))
+def _other_sets(_key: bytes, captures: Iterable[Capture]) -> Iterator[Decided]:
+    latest, count = max(captures), sum(1 for _ in captures)
+    for capture in captures:
+        if capture != latest:
+            yield about(capture[2], Reason.SAME_IMAGE_SET, value=count, limit=1)

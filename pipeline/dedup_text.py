@@ -1,10 +1,12 @@
 """Groupings: facts in by key, decisions out by PART. What crosses documents is decided here.
 
-KeepLatest     of the captures of one URL, and of one set of images, the latest stays
+KeepLatestURL  a record met twice stays at its first place; of the captures of one URL, however it
+               is spelt, the latest stays (and of the documents with one set of images)
 DropFrequent   a key met too often goes everywhere (paragraphs of a domain, image URLs)
 DropNearTexts  a document that shares a MinHash band with an earlier one goes
 
-Nothing iterates: whether y makes x a duplicate never depends on whether y itself is kept.
+Nothing iterates: whether y makes x a duplicate never depends on whether y itself is kept. And
+nothing holds a group: it is read twice, as a runner streams it, so a URL may come a million times.
 """
 
 from __future__ import annotations
@@ -17,34 +19,17 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
+from pipeline.extract.urls import absolute_url
 from pipeline.facts import WHOLE, Decision, Place, TextFact
 from schemas.verdict import Reason
 
 Decided = tuple[str, Decision]  # PART, what was decided
 Keyed = Callable[[TextFact], Iterable[tuple[bytes, Place]]]
 Capture = tuple[str, str, Place]  # date, document id, place: the order of captures
+Sifted = Iterator[TextFact | TaggedOutput[Literal["decided"], Decided]]
 
 # when several groupings refuse a document, the first of these is its reason
 PRECEDENCE: Final = (Reason.SAME_RECORD, Reason.OLDER_CAPTURE, Reason.NEAR_DUPLICATE_TEXT)
-
-
-def same_or_older(captures: Iterable[Capture]) -> Iterator[Decided]:
-    """Decisions about all but one of the captures of a URL.
-
-    The same record met twice stays at its first place. Of different captures the latest stays;
-    of two at one moment, the larger id.
-    """
-    first: dict[tuple[str, str], Place] = {}
-    for date, id_, place in captures:
-        known = first.setdefault((date, id_), place)
-        if place < known:
-            first[date, id_] = place
-        if place != known:
-            yield _about(max(place, known), Reason.SAME_RECORD, value=1, limit=0)
-    latest = max(first)
-    for capture, place in sorted(first.items()):
-        if capture != latest:
-            yield _about(place, Reason.OLDER_CAPTURE, value=len(first), limit=1)
 
 
 class KeepLatestURL(beam.PTransform[PCollection[TextFact], tuple[PCollection[Any], ...]]):
@@ -52,28 +37,55 @@ class KeepLatestURL(beam.PTransform[PCollection[TextFact], tuple[PCollection[Any
 
     @no_annotations
     def expand(self, facts: PCollection[TextFact]) -> tuple[PCollection[Any], ...]:
-        found = (
+        once = (
             facts
-            | "Key by URL" >> beam.Map(_by_url)
-            | "Group by URL" >> beam.GroupByKey()
-            | "Choose capture" >> beam.FlatMapTuple(_choose).with_outputs("decided", main="latest")
+            | "Key by record" >> beam.Map(_by_record)
+            | "Group by record" >> beam.GroupByKey()
+            | "Keep first" >> beam.FlatMapTuple(keep_first).with_outputs("decided", main="kept")
         )
-        return found.latest, found.decided
+        latest = (
+            once.kept
+            | "Key by URL" >> beam.Map(by_url)
+            | "Group by URL" >> beam.GroupByKey()
+            | "Keep latest" >> beam.FlatMapTuple(keep_latest).with_outputs("decided", main="kept")
+        )
+        decided = (once.decided, latest.decided) | "Gather" >> beam.Flatten()
+        return latest.kept, decided
 
 
-def _by_url(fact: TextFact) -> tuple[str, TextFact]:
-    return fact.url, fact
+def _by_record(fact: TextFact) -> tuple[str, TextFact]:
+    return fact.id, fact
 
 
-def _choose(
-    _url: str, facts: Iterable[TextFact]
-) -> Iterator[TextFact | TaggedOutput[Literal["decided"], Decided]]:
-    facts = list(facts)  # the captures of one URL
-    gone = set()
-    for part, decision in same_or_older((fact.date, fact.id, fact.place) for fact in facts):
-        gone.add((part, decision.row))
-        yield TaggedOutput("decided", (part, decision))
-    yield from (fact for fact in facts if fact.place[:2] not in gone)
+def keep_first(_id: str, facts: Iterable[TextFact]) -> Sifted:
+    """Of one record, wherever it was met, the first place."""
+    first = min(fact.place for fact in facts)
+    for fact in facts:
+        if fact.place == first:
+            yield fact
+        else:
+            decided = about(fact.place, Reason.SAME_RECORD, value=1, limit=0)
+            yield TaggedOutput("decided", decided)
+
+
+def by_url(fact: TextFact) -> tuple[str, TextFact]:
+    """One key for all spellings by which a browser asks for one page, as pages name images."""
+    return absolute_url(fact.url, base=fact.url) or fact.url, fact
+
+
+def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
+    """Of the captures of one URL the latest; of two at one moment, the larger id."""
+    latest, count = max(map(_capture, facts)), sum(1 for _ in facts)
+    for fact in facts:
+        if _capture(fact) == latest:
+            yield fact
+        else:
+            decided = about(fact.place, Reason.OLDER_CAPTURE, value=count, limit=1)
+            yield TaggedOutput("decided", decided)
+
+
+def _capture(fact: TextFact) -> Capture:
+    return fact.date, fact.id, fact.place
 
 
 class DropFrequent(beam.PTransform[PCollection[TextFact], PCollection[Decided]]):
@@ -99,7 +111,7 @@ def _refuse_frequent(
     count = sum(1 for _ in places)  # read twice: a runner streams a hot key, we never hold it
     if count > limit:
         for place in places:
-            yield _about(place, reason, value=count, limit=limit)
+            yield about(place, reason, value=count, limit=limit)
 
 
 class DropNearTexts(beam.PTransform[PCollection[TextFact], PCollection[Decided]]):
@@ -123,10 +135,10 @@ def _but_first(_band: int, members: Iterable[tuple[str, str, Place]]) -> Iterato
     first = min(members)
     for member in members:
         if member != first:
-            yield _about(member[2], Reason.NEAR_DUPLICATE_TEXT, value=1, limit=0)
+            yield about(member[2], Reason.NEAR_DUPLICATE_TEXT, value=1, limit=0)
 
 
-def _about(place: Place, reason: Reason, *, value: float, limit: float) -> Decided:
+def about(place: Place, reason: Reason, *, value: float, limit: float) -> Decided:
     return place.part, Decision(place.row, place.node, str(reason), value, limit)
 
 

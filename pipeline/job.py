@@ -1,16 +1,20 @@
 """Job: where a run lies and what was chosen for it. Small, picklable, the same on every worker.
 
 In:   `run.json`, written first: the inputs, the part size, what else is fixed for a run's life,
-      and the settings of the day.
+      and the settings and versions of the day.
 Out:  paths of everything at rest, and the fingerprint of each stage, built on the one before it,
-      so that a changed setting redoes the first stage that it touches and all after it.
+      so that a changed setting, or another version of a package that shapes bytes, redoes the
+      first stage that it touches and all after it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
 from typing import Any, Final
 
 from filters.recipe import Recipe, as_settings
@@ -47,6 +51,51 @@ class Crawl:
             raise ValueError(f"limit is {self.limit} records an input: choose 1 or more")
 
 
+# bump a stage's number when the same input would give other bytes
+REVISIONS: Final[Mapping[str, int]] = {
+    "extract": 1,
+    "filter_text": 2,
+    "fetch": 1,
+    "filter_images": 1,
+    "shard": 1,
+}
+# the packages that shape a stage's bytes, interloom aside. Word lists and the language model are
+# settings, by their digest; Beam only moves what others make (tests compare its runners).
+# A stage may lean on those before it: what redoes them redoes it.
+SHAPED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "extract": (
+        "ada-url", "brotli", "fastwarc", "fasttext-numpy2", "imagehash", "justext", "lxml", "numpy",
+        "pillow", "pyarrow", "resiliparse", "scipy", "selectolax", "tldextract", "trafilatura",
+        "unicode", "warcio", "zstandard",
+    ),
+    "filter_text": ("ada-url", "datasketch", "numpy", "pyarrow", "tldextract", "unicode"),
+    "fetch": ("pyarrow",),
+    "filter_images": ("pyarrow",),
+    "shard": ("jinja2", "markupsafe", "pillow", "pyarrow", "pyyaml", "webdataset"),
+}  # fmt: skip
+
+
+@cache
+def versions_here() -> dict[str, dict[str, str]]:
+    """By stage, the versions of what shapes its bytes, as installed here; first its own number."""
+    return {
+        stage: {
+            stage: str(REVISIONS[stage]),
+            "interloom": version("interloom"),
+            **{name: _version_of(name) for name in names},
+        }
+        for stage, names in SHAPED_BY.items()
+    }
+
+
+def _version_of(name: str) -> str:
+    """Of Python only the tables of characters shape bytes: letters, capitals, white space."""
+    return unicodedata.unidata_version if name == "unicode" else version(name)
+
+
+VERSIONS: Final[Mapping[str, Mapping[str, str]]] = versions_here()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What may change between two starts; the stages it touches are then done again."""
@@ -61,6 +110,8 @@ class Settings:
     shard_bytes: int = SHARD_BYTES
     heldout: float = HELDOUT  # share of documents
     heldout_by: str = HELDOUT_BY  # or domain
+    # by stage, of what shapes its bytes; a run is told by those that it was last started with
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=versions_here)
 
     def __post_init__(self) -> None:
         if self.shard_bytes < MIB // 16:
@@ -69,10 +120,6 @@ class Settings:
             raise ValueError(f"heldout is {self.heldout}: choose a share from 0 to below 1")
         if self.heldout_by not in {"id", "domain"}:
             raise ValueError(f"heldout_by is {self.heldout_by!r}: choose id or domain")
-
-
-# bump a stage's number when the same input would give other bytes
-VERSIONS: Final[Mapping[str, int]] = dict.fromkeys(STAGES, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +150,7 @@ def make_job(output: str, crawl: Crawl, settings: Settings) -> Job:
     chain = [FORMAT_VERSION, asdict(crawl)]
     prints: dict[str, str] = {}
     for stage in STAGES:
-        chain = [*chain, stage, VERSIONS[stage], stage_settings(stage, settings)]
+        chain = [*chain, stage, settings.versions[stage], stage_settings(stage, settings)]
         prints[stage] = fingerprint(*chain)
     return Job(
         output=output,
@@ -135,6 +182,17 @@ def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
                 "heldout_by": settings.heldout_by,
             }
     raise ValueError(f"{stage!r} is no stage: choose one of {', '.join(STAGES)}")
+
+
+def changes(stage: str, was: Settings, now: Settings) -> Iterator[str]:
+    """In what a stage's settings and versions differ between two starts, in words."""
+    before, after = stage_settings(stage, was), stage_settings(stage, now)
+    yield from (f"another {name}" for name in after if before[name] != after[name])
+    before, after = dict(was.versions[stage]), dict(now.versions[stage])
+    for name in dict.fromkeys((*after, *before)):
+        old, new = before.get(name, "none"), after.get(name, "none")
+        if old != new:
+            yield f"{name} {new} in place of {old}"
 
 
 def read_crawl(output: str) -> Crawl:

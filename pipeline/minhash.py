@@ -34,19 +34,16 @@ import datasketch
 import numpy as np
 import numpy.typing as npt
 
+from filters.recipe import MinHashParameters
+
 Signature = npt.NDArray[np.uint32]
 
 WORD: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MinHash:
-    """How texts are cut and hashed. Only signatures and keys of equal parameters compare."""
-
-    shingle: int = 5  # words
-    bands: int = 14
-    rows: int = 8  # hashes a band: all must agree
-    seed: int = 1
+class MinHash(MinHashParameters):
+    """A recipe's parameters, at work. Only signatures and keys of equal parameters compare."""
 
     def __post_init__(self) -> None:
         for name in ("shingle", "bands", "rows"):

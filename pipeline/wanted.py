@@ -4,26 +4,34 @@ In:   what filter_text kept, and the URLs of images/ that extract found in the c
 Out:  wanted/PARTITION.parquet, every one of them, by the hash of the registered domain, so that
       one host is one partition's affair. A broken capture in the crawl is an answer too: its URL
       is not wanted; nor is an image that the crawl holds in another size.
+
+A partition is sorted on disk, in runs of so many URLs, so that it may be larger than memory.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import IO, Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline import parquet
-from pipeline.account import as_key
 from pipeline.domain import registered_domain
 from pipeline.filter_text import TextPart
 from pipeline.job import Job
 from schemas.manifest import PartResult
 from schemas.tables import WANTED
+
+RUN: Final = 1 << 19  # URLs sorted in memory, some 100 MB; a run more is an open file more
+NO_URL: Final = ""  # names a partition, so that one without a URL comes too
 
 
 class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
@@ -49,10 +57,12 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
             | "To partitions" >> beam.Map(partition_of, self._job.partitions)
         )
         every = parts.pipeline | "All partitions" >> beam.Create(range(self._job.partitions))
-        keyed = every | "Key partitions" >> beam.Map(as_key)
+        named = every | "Name partitions" >> beam.Map(_named)
         return (
-            {"wanted": wanted, "every": keyed}
-            | "Group partitions" >> beam.CoGroupByKey()
+            (wanted, named)
+            | "With every partition" >> beam.Flatten()
+            # no CoGroupByKey: it would hold a partition's URLs in a list
+            | "Group partitions" >> beam.GroupByKey()
             | "Write partitions" >> beam.MapTuple(partial(write_wanted, job=self._job))
         )
 
@@ -70,6 +80,7 @@ def held_urls(part: str, job: Job) -> Iterator[tuple[str, None]]:
 
 
 def _is_held(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, bool]]:
+    """Two lists, and short: a part names a URL once, whatever number of its pages need it."""
     held = any(True for _ in joined["held"])
     for image in joined["needed"]:
         yield image, held
@@ -85,14 +96,34 @@ def partition_of(url: str, partitions: int) -> tuple[int, str]:
     return int.from_bytes(digest[:8], "big") % partitions, url
 
 
-def write_wanted(partition: int, grouped: dict[str, Iterable[str]], job: Job) -> PartResult:
+def _named(partition: int) -> tuple[int, str]:
+    return partition, NO_URL
+
+
+def write_wanted(partition: int, urls: Iterable[str], job: Job) -> PartResult:
     """One partition's URLs, sorted, with the hash by which img2dataset knows them too."""
-    fingerprint = job.fingerprints["filter_text"]
-    rows = [
-        {"url": url, "sha256": hashlib.sha256(url.encode()).hexdigest()}
-        for url in sorted(grouped["wanted"])
-    ]
-    counts = {"urls.wanted": len(rows)}
     path = job.part("wanted", f"{partition:05d}")
-    parquet.write_rows(path, WANTED, rows, fingerprint=fingerprint, counts=counts)
+    fingerprint = job.fingerprints["filter_text"]
+    with parquet.Writer(path, WANTED, fingerprint=fingerprint) as wanted:
+        for url in sort_on_disk(url for url in urls if url != NO_URL):
+            wanted.add({"url": url, "sha256": hashlib.sha256(url.encode()).hexdigest()})
+        counts = {"urls.wanted": wanted.rows}
+        wanted.counts = counts
     return PartResult(part="", fingerprint=fingerprint, counts=counts)
+
+
+def sort_on_disk(urls: Iterable[str], *, run: int = RUN) -> Iterator[str]:
+    """The URLs in order, not more than a run of them in memory."""
+    waiting = iter(urls)
+    with ExitStack() as files:
+        spilled = []
+        while len(ordered := sorted(islice(waiting, run))) == run:
+            file = files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n"))
+            spilled.append(_spill(ordered, file))
+        yield from heapq.merge(*spilled, ordered)
+
+
+def _spill(ordered: Iterable[str], file: IO[str]) -> Iterator[str]:
+    file.writelines(f"{url}\n" for url in ordered)  # the standard's URLs hold no line end
+    file.seek(0)
+    return (line[:-1] for line in file)

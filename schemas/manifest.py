@@ -82,7 +82,7 @@ class PartResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """`STAGE.manifest.json`. `fingerprint` is of the inputs and every setting that matters."""
+    """`STAGE.manifest.json`. `fingerprint`: of inputs, settings and versions that matter."""
 
     stage: str
     fingerprint: str

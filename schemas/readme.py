@@ -47,10 +47,10 @@ FILES: Final = (
 
 MANIFEST: Final = {
     "stage": "one of " + ", ".join(STAGES),
-    "fingerprint": "32 hex digits over the inputs and every setting that this stage or one before "
-    "it reads; every part of the stage carries it",
+    "fingerprint": "32 hex digits over the inputs, and the settings and versions of this stage and "
+    "those before it; every part of the stage carries it",
     "settings": "what this stage reads of the settings",
-    "versions": "of the packages that decide about bytes",
+    "versions": "of the stage's own code and of the packages that shape its bytes",
     "parts": "rows of STAGE.parts.parquet",
     "counts": "dotted name -> count, the sums over all parts",
     "format_version": f"{FORMAT_VERSION}; a reader refuses another",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from pipeline import parquet, store
+from pipeline import parquet
 from pipeline.account import part_names
 from pipeline.job import Job
+from pipeline.packs import PackReader
 from pipeline.report.figures import hash_of
 from pipeline.report.thumbnail import Thumbnail, thumbnail
 from schemas.sample import Sample, SampleText, decode
@@ -56,10 +58,9 @@ def read_samples(job: Job, *, count: int = DOCUMENTS) -> list[SampleDocument]:
     shards = sorted(part_names(job.parts_table("shard")), key=lambda name: (hash_of(name), name))
     chosen = sorted(shards[:SHARDS])
     found = [row for shard in chosen for row in _first_of(shard, job, count)]
-    return [
-        _read(shard, row, job)
-        for _, shard, row in heapq.nsmallest(count, found, key=lambda one: (one[0], one[1]))
-    ]
+    first = heapq.nsmallest(count, found, key=lambda one: (one[0], one[1]))
+    with closing(PackReader(job.path("shards"))) as tars:
+        return [_read(shard, row, tars) for _, shard, row in first]
 
 
 def _first_of(shard: str, job: Job, count: int) -> list[tuple[bytes, str, dict[str, Any]]]:
@@ -68,28 +69,26 @@ def _first_of(shard: str, job: Job, count: int) -> list[tuple[bytes, str, dict[s
     return heapq.nsmallest(count, ranked, key=lambda one: one[0])
 
 
-def _read(shard: str, row: dict[str, Any], job: Job) -> SampleDocument:
+def _read(shard: str, row: dict[str, Any], tars: PackReader) -> SampleDocument:
     """One sample by its members' ranges."""
-    places = {member["name"]: member for member in row["members"]}
-    with store.open_input(job.path("shards", f"{shard}.tar")) as tar:
+    places = {member["name"]: (member["offset"], member["length"]) for member in row["members"]}
 
-        def member(name: str) -> bytes:
-            tar.seek(places[name]["offset"])
-            return tar.read(places[name]["length"])
+    def member(name: str) -> bytes:
+        return tars.read(f"{shard}.tar", *places[name])
 
-        sample = decode(member("json"))
-        shown = list(_cut(sample))
-        nodes = tuple(
-            SampleNode(role=node.role, text=printable(node.text)[:CHARACTERS])
-            if isinstance(node, SampleText)
-            else SampleNode(
-                role="image",
-                text=printable(node.alt),
-                picture=thumbnail(member(node.member)),
-                note=f"{node.width} \u00d7 {node.height}, {node.member.rsplit('.', 1)[-1]}",
-            )
-            for node in shown
+    sample = decode(member("json"))
+    shown = list(_cut(sample))
+    nodes = tuple(
+        SampleNode(role=node.role, text=printable(node.text)[:CHARACTERS])
+        if isinstance(node, SampleText)
+        else SampleNode(
+            role="image",
+            text=printable(node.alt),
+            picture=thumbnail(member(node.member)),
+            note=f"{node.width} \u00d7 {node.height}, {node.member.rsplit('.', 1)[-1]}",
         )
+        for node in shown
+    )
     texts = sum(isinstance(node, SampleText) for node in sample.nodes)
     return SampleDocument(
         shard=shard,

@@ -12,9 +12,10 @@ import io
 import warnings
 from typing import Final, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from pipeline.decode import DECODERS, sniff
+from pipeline.decode import DECODERS, quiet_decoders, sniff
+from pipeline.phash import orientation, turned
 
 SIDE: Final = 320  # pixels at most; shown at half of it on a dense screen
 QUALITY: Final = 72
@@ -31,11 +32,15 @@ def thumbnail(data: bytes, *, side: int = SIDE) -> Thumbnail | None:
     name = sniff(data)
     if name not in DECODERS:
         return None
+    quiet_decoders()
     try:
         # metadata that Pillow warns about is not the report's business; one thread writes it
         with warnings.catch_warnings(action="ignore"):
             small = _shrink(data, DECODERS[name], side)
-    except Exception:  # noqa: BLE001  # decoders raise anything; None is shown as a gap, and why
+    except MemoryError:
+        raise  # a gap that the report of another machine would not have
+    except Exception:  # noqa: BLE001  # a decoder raises what it likes (AVIF RuntimeError, PNG
+        # SyntaxError); these bytes were decoded once, so this is rare, and the report shows a gap
         return None
     out = io.BytesIO()
     small.save(out, "JPEG", quality=QUALITY, optimize=True)
@@ -46,8 +51,8 @@ def thumbnail(data: bytes, *, side: int = SIDE) -> Thumbnail | None:
 def _shrink(data: bytes, decoder: str, side: int) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=[decoder]) as image:
         image.draft("RGB", (2 * side, 2 * side))  # of a JPEG: decode no more pixels than needed
-        upright = ImageOps.exif_transpose(image)
-        upright.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        upright = turned(image, orientation(image))
         if upright.mode in {"RGB", "L"}:
             return upright.convert("RGB")
         seen = upright.convert("RGBA")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import imagehash
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from pipeline.phash import orientation, phash
 
@@ -119,3 +121,33 @@ def test_nonsense_in_exif_turns_nothing(value: int) -> None:
     image.getexif()[0x0112] = value
     assert orientation(image) == 1
     assert phash(image) == as_integer(grey_ramp())
+
+
+def with_exif(exif: str) -> Image.Image:
+    """A PNG with EXIF as ImageMagick writes it: hexadecimal text."""
+    told = PngInfo()
+    told.add_text("Raw profile type exif", f"\nexif\n{len(exif) // 2}\n{exif}\n")
+    file = io.BytesIO()
+    grey_ramp().save(file, "PNG", pnginfo=told)
+    image = Image.open(file)
+    image.load()
+    return image
+
+
+SIDEWAYS_EXIF = "49492a0008000000010012010300010000000600000000000000"
+BROKEN_EXIF = {"no TIFF header": "58" * 8, "not hexadecimal": "zz", "cut short": "49492a00"}
+
+
+@pytest.mark.parametrize("exif", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
+def test_broken_exif_turns_nothing(exif: str) -> None:
+    assert orientation(with_exif(SIDEWAYS_EXIF)) == 6
+    assert orientation(with_exif(exif)) == 1
+
+
+def test_no_memory_is_not_taken_for_broken_exif(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Image.Image) -> Image.Exif:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "getexif", full)
+    with pytest.raises(MemoryError):
+        orientation(grey_ramp())

@@ -236,7 +236,9 @@ class Fabricate:
     ) -> Fabricator:
         # the stages whose settings these are do not run here
         chosen: dict[str, Any] = {
-            one.name: "" for one in fields(Settings) if one.default is MISSING
+            one.name: ""
+            for one in fields(Settings)
+            if one.default is MISSING and one.default_factory is MISSING
         }
         chosen |= {"recipe": OBELICS, "heldout": heldout, "heldout_by": heldout_by}
         job = make_job(str(self.folder / name), Crawl(inputs=PARTS), Settings(**chosen))
