@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -27,14 +25,6 @@ UNEVEN = [
     document(3, words=14, grids=[(3, 4)]),
 ]
 LIMITS = [(torch.float32, 1e-5), (torch.float64, 1e-7)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("dtype", "limit"), LIMITS)

@@ -1,0 +1,66 @@
+"""Export: a trained model as a folder that transformers loads without us.
+
+In:      a PackedIdefics2 (adapters are merged into a copy), its tokenizer with the image tokens,
+         and the shape, whose image sides the processor gets.
+Out:     config, safetensors, tokenizer, processor and generation settings: what
+         Idefics2ForConditionalGeneration, Idefics2Processor and AutoProcessor read. Torchvision is
+         not needed. Greedy generation from it equals ours.
+Refused: a tokenizer without the image tokens, or whose ids are not the model's: ValueError.
+
+transformers' processor writes a space after an image that a word follows at once, and its tokenizer
+is given `<end_of_utterance>`, which therefore must have been in it when the model was trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from transformers import (
+    GenerationConfig,
+    Idefics2ImageProcessorPil,
+    Idefics2Processor,
+    PreTrainedTokenizerBase,
+)
+
+from training.lora import merged
+from training.model import PackedIdefics2
+from training.shapes import Shape
+
+FAKE: Final = "<fake_token_around_image>"
+IMAGE: Final = "<image>"
+END: Final = "<end_of_utterance>"
+
+
+def export(
+    model: PackedIdefics2, tokenizer: PreTrainedTokenizerBase, shape: Shape, folder: Path
+) -> None:
+    """Write the folder; what lies there under the same names is written over."""
+    known = tokenizer.get_vocab()
+    missing = [token for token in (FAKE, IMAGE, END) if token not in known]
+    if missing:
+        raise ValueError(
+            f"the tokenizer lacks {', '.join(missing)}: export with the one that the model was "
+            "trained with"
+        )
+    plain = merged(model)
+    if known[IMAGE] != plain.config.image_token_id:
+        raise ValueError(
+            f"{IMAGE} is token {known[IMAGE]} of the tokenizer, but {plain.config.image_token_id} "
+            "of the model: export with the tokenizer that the model was trained with"
+        )
+    images = Idefics2ImageProcessorPil(
+        size={"shortest_edge": shape.shortest, "longest_edge": shape.longest},
+        do_image_splitting=False,
+    )
+    processor = Idefics2Processor(images, tokenizer, image_seq_len=shape.image_tokens)
+    plain.generation_config = GenerationConfig.from_dict(
+        {
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.eos_token_id,
+            "suppress_tokens": sorted((known[FAKE], known[IMAGE])),
+        }
+    )
+    plain.save_pretrained(folder)
+    processor.save_pretrained(folder)
