@@ -163,9 +163,14 @@ def _accident(
 
 def write_crawl(folder: Path, *, seed: int = 1, pages: int = 40, warcs: int = 2) -> list[Path]:
     """WARCs of one gzip member a record; the first page stands in each of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"crawl-{seed}-{number:05d}.warc.gz" for number in range(warcs)]
     found = list(responses(seed, pages))
+    return write_responses(folder, found, name=f"crawl-{seed}", warcs=warcs)
+
+
+def write_responses(folder: Path, found: list[Response], *, name: str, warcs: int) -> list[Path]:
+    """Responses as WARCs of about as many records each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}-{number:05d}.warc.gz" for number in range(warcs)]
     share = -(-len(found) // warcs)
     for number, path in enumerate(paths):
         mine = found[number * share : (number + 1) * share]
