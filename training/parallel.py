@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -81,8 +81,9 @@ def _device(local_rank: int) -> torch.device:
     return device
 
 
-def without_sync(model: nn.Module, *, last: bool) -> object:
+def without_sync(model: nn.Module, *, last: bool) -> AbstractContextManager[object]:
     """A context in which backward leaves gradients on their rank, but for the last micro-batch."""
     if last or not isinstance(model, DistributedDataParallel):
         return nullcontext()
-    return model.no_sync()
+    synchronised: AbstractContextManager[object] = model.no_sync()
+    return synchronised
