@@ -1,0 +1,266 @@
+"""Counts: how many tokens each sample has and where it may be cut, by one tokenizer.
+
+    counts/TOKENIZER_DIGEST/SHARD.parquet      a row a sample, in the order of the index
+
+In:      sources and an Encoder; the JSON members of their tars are read once, no image is.
+Out:     Counts a shard, from the file where it was made before. Beside the shards, or in the cache
+         folder (kept.py). Order and packing are planned from these, so no tar is read to plan.
+Refused: a sample that is not what its index says: ValueError naming the shard.
+See it:  interloom-train index --shards DIR
+
+Counts depend on nothing but texts and tokenizer: not on the sequence length or the visual tokens an
+image. A file of another VERSION or made of other samples is made again. Counted is a run as a whole
+(encode.py), each token by the characters it stands for; a place to cut is the token that holds the
+first character of a paragraph or a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Final
+
+import fsspec  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Encoding
+
+from schemas.columns import column
+from schemas.sample import Sample
+from training.encode import Encoder, Run, runs_of
+from training.index import read_index, read_sample
+from training.kept import Kept
+from training.members import Members, Range
+from training.sources import Shard, Source
+
+VERSION: Final = b"1"  # of what is counted; another is counted again
+VERSION_KEY: Final = b"interloom.counts"
+SAMPLES_KEY: Final = b"interloom.samples"  # digest of the keys, in order
+TOGETHER: Final = 256  # samples tokenised at a time
+FEW: Final = 4096  # samples that are counted before a process would have started
+
+# After a full stop and closing marks, or after a line's end. Where it errs ("e.g. this") a piece
+# is cut in the middle of a sentence, no more.
+_SENTENCE: Final = re.compile(
+    r"[.!?…][\"'”’»)\]]*\s+|[。！？][」』”）]*\s*|\n+"  # noqa: RUF001  # punctuation of texts
+)
+
+Ints = npt.NDArray[np.int64]
+
+_RUN: Final = pa.struct(
+    [
+        column("images", pa.int32(), "images", "just before it, side by side"),
+        column("tokens", pa.int32(), "tokens", "of its text; 0 behind the last text"),
+        column("paragraphs", pa.list_(pa.int32()), "tokens", "places in it where one begins"),
+        column("sentences", pa.list_(pa.int32()), "tokens", "places in it where one begins"),
+    ]
+)
+COUNTS: Final = pa.schema(
+    [
+        column("tokens", pa.int32(), "tokens", "of its texts, BOS and EOS not counted"),
+        column("images", pa.int32(), "images", "of the sample"),
+        column("groups", pa.int32(), "", "of images that stand side by side"),
+        column("runs", pa.list_(_RUN), "", "texts between images, in reading order"),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Of one shard. The runs are read when a sample is longer than a row."""
+
+    tokens: Ints
+    images: Ints
+    groups: Ints
+    runs: pa.ChunkedArray | pa.Array
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def count_sources(
+    sources: Sequence[Source],
+    encoder: Encoder,
+    digest: str,
+    *,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Make the counts that are not there yet; the number of samples that were counted.
+
+    `progress` is told samples done and samples to do. 0 workers: as many as there are cores.
+    """
+    missing = [
+        shard for source in sources for shard in source.shards if find_counts(shard, digest) is None
+    ]
+    todo = sum(shard.samples for shard in missing)
+    processes = min(workers or os.cpu_count() or 1, len(missing))
+    done = 0
+    for counted in _counted(missing, encoder, digest, 1 if todo <= FEW else processes):
+        done += counted
+        if progress is not None:
+            progress(done, todo)
+    return done
+
+
+def _counted(
+    shards: Sequence[Shard], encoder: Encoder, digest: str, processes: int
+) -> Iterator[int]:
+    """Numbers of samples as they get counted."""
+    if processes <= 1:
+        for shard in shards:
+            yield from _count_shard(shard, encoder, digest)
+        return
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_one_thread
+    ) as pool:
+        started = [pool.submit(_count_whole, shard, encoder, digest) for shard in shards]
+        try:
+            for ended in as_completed(started):
+                yield ended.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # the first error ends it, not the last shard
+
+
+def _count_whole(shard: Shard, encoder: Encoder, digest: str) -> int:
+    return sum(_count_shard(shard, encoder, digest))
+
+
+def find_counts(shard: Shard, digest: str) -> str | None:
+    """The counts of a shard by a tokenizer, if they are there and are of its samples."""
+    for place in _kept(shard, digest).found():
+        system, path = fsspec.core.url_to_fs(place)
+        with system.open(path, "rb") as stream:
+            try:
+                metadata = pq.read_metadata(stream).metadata or {}
+            except pa.ArrowInvalid:
+                continue  # no Parquet: as if it were not there, and written over
+        if metadata.get(VERSION_KEY) == VERSION and metadata.get(SAMPLES_KEY) == _of_index(shard):
+            return place
+    return None
+
+
+def read_counts(shard: Shard, digest: str) -> Counts:
+    """The counts of a shard, which must have been made.
+
+    Raises:
+        ValueError: where they are not there.
+    """
+    place = find_counts(shard, digest)
+    if place is None:
+        raise ValueError(
+            f"{shard.tar} has no counts of tokenizer {digest}: run interloom-train index with it"
+        )
+    system, path = fsspec.core.url_to_fs(place)
+    with system.open(path, "rb") as stream:
+        table = pq.read_table(stream)
+    tokens, images, groups = (
+        table[name].to_numpy().astype(np.int64) for name in ("tokens", "images", "groups")
+    )
+    return Counts(tokens=tokens, images=images, groups=groups, runs=table["runs"])
+
+
+def count_of(sample: Sample, encoder: Encoder) -> Mapping[str, Any]:
+    """A row of COUNTS."""
+    runs = list(runs_of(sample))
+    return _row(runs, encoder.encode([run.text for run in runs]))
+
+
+def _kept(shard: Shard, digest: str) -> Kept:
+    return shard.kept(f"counts/{digest}/{shard.name}.parquet")
+
+
+def _of_index(shard: Shard) -> bytes:
+    keys = read_index(shard.index, ["key"])["key"].to_pylist()
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest().encode()
+
+
+def _count_shard(shard: Shard, encoder: Encoder, digest: str) -> Iterator[int]:
+    """Read, count and keep one shard; numbers of samples as they get counted."""
+    rows: list[Mapping[str, Any]] = []
+    for samples in _samples(shard):
+        runs = [list(runs_of(sample)) for sample in samples]
+        encoded = iter(encoder.encode([run.text for of_one in runs for run in of_one]))
+        rows += [_row(of_one, [next(encoded) for _ in of_one]) for of_one in runs]
+        yield len(samples)
+    metadata = {VERSION_KEY: VERSION, SAMPLES_KEY: _of_index(shard)}
+    table = pa.Table.from_pylist(rows, COUNTS.with_metadata(metadata))
+    held = io.BytesIO()
+    pq.write_table(table, held, compression="zstd")
+    _kept(shard, digest).write(held.getvalue())
+
+
+def samples_of(shard: Shard) -> Iterator[Sample]:
+    """The samples of a shard in order, without their images."""
+    for together in _samples(shard):
+        yield from together
+
+
+def _samples(shard: Shard) -> Iterator[list[Sample]]:
+    rows = read_index(shard.index, ["key", "members"])
+    members = Members(gap=0)
+    try:
+        for start in range(0, rows.num_rows, TOGETHER):
+            some = rows.slice(start, TOGETHER).to_pylist()
+            ranges = [
+                Range(url=shard.tar, offset=row["members"][0]["offset"],
+                      length=row["members"][0]["length"])
+                for row in some
+            ]  # fmt: skip
+            yield [
+                read_sample(body, row["key"], shard.tar)
+                for row, body in zip(some, members.read(ranges), strict=True)
+            ]
+    finally:
+        members.close()
+
+
+def _row(runs: Sequence[Run], encoded: Sequence[Encoding]) -> Mapping[str, Any]:
+    """Runs whose text has no token are none: their images stand beside the next ones."""
+    counted: list[Mapping[str, Any]] = []
+    waiting = 0
+    for run, one in zip(runs, encoded, strict=True):
+        waiting += run.images
+        tokens = len(one.ids)
+        if tokens:
+            counted.append({"images": waiting, "tokens": tokens, **_cuts(run, one)})
+            waiting = 0
+    if waiting:
+        counted.append({"images": waiting, "tokens": 0, "paragraphs": [], "sentences": []})
+    return {
+        "tokens": sum(one["tokens"] for one in counted),
+        "images": sum(one["images"] for one in counted),
+        "groups": sum(one["images"] > 0 for one in counted),
+        "runs": counted,
+    }
+
+
+def _cuts(run: Run, encoded: Encoding) -> Mapping[str, list[int]]:
+    """Places inside a run, in tokens; the run's own start is none."""
+    sentences = [match.end() for match in _SENTENCE.finditer(run.text)]
+    if len(run.paragraphs) == 1 and not sentences:
+        return {"paragraphs": [], "sentences": []}
+    ends = np.maximum.accumulate([end for _, end in encoded.offsets])
+    return {
+        "paragraphs": _places(run.paragraphs, ends),
+        "sentences": _places(sentences, ends),
+    }
+
+
+def _places(characters: Sequence[int], ends: Ints) -> list[int]:
+    """The tokens that hold these characters."""
+    found = np.unique(np.searchsorted(ends, characters, side="right"))
+    return [int(place) for place in found if 0 < place < len(ends)]
+
+
+def _one_thread() -> None:
+    """Shards are counted side by side already."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
