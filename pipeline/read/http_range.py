@@ -13,6 +13,7 @@ What a server calls a content encoding is not undone.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -89,7 +90,9 @@ class _BrokenOffError(Exception):
 def _client(process: int) -> httpx.Client:  # noqa: ARG001  # a forked process gets its own
     timeout = httpx.Timeout(60.0, connect=30.0)
     headers = {"Accept-Encoding": "identity", "User-Agent": "interloom (+crawl reader)"}
-    return httpx.Client(timeout=timeout, headers=headers, follow_redirects=True)
+    client = httpx.Client(timeout=timeout, headers=headers, follow_redirects=True)
+    atexit.register(client.close)
+    return client
 
 
 def ask(url: str, start: int, size: int, patience: Patience) -> Answer:
@@ -120,7 +123,8 @@ def _ask_once(url: str, start: int, size: int) -> Answer | _NotNow:
             wait_s = _retry_after(response.headers.get("Retry-After", ""))
             return _NotNow(said=f"status {response.status_code}", wait_s=wait_s)
     except _FINAL as error:
-        raise OSError(f"{url}: {error}: check the address, or download the file first") from error
+        said = str(error).rstrip(".")
+        raise OSError(f"{url}: {said}: check the address, or download the file first") from error
     except (httpx.TransportError, _BrokenOffError) as error:
         if _is_no_host(error):
             raise OSError(f"{url}: its host does not exist: check the spelling") from error

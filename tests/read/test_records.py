@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.read.capture_date import arc_date, warc_date
@@ -220,11 +220,19 @@ def test_a_record_behind_rubbish_in_the_same_member_is_found(tmp_path: Path) -> 
     ]
 
 
+OTHER_FORMATS = (b"\x04\x22\x4d\x18", b"BZh", b"\xfd7zXZ\x00")  # lz4, bzip2, xz
+
+
 @given(st.binary(max_size=400), st.integers(0, 700))
+@example(OTHER_FORMATS[0], 0)
+@example(OTHER_FORMATS[1], 0)
+@example(OTHER_FORMATS[2], 0)
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_no_bytes_make_the_reader_fail(tmp_path: Path, noise: bytes, place: int) -> None:
+def test_no_bytes_make_the_reader_fail_but_those_of_a_format_that_is_refused(
+    tmp_path: Path, noise: bytes, place: int
+) -> None:
     record = page(0)
     path = tmp_path / "crawl"
     for hurt in (
@@ -233,6 +241,10 @@ def test_no_bytes_make_the_reader_fail(tmp_path: Path, noise: bytes, place: int)
         b"http://a.test/ 1 20200101000000 text/html 5\n" + noise,
     ):
         path.write_bytes(hurt)
-        read(path)
+        if hurt.startswith(OTHER_FORMATS):
+            with pytest.raises(ValueError, match="compression is not read"):
+                read(path)
+        else:
+            read(path)
         path.write_bytes(gzip.compress(hurt))
         read(path)
