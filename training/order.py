@@ -15,7 +15,8 @@ nothing of it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -150,12 +151,48 @@ class Plan:
         }
 
 
-def one_epoch(sources: Sequence[Source], digest: str, order: Order) -> Iterator[Window]:
-    """The windows of each source's first epoch, one source after the other: each sample once."""
+class RankPlan:
+    """What the stream of one rank asks for: its rows, and the state of the whole plan."""
+
+    def __init__(self, plan: Plan, *, rank: int = 0, world: int = 1) -> None:
+        check_ranks(plan.order.rows, world)
+        self._plan = plan
+        self._rank = rank
+        self._world = world
+
+    def next_batch(self) -> Sequence[RowPlan]:
+        return share(self._plan.next_batch(), rank=self._rank, world=self._world)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return self._plan.state_dict()
+
+
+class OnePass:
+    """Each sample once and then the end, in a rank's batches; to evaluate on."""
+
+    def __init__(self, windows: Iterable[Window], *, rows: int, rank: int, world: int) -> None:
+        every = (row for window in windows for row in window.rows)
+        self._rows = islice(every, rank, None, world)
+        self._size = rows
+        self._step = 0
+
+    def next_batch(self) -> Sequence[RowPlan]:
+        """At most `rows` rows; none at the end."""
+        self._step += 1
+        return list(islice(self._rows, self._size))
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"step": self._step}
+
+
+def one_epoch(
+    sources: Sequence[Source], digest: str, order: Order, *, most: int | None = None
+) -> Iterator[Window]:
+    """The windows of each source's first epoch, or of its first `most` samples only."""
     read = _Held(digest)
     for number, source in enumerate(sources):
-        for window in range(window_count(source, order)):
-            yield plan_window(source, order, (number, 0, window), read)
+        for window in range(window_count(source, order, most)):
+            yield plan_window(source, order, (number, 0, window), read, most=most)
 
 
 def check_ranks(rows: int, world: int) -> None:

@@ -46,7 +46,6 @@ class PiecePlan(NamedTuple):
     row: int  # of the shard's index
     start: int  # of the sample's sequence
     end: int
-    length: int  # of the whole sequence: what its tokens must come to
     image: int  # the first of its images among the sample's
     images: int
 
@@ -104,18 +103,27 @@ class Window:
     totals: Totals
 
 
-def window_count(source: Source, order: Order) -> int:
-    return -(-source.samples // order.window)
+def window_count(source: Source, order: Order, most: int | None = None) -> int:
+    return -(-_samples(source, most) // order.window)
+
+
+def _samples(source: Source, most: int | None) -> int:
+    return source.samples if most is None else min(source.samples, most)
 
 
 def plan_window(
-    source: Source, order: Order, place: tuple[int, int, int], read: ReadCounts
+    source: Source,
+    order: Order,
+    place: tuple[int, int, int],
+    read: ReadCounts,
+    *,
+    most: int | None = None,
 ) -> Window:
-    """The rows of window `place` = (source number, epoch, window)."""
+    """The rows of window `place` = (source number, epoch, window); `most` samples in all."""
     number, epoch, window = place
     totals = Totals()
     pieces: list[PiecePlan] = []
-    for shard, first, last in _spans(source, order, place):
+    for shard, first, last in _spans(source, order, place, _samples(source, most)):
         counts = read(source.shards[shard])
         for piece, targets in _pieces(counts, order, (number, shard), range(first, last)):
             if targets:
@@ -135,12 +143,12 @@ def plan_window(
 
 
 def _spans(
-    source: Source, order: Order, place: tuple[int, int, int]
+    source: Source, order: Order, place: tuple[int, int, int], most: int
 ) -> Iterator[tuple[int, int, int]]:
     """Shards of a window, each with the first and the last of its samples."""
     number, epoch, window = place
     shards = permutation(len(source.shards), (order.seed, SHARDS, number, epoch, 0))
-    start, stop = window * order.window, (window + 1) * order.window
+    start, stop = window * order.window, min((window + 1) * order.window, most)
     before = 0
     for shard in shards:
         samples = source.shards[shard].samples
@@ -164,7 +172,7 @@ def _pieces(
         rows, lengths.tolist(), tokens.tolist(), images.tolist(), strict=True
     ):
         if length <= order.sequence_length:
-            yield PiecePlan(source, shard, row, 0, length, length, 0, shown), words + 1
+            yield PiecePlan(source, shard, row, 0, length, 0, shown), words + 1
             continue
         image = 0
         for one in pieces_of(
@@ -172,7 +180,7 @@ def _pieces(
             image_tokens=order.image_tokens,
             sequence_length=order.sequence_length,
         ):
-            plan = PiecePlan(source, shard, row, one.start, one.end, length, image, one.images)
+            plan = PiecePlan(source, shard, row, one.start, one.end, image, one.images)
             yield plan, one.targets
             image += one.images
 
