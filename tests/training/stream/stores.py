@@ -28,47 +28,74 @@ class Store:
         self.cuts = times
 
 
+def listing(files: Mapping[str, bytes], folder: str) -> bytes | None:
+    """The page of links that web servers show of a folder; None where there is none."""
+    inner = {name[len(folder) :] for name in files if name.startswith(folder)}
+    names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in inner})
+    links = "".join(f'<a href="{name}">{name}</a>\n' for name in names)
+    return f"<html>{links}</html>".encode() if names else None
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    store: Store
+    files: Mapping[str, bytes]
+    ranges: bool
+
+    def do_HEAD(self) -> None:
+        self._send(self.files.get(self.path[1:]), head=True)
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range", "")
+        self.store.asked.append(asked)
+        whole = self.files.get(self.path[1:])
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", asked)
+        if self.store.failures:
+            self._send(b"", status=self.store.failures.pop(0))
+        elif whole is None:
+            self._send_folder()
+        elif span is None or not self.ranges:
+            self._send(whole)
+        else:
+            piece = whole[int(span[1]) : int(span[2]) + 1]
+            self._send(piece, status=206 if piece else 416)
+
+    def _send_folder(self) -> None:
+        """As nginx does: a page of links, or on to the name with a slash."""
+        folder = self.path[1:]
+        if folder.endswith("/") or not folder:
+            self._send(listing(self.files, folder))
+        elif listing(self.files, folder + "/"):
+            self._send(b"", status=301, location=self.path + "/")
+        else:
+            self._send(None)
+
+    def _send(
+        self, body: bytes | None, *, status: int = 200, head: bool = False, location: str = ""
+    ) -> None:
+        self.send_response(status if body is not None else 404)
+        body = body or b""
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if head:
+            return
+        if body and self.store.cuts:
+            self.store.cuts -= 1
+            self.close_connection = True
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
 @contextlib.contextmanager
 def web_store(files: Mapping[str, bytes], *, ranges: bool = True) -> Iterator[Store]:
     store = Store(root="")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self._send(files.get(self.path[1:]), head=True)
-
-        def do_GET(self) -> None:
-            asked = self.headers.get("Range", "")
-            store.asked.append(asked)
-            if store.failures:
-                self._send(b"", status=store.failures.pop(0))
-                return
-            whole = files.get(self.path[1:])
-            span = re.fullmatch(r"bytes=(\d+)-(\d+)", asked)
-            if whole is None or span is None or not ranges:
-                self._send(whole)
-                return
-            low, high = int(span[1]), int(span[2])
-            piece = whole[low : high + 1]
-            self._send(piece, status=206 if piece else 416)
-
-        def _send(self, body: bytes | None, *, status: int = 200, head: bool = False) -> None:
-            self.send_response(status if body is not None else 404)
-            body = body or b""
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if not head and body and store.cuts:
-                store.cuts -= 1
-                self.wfile.write(body[: len(body) // 2])
-                self.close_connection = True
-            elif not head:
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = type("Served", (Handler,), {"store": store, "files": files, "ranges": ranges})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), served)
     store.root = f"http://127.0.0.1:{server.server_address[1]}/"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
