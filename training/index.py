@@ -33,21 +33,20 @@ def read_index(url: str, columns: list[str] | None = None) -> pa.Table:
     Raises:
         ValueError: for a file that is none.
     """
+    wanted = columns or INDEX.names
+    remedy = "remove it, and it is made anew from its tar"
     system, path = fsspec.core.url_to_fs(url)
-    try:
-        with system.open(path, "rb") as stream:
-            table = pq.read_table(stream, columns=columns or INDEX.names)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise ValueError(
-            f"{url} is no index ({error}): remove it, and it is made anew from its tar"
-        ) from error
-    for column in columns or INDEX.names:
-        if column not in table.column_names:
-            raise ValueError(
-                f"{url} is no index: it has no column {column!r}; remove it, and it is made anew "
-                "from its tar"
-            )
-    return table
+    with system.open(path, "rb") as stream:
+        try:
+            opened = pq.ParquetFile(stream)
+            missing = set(wanted) - set(opened.schema_arrow.names)
+            if missing:
+                raise ValueError(
+                    f"{url} is no index: it lacks {', '.join(sorted(missing))}; {remedy}"
+                )
+            return opened.read(columns=wanted)
+        except pa.ArrowException as error:
+            raise ValueError(f"{url} is no index ({error}): {remedy}") from error
 
 
 def make_index(tar: str, size: int) -> bytes:

@@ -88,7 +88,7 @@ class Plan:
         if not sources:
             raise ValueError("0 sources, at least 1 is needed: give --shards DIR")
         self.order = order
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
         self._digest = digest
         self._bounds = np.cumsum([source.weight for source in sources])
         read = _Held(digest)
@@ -137,11 +137,11 @@ class Plan:
         """All that may not differ where a state is taken up; no folder's name, so it may move."""
         shards = [
             [(shard.name, shard.samples, shard.tar_bytes) for shard in source.shards]
-            for source in self._sources
+            for source in self.sources
         ]
         return {
             "shards": fingerprint(shards),
-            "weights": [source.weight for source in self._sources],
+            "weights": [source.weight for source in self.sources],
             "tokenizer": self._digest,
             "sequence_length": self.order.sequence_length,
             "image_tokens": self.order.image_tokens,
