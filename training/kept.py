@@ -19,7 +19,7 @@ from typing import Final
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-READ_ONLY: Final = ("http://", "https://")  # fsspec would send what it is asked to write
+WEB: Final = ("http://", "https://")  # fsspec would send what it is asked to write
 
 
 def cache_folder() -> Path:
@@ -51,7 +51,7 @@ class Kept:
 
     def write(self, data: bytes) -> str:
         """Keep it, and tell where."""
-        if not self.beside.startswith(READ_ONLY):
+        if not self.beside.startswith(WEB):
             try:
                 _write(self.beside, data)
             except (OSError, NotImplementedError):  # what it is kept for does not depend on where

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import fsspec  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from schemas.manifest import Manifest
 from training.index import make_index, read_index, read_sample
-from training.kept import Kept
+from training.kept import WEB, Kept
 from training.members import Members, Range
 
 Split = Literal["train", "heldout"]
@@ -104,6 +106,8 @@ def _tars(place: str) -> Tars:
             root = place.removesuffix("/shards")
     manifest = _manifest(root)
     sizes = of_run or plain
+    if not sizes and manifest is not None and root.startswith(WEB):  # a server that lists nothing
+        sizes, folder = dict.fromkeys(_written(root)), f"{root}/shards"
     if manifest is not None:
         expected = manifest.counts.get("shards", 0)
         if expected != len(sizes):
@@ -133,6 +137,15 @@ def _listed(folder: str) -> dict[str, int | None]:
     return {
         name.removesuffix(".tar"): size for name, size in names.items() if name.endswith(".tar")
     }
+
+
+def _written(root: str) -> list[str]:
+    """Shards that the run wrote, by its own table."""
+    body = _file(f"{root}/shard.parts.parquet")
+    if body is None:
+        return []
+    parts = pq.read_table(pa.BufferReader(body), columns=["part", "counts"]).to_pylist()
+    return [row["part"] for row in parts if dict(row["counts"]).get("shards")]
 
 
 def _manifest(root: str) -> Manifest | None:

@@ -24,6 +24,7 @@ from PIL import Image
 from schemas.index import INDEX, Place, index_row
 from schemas.manifest import Manifest
 from schemas.sample import Sample, SampleImage, SampleNode, SampleText, encode, member_name
+from schemas.tables import PARTS
 from training.tokenizer import Loaded, train_bpe
 
 HEADER: Final = 512  # of a member with a short name
@@ -140,16 +141,25 @@ def write_run(
     if heldout:
         write_shard(folder, "heldout-00000", heldout, index=index, first=len(documents))
     if manifest:
-        text = Manifest(
-            stage="shard",
-            fingerprint="0" * 32,
-            settings={},
-            versions={},
-            parts=shards + bool(heldout),
-            counts={"shards": shards + bool(heldout)},
-        ).to_json()
-        (folder / "shard.manifest.json").write_text(text)
+        names = [f"train-{shard:05d}" for shard in range(shards)]
+        _write_manifest(folder, [*(["heldout-00000"] if heldout else []), *names])
     return samples
+
+
+def _write_manifest(folder: Path, names: Sequence[str]) -> None:
+    """shard.parts.parquet and shard.manifest.json; of the counts those that a trainer reads."""
+    fingerprint = "0" * 32
+    rows = [{"part": name, "fingerprint": fingerprint, "counts": [("shards", 1)]} for name in names]
+    pq.write_table(pa.Table.from_pylist(rows, PARTS), folder / "shard.parts.parquet")
+    text = Manifest(
+        stage="shard",
+        fingerprint=fingerprint,
+        settings={},
+        versions={},
+        parts=len(names),
+        counts={"shards": len(names)},
+    ).to_json()
+    (folder / "shard.manifest.json").write_text(text)
 
 
 @cache

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
+from tests.training.stream.stores import web_store
+from training import sources
 from training.counts import count_sources, find_counts, samples_of
 from training.sources import open_source
 
@@ -253,3 +255,22 @@ def test_shards_in_an_object_store_are_read_and_counted_there(
     place = find_counts(source.shards[0], "0" * 32)
     assert place == f"memory://bucket/run/counts/{'0' * 32}/train-00000.parquet"
     assert not own_cache.exists()
+
+
+def test_a_web_server_that_lists_no_folder_is_asked_for_what_the_run_wrote(
+    run: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_listed", lambda _folder: {})
+    files = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file()
+    }
+    with web_store(files) as store:
+        source = open_source(f"{store.root}")
+        assert [shard.name for shard in source.shards] == ["train-00000", "train-00001"]
+        assert [sample.key for sample in samples_of(source.shards[0])]
+        count_sources([source], small_tokenizer().encoder, "0" * 32)
+        place = find_counts(source.shards[0], "0" * 32)
+        assert place is not None
+        assert own_cache in Path(place).parents
