@@ -1,5 +1,16 @@
-"""`python -m pipeline` is `interloom`."""
+"""`interloom`, and `python -m pipeline`, which is the same."""
 
-from pipeline.cli import main
+from __future__ import annotations
 
-main()
+from pipeline.workers import end_by_signals
+
+
+def main() -> None:
+    end_by_signals()
+    from pipeline.cli import main as command  # noqa: PLC0415  # importing takes time, too
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,11 @@
 """The command line: parse, call, print. What the user got wrong ends with 2 and no traceback.
 
 Exit codes: 0 done; 1 a stage failed, or verify found a difference; 2 a wrong option or input;
-3 nothing was kept; 128 and its number for a signal.
+3 nothing was kept; 128 and its number for a signal (workers.py).
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +15,6 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from typer.exceptions import TyperException
-
-from pipeline.workers import WorkerDiedError, end_by_sigterm
 
 NOTHING_KEPT: Final = 3
 # what is left over is for Beam: beam_options.py checks it
@@ -74,7 +70,7 @@ def run(  # noqa: PLR0913  # an option each
     words = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
     word_files = {kind: path for kind, path in words.items() if path is not None}
-    with end_by_sigterm(), user_errors():
+    with user_errors():
         launch = choose.launch(
             inputs or [],
             output=output,
@@ -146,13 +142,6 @@ def user_errors() -> Iterator[None]:
     except ValueError as error:
         print(f"interloom: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
-    except KeyboardInterrupt as stop:
-        number = stop.args[0] if stop.args else signal.SIGINT
-        print("interloom: stopped; what is whole stays, the same command goes on", file=sys.stderr)
-        raise typer.Exit(128 + number) from stop
-    except WorkerDiedError as error:
-        print(f"interloom: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # the runner's threads wait for the dead and would never end
     except (OSError, RuntimeError) as error:
         # of an error that is worded for the reader its number says nothing more
         told = error.strerror if isinstance(error, OSError) and not error.filename else error
@@ -160,11 +149,19 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+def _told(error: TyperException) -> str:
+    """Its message, and the value, which typer leaves out of what pydantic tells it of a number."""
+    message = error.format_message()
+    for wrong in getattr(error.__cause__, "errors", list)():
+        message = message.replace("Invalid value", f"Invalid value {wrong['input']!r}", 1)
+    return message
+
+
 def main() -> None:
     try:
         code = app(standalone_mode=False)
     except TyperException as error:  # the command line itself: one line, as all errors of ours
-        if told := error.format_message():  # empty where the help was shown instead
+        if told := _told(error):  # empty where the help was shown instead
             print(f"interloom: {told}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
     except ModuleNotFoundError as error:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import traceback
-from typing import Final
+from typing import Final, TextIO, cast
 
 from pipeline import store
 
@@ -78,5 +79,28 @@ def _is_news(record: logging.LogRecord) -> bool:
     return is_news(record.getMessage())
 
 
+def quiet_worker() -> None:
+    """The same for what a worker prints."""
+    sys.stderr = cast("TextIO", _News(sys.stderr))
+
+
 def is_news(text: str) -> bool:
     return not any(mark in text for mark in _TOLD)
+
+
+class _News:
+    """Standard error without what the runner is told as well."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._ends = ""  # what would only end a line that was left out
+
+    def write(self, text: str) -> int:
+        if is_news(text) and text != self._ends:
+            self._ends = ""
+            return self._stream.write(text)
+        self._ends = "" if text == self._ends else "\n"
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)

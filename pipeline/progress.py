@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Self
 
@@ -18,14 +18,15 @@ from rich.console import Console
 from pipeline import parquet, store
 from pipeline.job import Job, read_crawl
 from pipeline.read.parts import FEW_INPUTS
+from schemas.manifest import Manifest
 
-# where the last file of each of a stage's parts appears
-LAST_FILES: Final = {
-    "extract": "documents",
-    "filter_text": "verdicts/filter_text",
-    "fetch": "images",
-    "filter_images": "kept",
-    "shard": "tables/drops",
+# where the last file of each of a stage's parts appears; shard has parts of two kinds
+LAST_FILES: Final[Mapping[str, tuple[str, ...]]] = {
+    "extract": ("documents",),
+    "filter_text": ("verdicts/filter_text",),
+    "fetch": ("images",),
+    "filter_images": ("kept",),
+    "shard": ("tables/drops", "index"),
 }
 
 
@@ -61,7 +62,10 @@ class Progress:
 
         def look() -> None:
             while not stop.wait(self._every):
-                done = count(job, stage)
+                try:
+                    done = count(job, stage)
+                except OSError:
+                    continue  # a bar is no reason to fail: the stage will say so, if it matters
                 bar.update(task, completed=done, total=max(total, done))
                 if not terminal:
                     self._say(stage, f"{done} of {total} parts", start)
@@ -85,7 +89,7 @@ class Progress:
 
 
 def count(job: Job, stage: str) -> int:
-    paths = store.listing(job.path(LAST_FILES[stage]))
+    paths = [path for folder in LAST_FILES[stage] for path in store.listing(job.path(folder))]
     mine = [path for path in paths if is_fetched(path) == (stage == "fetch")]
     return sum(store.ASIDE not in path for path in mine)
 
@@ -96,12 +100,19 @@ def is_fetched(path: str) -> bool:
 
 
 def expected(job: Job, stage: str) -> int:
-    """Parts of a stage; of extract an estimate, since the walk that cuts them is part of it."""
+    """Parts of a stage; an estimate where the step that cuts them is part of it."""
     if stage == "fetch":
         return job.partitions
     if stage != "extract":
-        return sum(1 for _ in parquet.read_rows(job.parts_table("extract"), ["part"]))
+        parts = sum(1 for _ in parquet.read_rows(job.parts_table("extract"), ["part"]))
+        return parts + (_shards(job) if stage == "shard" else 0)
     crawl = read_crawl(job.output)
     if len(crawl.inputs) >= FEW_INPUTS or not crawl.sizes:
         return len(crawl.inputs)
     return sum(max(1, -(-size // crawl.part_size)) for size in crawl.sizes)
+
+
+def _shards(job: Job) -> int:
+    """Shards that hold what filter_images kept: as many as the plan, or nearly."""
+    manifest = Manifest.from_json(store.read_bytes(job.manifest("filter_images")).decode())
+    return -(-manifest.ledger["bytes.kept"] // job.settings.shard_bytes)

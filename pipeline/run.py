@@ -21,16 +21,18 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from filters.recipe import as_settings
-from pipeline import memory, parquet, store
+from pipeline import memory, parquet, store, worker
 from pipeline.account import read_manifest
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
-from pipeline.progress import Progress, is_fetched
+from pipeline.progress import LAST_FILES, Progress, is_fetched
+from pipeline.read.raw import CLOUD
 from pipeline.stages import DATAFLOWS
-from pipeline.worker import local_runner
-from pipeline.workers import WorkerDiedError, end_when_a_worker_dies
+from pipeline.workers import end_when_a_worker_dies
 from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
 
 # the folders whose parts a stage writes
@@ -41,22 +43,55 @@ WRITES: Final = {
     "filter_images": ("verdicts/filter_images", "kept"),
     "shard": ("index", "shards", "tables"),
 }
-# of the stages that keep parts: where a part's last file lies, whose mark says that it is whole
-LAST: Final = {"extract": ("documents",), "shard": ("index", "tables/drops")}
+KEEPING: Final = ("extract", "shard")  # the parts of a killed run, by the mark in their last file
 GROUPING: Final = ("filter_text", "filter_images")  # what they group, a local runner holds
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
 
 def check_output(output: str) -> None:
-    """Raises ValueError where nothing can be written below a local path."""
+    """Raises ValueError for what is no path to write to, as far as that can be seen from here."""
+    if not output:
+        raise ValueError("output is '': name a folder")
+    if not _is_utf8(output):
+        raise ValueError(f"output is {output!a}, which is not UTF-8: choose another name")
     if not store.is_local(output):
+        _check_bucket(output)
         return
-    there = next(path for path in (Path(output), *Path(output).parents) if path.exists())
+    try:
+        there = next(path for path in (Path(output), *Path(output).parents) if path.exists())
+    except OSError as error:
+        raise _unmade(output, error) from error
     if not there.is_dir():
         raise ValueError(f"output is {output}, but {there} is a file: choose another folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"output is {output}, but {there} may not be written to: choose another "
                          "folder, or change its permissions")  # fmt: skip
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name from the command line is text, and no bytes that Python smuggles through."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unmade(output: str, error: OSError) -> ValueError:
+    return ValueError(
+        f"output is {output}, which cannot be made ({error.strerror}): choose another folder"
+    )
+
+
+def _check_bucket(output: str) -> None:
+    scheme, _, rest = output.partition("://")
+    if scheme not in CLOUD:
+        raise ValueError(
+            f"output is {output}, but {scheme}:// is not written to: choose a local folder, "
+            f"{' or '.join(f'{name}://' for name in sorted(CLOUD))}"
+        )
+    if not rest.partition("/")[0]:
+        raise ValueError(f"output is {output}, which names no bucket: add it, and a folder")
 
 
 def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
@@ -68,10 +103,15 @@ def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
     path = store.join(output, "run.json")
     if store.exists(path):
         check_same(output, read_run(output)["crawl"], crawl)
-    elif stray := store.listing(output)[:1]:
+    elif stray := next(_strays(output), None):
         raise ValueError(
-            f"{output} is not empty and holds no run (it has {stray[0]}): choose an empty folder"
+            f"{output} is not empty and holds no run (it has {stray}): choose an empty folder"
         )
+    if store.is_local(output):
+        try:
+            Path(output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unmade(output, error) from error
     text = json.dumps(
         {
             "format_version": FORMAT_VERSION,
@@ -84,6 +124,16 @@ def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
     with store.held(output):  # not under the hands of another run
         store.write_bytes(path, (text + "\n").encode())
     return make_job(output, crawl, settings)
+
+
+def _strays(output: str) -> Iterator[str]:
+    """Files of a folder without run.json, but for those of a run that was killed while writing it.
+
+    Of a local folder one by one: it may be the root of a disk.
+    """
+    local = (str(path) for path in Path(output).rglob("*") if path.is_file())
+    found = local if store.is_local(output) else iter(store.listing(output))
+    return (path for path in found if store.ASIDE not in path)
 
 
 def read_run(output: str) -> dict[str, Any]:
@@ -181,8 +231,6 @@ def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> d
         with end_when_a_worker_dies():
             result = pipeline.run()
             result.wait_until_finish()
-    except WorkerDiedError:
-        raise
     except Exception as error:
         raise failed(error, stage=stage, path=_failure(job, stage)) from error
     if runner not in RUNNERS_HERE:
@@ -199,6 +247,14 @@ def open_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
         workers = chosen.view_as(DirectOptions).direct_num_workers
         return beam.Pipeline(runner=local_runner(workers), options=chosen)
     return beam.Pipeline(runner=runner, options=chosen)
+
+
+def local_runner(workers: int) -> FnApiRunner:
+    """Beam's local runner with so many processes; one worker runs in this process."""
+    if workers == 1:
+        return FnApiRunner()
+    environment = SubprocessSDKEnvironment.from_command_string(worker.command())
+    return FnApiRunner(default_environment=environment)
 
 
 def write_host(
@@ -221,7 +277,7 @@ def sweep(job: Job, stage: str) -> None:
     of_all = (job.manifest(stage), job.parts_table(stage), _failure(job, stage))
     store.remove(path for path in of_all if store.exists(path))
     store.remove(path for path in store.listing(job.output) if store.ASIDE in path)
-    fits = set(_fitting(job, stage)) if stage in LAST else set()
+    fits = set(_fitting(job, stage)) if stage in KEEPING else set()
     for folder in WRITES[stage]:
         store.remove(
             path
@@ -237,7 +293,7 @@ def _failure(job: Job, stage: str) -> str:
 
 def _fitting(job: Job, stage: str) -> Iterator[str]:
     """Parts whose last file carries the stage's fingerprint, so that all of them are whole."""
-    for folder in LAST[stage]:
+    for folder in LAST_FILES[stage]:
         for path in store.listing(job.path(folder)):
             mark = parquet.read_mark(path, part=_part_of(path, folder))
             if mark is not None and mark.fingerprint == job.fingerprints[stage]:

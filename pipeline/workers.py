@@ -1,88 +1,108 @@
-"""A worker that dies ends the run in seconds, and so does a signal.
+"""How a run ends before its time, by a signal or by the death of a worker: at once, in one line.
 
-Beam's local runner learns of a dead worker process in a thread of its own, whose error nobody
-reads, and the main thread waits for ever. Here such an error interrupts the main thread and
-becomes the run's own. Where the runner swallows even the interrupt (it may be leaving a pool
-whose threads wait for the dead), the process ends itself: its other workers stop within a second
-of it, and what is whole stays.
+What is whole at rest stays whole whenever a process ends (store.py), so nothing need be unwound,
+and it would not do to: Beam takes an interrupt for a failed step, its threads wait for ever for a
+worker that is gone, and an object that is closed half written is whole to its bucket. So a thread
+that depends on none of them says the line and leaves the process; its workers end with it
+(worker.py).
 """
 
 from __future__ import annotations
 
-import _thread
 import os
+import select
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
+STOPPED: Final = "interloom: stopped; what is whole stays, the same command goes on"
 SMALL_INPUT: Final = 128_000_000  # bytes
-GRACE: Final = 5.0  # seconds for the main thread to leave the runner
+MOMENT: Final = 0.5  # seconds
+# what is answered, where nobody has chosen otherwise: nohup and & have SIGINT ignored
+DEFAULTS: Final = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_SHOW_CURSOR: Final = "\x1b[?25h"  # a progress bar hides it
+_ended = threading.Lock()
 
 
-class WorkerDiedError(RuntimeError):
-    """A worker process ended by itself: killed, out of memory, or crashed in native code.
+def end_by_signals() -> None:
+    """From here on SIGINT and SIGTERM end this process, with 130 and 143.
 
-    The runner's threads may never end after it: leave the process by os._exit.
+    A thread hears of them by a pipe: the main one may be in a call that returns after minutes.
     """
+    ours = [number for number, default in DEFAULTS.items() if signal.getsignal(number) == default]
+    hears, rings = os.pipe()
+    os.set_blocking(rings, False)
+    signal.set_wakeup_fd(rings, warn_on_full_buffer=False)
+    threading.Thread(target=_await_signal, args=(hears,), daemon=True).start()
+    for number in ours:
+        signal.signal(number, _leave_to_thread)  # with no handler of Python's nothing is rung
+
+
+def _await_signal(hears: int) -> None:
+    while True:
+        number = os.read(hears, 1)[0]
+        if number in DEFAULTS:  # libraries may have handlers for others
+            _end(128 + number, STOPPED)
+
+
+def _leave_to_thread(_: int, __: FrameType | None) -> None:
+    pass
+
+
+def _end(code: int, line: str) -> NoReturn:
+    """Leave the process now, whatever its threads are at. Of two ends the first is told."""
+    _ended.acquire()  # for good
+    if os.isatty(1):
+        _tell(1, f"{_SHOW_CURSOR}\n")  # the line begins below a bar, or below ^C
+    _tell(2, f"{line}\n")
+    os._exit(code)
+
+
+def _tell(descriptor: int, text: str) -> None:
+    """Write if it is taken within a moment: a terminal that is held must not hold us."""
+    with suppress(OSError):  # or closed
+        if select.select([], [descriptor], [], MOMENT)[1]:
+            os.write(descriptor, text.encode(errors="backslashreplace"))
 
 
 @contextmanager
 def end_when_a_worker_dies() -> Iterator[None]:
-    """Raise WorkerDiedError in the block when a thread of the runner ends with an error."""
+    """Within the block a thread of the runner that ends with an error ends this process, with 1.
+
+    Beam's local runner learns of a dead worker in a thread whose error nobody reads, while its
+    main thread waits for ever.
+    """
     died: list[str] = []
     left = threading.Event()
     hook = threading.excepthook
 
     def note(args: threading.ExceptHookArgs) -> None:
-        if died or left.is_set():
+        if left.is_set():
             return
-        why = str(args.exc_value) or "its connection broke"  # a remote call's error has no text
-        died.append(
-            f"a worker of the run died ({why}): what is whole stays; look at memory and disk, "
-            "then run the same command again to go on"
-        )
-        _thread.interrupt_main()
-        if not left.wait(GRACE):
-            print(f"interloom: {died[0]}", file=sys.stderr, flush=True)
-            os._exit(1)
+        died.append(str(args.exc_value) or "its connection broke")  # a remote call's has no text
+        if not left.wait(MOMENT):  # a signal to all of us is told as such; it comes just now
+            _end(1, _worker_died(died[0]))
 
     threading.excepthook = note
     try:
         yield
-    except KeyboardInterrupt as interrupt:
-        if not died:
-            raise
-        raise WorkerDiedError(died[0]) from interrupt
+    except Exception:
+        if died:  # of which this is but the echo
+            _end(1, _worker_died(died[0]))
+        raise
     finally:
         left.set()
         threading.excepthook = hook
 
 
-@contextmanager
-def end_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt in the block, with its number, so that workers are ended.
-
-    Where the runner does not let go of it, the process ends all the same.
-    """
-
-    def stop(number: int, _: FrameType | None) -> None:
-        last = threading.Timer(GRACE, os._exit, (128 + number,))
-        last.daemon = True
-        last.start()
-        raise KeyboardInterrupt(number)
-
-    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _worker_died(why: str) -> str:
+    return (
+        f"interloom: a worker of the run died ({why}): what is whole stays; look at memory and "
+        "disk, then run the same command again to go on"
+    )
 
 
 def default_workers(input_bytes: int) -> int:

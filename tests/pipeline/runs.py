@@ -1,4 +1,4 @@
-"""What the tests of whole runs share: a command in a process of its own, and trees compared."""
+"""What the tests of whole runs share: commands in processes of their own, and what they leave."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
+
+from pipeline.progress import LAST_FILES
+from pipeline.store import ASIDE
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # small parts and shards, so that a little crawl has many of each
@@ -57,4 +60,27 @@ def rows(output: Path, folder: str) -> list[dict[str, Any]]:
 
 def counts(output: Path, stage: str) -> dict[str, int]:
     found: dict[str, int] = json.loads((output / f"{stage}.manifest.json").read_text())["counts"]
+    return found
+
+
+def parts(output: Path, stage: str) -> dict[str, int]:
+    """When each part of a stage became whole: its last file's name and time."""
+    return {
+        f"{folder}/{path.name}": path.stat().st_mtime_ns
+        for folder in LAST_FILES[stage]
+        for path in (output / folder).glob("*.parquet")
+        if ASIDE not in path.name and path.name.startswith("fetch-") == (stage == "fetch")
+    }
+
+
+def members(session: int) -> list[int]:
+    """Ids of the processes of a session, those that only wait to be buried left out."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:  # pid (name) state parent group session ...
+            state, _, _, its = stat.read_text().rpartition(")")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its) == session and state != "Z":
+            found.append(int(stat.parent.name))
     return found

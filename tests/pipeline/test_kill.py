@@ -1,7 +1,7 @@
 """`kill -9` of the whole process group inside every stage's own work; a rerun gives the same bytes.
 
-Where:  when the n-th part of a stage appears, n seeded; inside a filter stage's grouping; between
-        a stage's parts table and its manifest, and while the manifest is written.
+Where:  when the n-th part of a stage appears, n seeded; inside a filter stage's grouping; in the
+        midst of the write() of each manifest, and of run.json.
 """
 
 from __future__ import annotations
@@ -18,25 +18,19 @@ from typing import Final
 
 import pytest
 
-from pipeline.progress import LAST_FILES
+from pipeline.run import KEEPING, WRITES
 from pipeline.store import ASIDE
-from tests.pipeline.runs import ROOT, SMALL, environment, interloom, tree
+from schemas.manifest import STAGES
+from tests.pipeline.runs import ROOT, SMALL, environment, interloom, parts, tree
 
 WORKERS: Final = 2
-DICE: Final = random.Random(8)
-MAP_ONLY: Final = ("extract", "shard")
 # (stage, module, function, call): where a run is stopped, to be killed there
 PAUSES: Final = [
     ("filter_text", "pipeline.dedup_text", "_choose", 7),
     ("filter_text", "pipeline.dedup_text", "_but_first", 40),
-    ("filter_text", "pipeline.account", "stage_settings", 2),
     ("fetch", "pipeline.fetch", "fetch_partition", 2),
-    ("fetch", "pipeline.account", "stage_settings", 3),
     ("filter_images", "pipeline.dedup_images", "_compare", 9),
     ("filter_images", "pipeline.dedup_images", "_other_sets", 5),
-    ("filter_images", "pipeline.account", "stage_settings", 4),
-    ("extract", "pipeline.account", "stage_settings", 1),
-    ("shard", "pipeline.account", "stage_settings", 5),
 ]
 
 
@@ -59,18 +53,21 @@ def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool], log
     process.wait()
 
 
-def stamps(output: Path, stage: str) -> dict[str, int]:
-    """When each part of a stage became whole: its last file's name and time."""
-    folders = [LAST_FILES[stage], *(["index"] if stage == "shard" else [])]
-    return {
-        f"{folder}/{path.name}": path.stat().st_mtime_ns
-        for folder in folders
-        for path in (output / folder).glob("*.parquet")
-        if ASIDE not in path.name and ("fetch-" in path.name) == (stage == "fetch")
-    }
+def begun(output: Path, stage: str) -> set[str]:
+    """Parts of which some file is there, whole or not: `packs/PART-K.tar`, `index/PART.parquet`."""
+    found = set()
+    for folder in WRITES[stage]:
+        for path in (output / folder).glob("**/*.*"):
+            name = path.name.partition(ASIDE)[0].rpartition(".")[0]
+            found.add(name.rpartition("-")[0] if folder == "packs" else name)
+    return found
 
 
-@pytest.mark.parametrize("stage", LAST_FILES)
+def names(whole: dict[str, int]) -> set[str]:
+    return {Path(name).stem for name in whole}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
     stage: str,
     crawl: list[Path],
@@ -79,26 +76,30 @@ def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
     say: Callable[[str], None],
 ) -> None:
     output = tmp_path / "run"
-    nth = DICE.randint(1, len(stamps(reference, stage)) - 1)
+    # of its name alone, so that a test run by itself kills where it does among all
+    nth = random.Random(f"kill/{stage}").randint(1, len(parts(reference, stage)) - 1)
     command = ["pipeline", "run", *map(str, crawl), "-o", str(output), *SMALL,
                f"--workers={WORKERS}"]  # fmt: skip
     process = start(command, tmp_path / "log")
-    kill_when(process, lambda: len(stamps(output, stage)) >= nth, tmp_path / "log")
-    before = stamps(output, stage)
+    kill_when(process, lambda: len(parts(output, stage)) >= nth, tmp_path / "log")
+    before = parts(output, stage)
+    in_flight = begun(output, stage) - names(before)
     interloom(*command[1:])
-    after = stamps(output, stage)
-    again = [name for name, stamp in before.items() if after[name] != stamp]
+    after = parts(output, stage)
+    again = {name for name, stamp in before.items() if after[name] != stamp}
     say(
         f"{stage}: killed at part {nth} of {len(after)}, {len(before)} whole before, "
-        f"{len(after) - len(before) + len(again)} written after, {len(again)} of them again"
+        f"{len(after) - len(before) + len(again)} written after; written again: {len(again)} "
+        f"that were whole, {len(in_flight)} that were begun"
     )
-    if stage in MAP_ONLY:
-        assert not again  # so the kill cost no more than the parts in flight
+    if stage in KEEPING:
+        assert not again
+        assert len(in_flight) <= WORKERS
     assert tree(output) == tree(reference)
 
 
 @pytest.mark.parametrize(("stage", "module", "function", "call"), PAUSES)
-def test_killed_inside_a_grouping_or_before_the_manifest_a_rerun_gives_the_same_bytes(
+def test_killed_inside_a_grouping_a_rerun_gives_the_same_bytes(
     stage: str,
     module: str,
     function: str,
@@ -113,5 +114,21 @@ def test_killed_inside_a_grouping_or_before_the_manifest_a_rerun_gives_the_same_
     process = start([*pause, *arguments], tmp_path / "log")
     kill_when(process, marker.exists, tmp_path / "log")
     assert not (output / f"{stage}.manifest.json").exists()
+    interloom(*arguments)
+    assert tree(output) == tree(reference)
+
+
+@pytest.mark.parametrize("name", ["run.json", *(f"{stage}.manifest.json" for stage in STAGES)])
+def test_killed_in_the_midst_of_a_manifest_s_write_a_rerun_gives_the_same_bytes(
+    name: str, crawl: list[Path], reference: Path, tmp_path: Path
+) -> None:
+    output, marker = tmp_path / "run", tmp_path / "reached"
+    arguments = ["run", *map(str, crawl), "-o", str(output), *SMALL, "--workers=1"]
+    seam = ["tests.pipeline.half_written", name, str(marker), "--"]
+    process = start([*seam, *arguments], tmp_path / "log")
+    kill_when(process, marker.exists, tmp_path / "log")
+    (half,) = output.glob(f"{name}{ASIDE}*")
+    assert half.read_bytes() == (whole := (reference / name).read_bytes())[: len(whole) // 2]
+    assert not (output / name).exists()
     interloom(*arguments)
     assert tree(output) == tree(reference)
