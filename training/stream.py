@@ -10,8 +10,9 @@ The plan is walked here, in the one process that owns it, and only what it names
 workers; so batches are the same for any number of them, and for none. torch's DataLoader carries
 them, through shared memory and on a GPU through pinned memory.
 Workers come from a fork server that has torch loaded: no thread, lock or connection of this
-process is copied into them. They leave SIGINT to this process, and after a SIGTERM to the whole
-group they serve for GRACE seconds more, so that the last step can be saved.
+process is copied into them. Of SIGINT and SIGTERM, which a terminal or a scheduler sends to all
+processes alike, they obey only a SIGTERM of this process, so that it can end its step and save; and
+they end when it does, however it dies.
 Left out: DataLoader's own batching, which knows one batch size, and its base seed, which is drawn
 from torch's global generator, so that a resumed run would draw other numbers than a straight one.
 """
@@ -41,7 +42,7 @@ from training.batch import Batch, collate
 from training.rows import Broken, RowReader
 from training.windows import RowPlan
 
-GRACE: Final = 60  # seconds that a worker goes on after a SIGTERM
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)  # that a whole process group is sent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +89,7 @@ def stream(
 
     Raises:
         ValueError: for shards that are not what was planned, or limits of nothing.
-        OSError: for what could not be read.
+        OSError: for what could not be read, or a worker that died (ChildProcessError).
     """
     for name, value, least in (
         ("micro_rows", micro_rows, 1), ("workers", workers, 0), ("prefetch", prefetch, 1),
@@ -117,12 +118,24 @@ def _steps(walk: _Walk, made: Generator[Made]) -> Generator[Step]:
 def _made(loader: DataLoader[Sent]) -> Generator[Made]:
     sent = iter(loader)
     try:
-        for one in sent:
+        while (one := _next(sent)) is not None:
             if not isinstance(one, Made):
                 raise one
             yield one
     finally:
         del sent  # ends the workers now, also where a traceback keeps this frame
+
+
+def _next(sent: Iterator[Sent]) -> Sent | None:
+    try:
+        return next(sent, None)
+    except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+        if isinstance(error, RuntimeError) and "exited unexpectedly" not in str(error):
+            raise  # an error of ours in a worker, with its traceback
+        raise ChildProcessError(
+            f"a worker process died ({error}), perhaps for want of memory: choose fewer "
+            "data.workers or data.micro_rows"
+        ) from error
 
 
 Sent = Made | ValueError | OSError  # an error is raised when its turn comes
@@ -182,7 +195,7 @@ def _fork_server() -> BaseContext:
     context = get_context("forkserver")
     context.set_forkserver_preload([RowReader.__module__, __name__])
     resource_tracker.ensure_running()  # it would take the mask away again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         forkserver.ensure_running()  # the mask is inherited, by workers too
     finally:
@@ -191,22 +204,23 @@ def _fork_server() -> BaseContext:
 
 
 def _settle(environment: Mapping[str, str], _worker: int) -> None:
-    """In a worker: one thread, no SIGINT, time after a SIGTERM, and no life after its parent."""
+    """In a worker: it lives as long as its parent wants and does, whatever signals come."""
     os.environ.update(environment)  # the fork server may be older than a setting
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    signal.signal(signal.SIGTERM, _finish)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     parent = parent_process()
     assert parent is not None, "a worker has a parent"
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    for end in (_end_after, _end_by):
+        threading.Thread(target=end, args=(parent,), daemon=True).start()
 
 
-def _finish(_signal: int, _frame: object) -> None:
-    signal.alarm(GRACE)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one ends it at once
-
-
-def _end_with(parent: BaseProcess) -> None:
+def _end_after(parent: BaseProcess) -> None:
     """DataLoader's own watch sees only the fork server, which lives as long as its workers."""
     parent.join()
     os._exit(1)
+
+
+def _end_by(parent: BaseProcess) -> None:
+    while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != parent.pid:
+        pass
+    os._exit(0)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def test_an_epoch_shows_every_picture_once_as_its_patches_and_trains_every_text(
     seen: Counter[bytes] = Counter()
     for batch in (batch for step in steps for batch in step.batches):
         images = batch.images_N1.tolist()
-        for start, end in zip(images, images[1:], strict=False):
+        for start, end in pairwise(images):
             seen[batch.patches_KC[start:end].numpy().tobytes()] += 1
     expected = Counter(
         patches_of(node, longest=RULE.longest, shortest=RULE.shortest, table=RULE.table)[
@@ -75,7 +75,7 @@ def test_an_epoch_shows_every_picture_once_as_its_patches_and_trains_every_text(
     assert seen == expected
     held = by_document(steps)
     texts = "".join(
-        loaded.tokenizer.decode([one for one in piece["labels"] if one != IGNORED])
+        str(loaded.tokenizer.decode([one for one in piece["labels"] if one != IGNORED]))
         for piece in held.values()
     )
     written = [text for document in documents(40) for text in runs(document)]
