@@ -1,7 +1,7 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped; whole or absent.
 
     OUT/checkpoints/step-000100/
-        model.safetensors     every weight by its name
+        trained.safetensors   every weight that is trained, by its name
         optimizer.pt          AdamW's moments
         state.json            step, state of the data, configuration, what it was trained on
         rng-RANK.pt           generators of each rank
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
 
+from training.lora import load_trained, save_trained
+from training.model import PackedIdefics2
 from training.parallel import World
 
 FORMAT: Final = 1
@@ -56,7 +56,7 @@ def whole_ones(output: Path) -> list[Path]:
 
 def save(
     output: Path,
-    model: nn.Module,
+    model: PackedIdefics2,
     optimizer: torch.optim.Optimizer,
     state: State,
     *,
@@ -76,7 +76,7 @@ def save(
     torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
     world.wait()
     if world.first:
-        save_file(_weights(model), aside / "model.safetensors")
+        save_trained(model, aside)
         torch.save(optimizer.state_dict(), aside / "optimizer.pt")
         facts = {
             "format": FORMAT, "step": state.step, "data": state.data, "identity": state.identity
@@ -93,7 +93,7 @@ def save(
 
 def load(
     folder: Path,
-    model: nn.Module,
+    model: PackedIdefics2,
     optimizer: torch.optim.Optimizer,
     *,
     identity: Mapping[str, Any],
@@ -106,7 +106,7 @@ def load(
     """
     state = read_state(folder)
     _check_same(folder, state.identity, identity)
-    load_weights(folder, model)
+    load_trained(model, folder)
     moments = torch.load(folder / "optimizer.pt", map_location=world.device, weights_only=True)
     optimizer.load_state_dict(moments)
     own = folder / f"rng-{world.rank}.pt"
@@ -131,21 +131,6 @@ def read_state(folder: Path) -> State:
         ) from error
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
-    """Raises ValueError where the checkpoint is of another model."""
-    weights = load_file(folder / "model.safetensors")
-    own = {name: weight.shape for name, weight in _weights(model).items()}
-    for name in sorted(own.keys() | weights.keys()):
-        there = tuple(weights[name].shape) if name in weights else None
-        here = tuple(own[name]) if name in own else None
-        if there != here:
-            raise ValueError(
-                f"{folder} is of another model: {name} is {there or 'missing'} there and "
-                f"{here or 'missing'} here; give its --config, or choose another output"
-            )
-    model.load_state_dict(weights, strict=False)  # tied weights are held once
-
-
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     new = json.loads(json.dumps(new))
     for name in sorted(old.keys() | new.keys()):
@@ -154,16 +139,6 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
                 f"{folder} is of another run: its {name} is {old.get(name)}, now {new.get(name)}; "
                 "give the same again, or another output"
             )
-
-
-def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Each weight once: of tied ones the first name."""
-    seen: dict[int, str] = {}
-    found = {}
-    for name, weight in model.state_dict().items():
-        if seen.setdefault(weight.data_ptr() if weight.numel() else id(weight), name) == name:
-            found[name] = weight.contiguous()
-    return found
 
 
 def _generators(world: World) -> dict[str, torch.Tensor]:

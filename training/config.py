@@ -31,12 +31,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Data:
     """What a step is made of."""
 
-    sequence_length: Positive = 2048  # tokens a row
+    sequence_length: Positive | None = None  # tokens a row; None: as the shape has it
     rows: Positive = 2048  # of a global batch, over all ranks
     micro_rows: Positive = 8  # of one forward and backward on one rank
     window: Positive = 4096  # samples that are packed together
-    longest: Positive = 384  # pixels of an image's longest side
-    shortest: Positive = 378  # pixels of its shortest
+    longest: Positive | None = None  # pixels of an image's longest side; None: as the shape has it
+    shortest: Positive | None = None  # pixels of its shortest
     vocabulary: Annotated[int, Field(ge=512)] = 4096  # of a tokenizer trained on the shards
     workers: Annotated[int, Field(ge=0)] = 4  # processes that read and decode, a rank
     seed: int = 0
@@ -86,21 +86,20 @@ class Config:
 # On 2 cores and a few hundred documents: minutes.
 TINY: Final = Config(
     shape="tiny",
-    data=Data(
-        sequence_length=512, rows=8, micro_rows=8, longest=112, shortest=70, workers=1,
-        vocabulary=4096,
-    ),
+    data=Data(rows=8, micro_rows=8, workers=1),
     optimizer=Optimizer(steps=300, learning_rate=2e-3, warmup=30),
     lora=Lora(rank=0),
     run=Run(checkpoint_every=100, heldout=40),
-)  # fmt: skip
+)
 SMALL: Final = Config(
     shape="small",
-    data=Data(sequence_length=1024, rows=256, micro_rows=16, longest=384, shortest=224),
+    data=Data(rows=256, micro_rows=16),
     optimizer=Optimizer(steps=20_000, learning_rate=6e-4, warmup=1000),
     lora=Lora(rank=0),
 )
-CONFIGS: Final[Mapping[str, Config]] = {"tiny": TINY, "small": SMALL, "idefics2-8b": Config()}
+# stage 1 of the paper: images of 384 pixels
+LARGE: Final = Config(shape="idefics2-8b", data=Data(longest=384))
+CONFIGS: Final[Mapping[str, Config]] = {"tiny": TINY, "small": SMALL, "idefics2-8b": LARGE}
 
 
 def load(name: str, settings: Sequence[str] = ()) -> Config:

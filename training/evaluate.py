@@ -88,6 +88,7 @@ def evaluate(
     *,
     size_of: Callable[[list[int]], int],
     vocabulary: int,
+    precision: torch.dtype,
     world: World,
     pictures: tuple[Pictures, ...] = PICTURES,
 ) -> Evaluation:
@@ -113,7 +114,8 @@ def evaluate(
         facts += (size_of(targets.tolist()), len(batch.pieces), batch.images_N1.numel() - 1, stayed)
         for kind in pictures:
             shown = {"real": batch, "blank": blank(batch), "shuffled": swapped}[kind]
-            losses = model(shown.to(world.device)).double().cpu().numpy()
+            with world.autocast(precision):
+                losses = model(shown.to(world.device)).double().cpu().numpy()
             sums[kind][:, 0] += np.bincount(bands_L, minlength=len(BANDS))
             sums[kind][:, 1] += np.bincount(bands_L, weights=losses, minlength=len(BANDS))
     model.train(training)

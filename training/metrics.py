@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -25,15 +25,20 @@ HOST: Final = "metrics.host.jsonl"
 class Metrics:
     """Writes a step's numbers; `start` is the step that a run goes on from."""
 
-    def __init__(self, output: Path, *, start: int) -> None:
-        self._paths = {name: output / name for name in (METRICS, HOST)}
-        for path in self._paths.values():
-            _cut(path, start)
-        self._files = {name: path.open("a") for name, path in self._paths.items()}
-        self._board = SummaryWriter(str(output / "tensorboard"), purge_step=start)
+    def __init__(self, output: Path, *, start: int, on: bool = True) -> None:
+        self._files: dict[str, TextIO] = {}
+        self._board: SummaryWriter | None = None
+        if not on:  # one rank writes for all
+            return
+        for name in (METRICS, HOST):
+            _cut(output / name, start)
+            self._files[name] = (output / name).open("a")
+        self._board = SummaryWriter(str(output / "tensorboard"), purge_step=start + 1)
 
     def step(self, number: int, values: Mapping[str, Any], host: Mapping[str, float]) -> None:
         """The numbers of a step, counted from 1."""
+        if self._board is None:
+            return
         for name, told in ((METRICS, values), (HOST, host)):
             self._files[name].write(json.dumps({"step": number, **told}) + "\n")
             self._files[name].flush()
@@ -44,7 +49,8 @@ class Metrics:
     def close(self) -> None:
         for file in self._files.values():
             file.close()
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
 
     def __enter__(self) -> Self:
         return self

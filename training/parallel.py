@@ -50,12 +50,19 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    def autocast(self, precision: torch.dtype) -> torch.autocast:
+        """A context in which matrices are multiplied in this precision; float32: as they are."""
+        return torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32)
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose backward averages gradients over ranks."""
         if self.size == 1:
             return model
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+
+
+ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
 
 @contextmanager

@@ -16,8 +16,13 @@ Tell = Callable[[int, str], None]  # steps done, what to say beside
 
 
 @contextmanager
-def watch(console: Console, what: str, *, total: int, done: int = 0) -> Iterator[Tell]:
-    """A function that is told how far the work is."""
+def watch(
+    console: Console, what: str, *, total: int, done: int = 0, on: bool = True
+) -> Iterator[Tell]:
+    """A function that is told how far the work is; it is silent where not `on`."""
+    if not on:
+        yield _silent
+        return
     if not console.is_terminal:
         yield _plain(console, what, total)
         return
@@ -28,6 +33,10 @@ def watch(console: Console, what: str, *, total: int, done: int = 0) -> Iterator
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=total, completed=done, told="")
         yield lambda steps, told: progress.update(task, completed=steps, told=told)
+
+
+def _silent(_steps: int, _told: str) -> None:
+    pass
 
 
 def _plain(console: Console, what: str, total: int) -> Tell:

@@ -50,7 +50,7 @@ def train_step(
         here = batch.to(world.device)
         with (
             without_sync(model, last=number == len(batches) - 1),
-            torch.autocast(world.device.type, dtype=precision, enabled=precision != torch.float32),
+            world.autocast(precision),
         ):
             nats = model(here, dummy_image=world.size > 1).sum()
             (nats * (world.size / max(1, targets))).backward()

@@ -1,0 +1,258 @@
+"""Fit: the training loop, in the plan's order, with metrics, checkpoints, and a way to stop.
+
+In:      a Prepared run and an output folder; where it holds a checkpoint, the run goes on from it.
+Out:     OUT/checkpoints, metrics.jsonl, tensorboard, at the end evaluation.json.
+Refused: a checkpoint of another run; steps in a row without a finite loss: an error that names the
+         documents of the last.
+
+SIGTERM and SIGINT end the step, save a checkpoint and stop; a second SIGINT ends at once. After a
+`kill -9` the run goes on from the last checkpoint, and gives the same documents and losses as if
+it had never stopped, to the bit on the same ranks and threads.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import torch
+from rich.console import Console
+
+from training import checkpoint
+from training.batch import Batch
+from training.checkpoint import State
+from training.config import Run
+from training.evaluate import Evaluation, evaluate
+from training.metrics import Metrics
+from training.model import PackedIdefics2
+from training.optimizer import adamw, learning_rate, set_learning_rate
+from training.optimizer import check as check_optimizer
+from training.order import RankPlan
+from training.parallel import World
+from training.prepare import Prepared
+from training.progress import watch
+from training.step import Stepped, train_step
+from training.stream import Step
+
+PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(kw_only=True, slots=True)
+class Stop:
+    """Whether a signal has asked this rank to stop, and which."""
+
+    number: int = 0
+
+    def asked(self, number: int, _: FrameType | None) -> None:
+        if self.number == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    stop = Stop()
+    before = {one: signal.signal(one, stop.asked) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """One rank of a training run; `steps_done` counts the steps of the whole run."""
+
+    prepared: Prepared
+    output: Path
+    world: World
+    console: Console
+    stop: Stop
+    model: PackedIdefics2 = field(init=False)
+    steps_done: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        chosen = self.prepared.asked.config
+        check_optimizer(chosen.optimizer)
+        set_up_torch(chosen.run)
+        self._plan = self.prepared.plan()
+        self._identity = self.prepared.identity()
+        self.model = self.prepared.model().to(self.world.device)
+        self._optimizer = adamw(self.model, chosen.optimizer)
+        self._bad = 0  # steps in a row without a finite loss
+        found = checkpoint.whole_ones(self.output)
+        if found:
+            state = checkpoint.load(
+                found[-1], self.model, self._optimizer, identity=self._identity, world=self.world
+            )
+            self.steps_done = state.step
+            self._plan.load_state_dict(state.data)
+            self.say(f"going on from step {state.step:,} ({found[-1]})")
+
+    def say(self, text: str) -> None:
+        if self.world.first:
+            self.console.print(text, markup=False, highlight=False)
+
+    def fit(self) -> bool:
+        """Train to the last step; False where a signal stopped it before."""
+        chosen = self.prepared.asked.config
+        ranks = RankPlan(self._plan, rank=self.world.rank, world=self.world.size)
+        model = self.world.wrap(self.model)
+        model.train()
+        total, done = chosen.optimizer.steps, self.steps_done
+        with (
+            closing(self.prepared.steps(ranks)) as steps,
+            watch(self.console, "training", total=total, done=done, on=self.world.first) as tell,
+            Metrics(self.output, start=done, on=self.world.first) as metrics,
+        ):
+            while self.steps_done < total:
+                began = time.perf_counter()
+                step = next(steps)
+                rate = learning_rate(self.steps_done, chosen.optimizer)
+                set_learning_rate(self._optimizer, rate)
+                stepped = train_step(
+                    model,
+                    step.batches,
+                    self._optimizer,
+                    clip=chosen.optimizer.clip,
+                    precision=self.precision,
+                    world=self.world,
+                )
+                self.steps_done += 1
+                told = self._told(step, stepped, rate)
+                host = self._host(step, time.perf_counter() - began)
+                metrics.step(self.steps_done, told, host)
+                tell(self.steps_done, _line(told, host))
+                self._check_finite(stepped)
+                if self._ends(step, total):
+                    break
+        return self.steps_done == total
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the forward pass; on a CPU always float32."""
+        chosen = PRECISIONS[self.prepared.asked.config.run.precision]
+        return chosen if self.world.device.type == "cuda" else torch.float32
+
+    def _ends(self, step: Step, total: int) -> bool:
+        """Save where it is time to; whether to stop here."""
+        stopping = self.world.sums(self.stop.number > 0)[0] > 0
+        every = self.prepared.asked.config.run.checkpoint_every
+        if stopping or self.steps_done == total or self.steps_done % every == 0:
+            self._save(step)
+        return stopping
+
+    def _save(self, step: Step) -> None:
+        checkpoint.save(
+            self.output,
+            self.model,
+            self._optimizer,
+            State(step=self.steps_done, data=dict(step.state), identity=self._identity),
+            keep=self.prepared.asked.config.run.keep,
+            world=self.world,
+        )
+
+    def _told(self, step: Step, stepped: Stepped, rate: float) -> dict[str, Any]:
+        """What is the same however often the run was stopped."""
+        pieces = [piece for batch in step.batches for piece in batch.pieces]
+        names = (f"{one.shard}/{one.key}:{one.start}-{one.end}" for one in pieces)
+        tokens, images, documents, checksum, broken = self.world.sums(
+            sum(batch.tokens_T.numel() for batch in step.batches),
+            sum(batch.images_N1.numel() - 1 for batch in step.batches),
+            len(pieces),
+            sum(zlib.crc32(name.encode()) for name in names),
+            len(step.broken),
+        )
+        told: dict[str, Any] = {
+            "loss": stepped.loss,
+            "gradient_norm": stepped.norm,
+            "learning_rate": rate,
+            "targets": stepped.targets,
+            "tokens": int(tokens),
+            "images": int(images),
+            "documents": int(documents),
+            "checksum": int(checksum),  # of the documents' names, whatever their order
+            "fill": tokens / (self.prepared.order.rows * self.prepared.order.sequence_length),
+        }
+        if broken:
+            told["broken"] = self.world.gather(
+                [f"{one.shard}/{one.key}/{one.member}: {one.reason}" for one in step.broken]
+            )
+        if not stepped.moved:
+            told["skipped"] = list(stepped.suspects)
+        return told
+
+    def _host(self, step: Step, seconds: float) -> dict[str, float]:
+        """Of this rank: speeds, which differ from run to run."""
+        tokens = sum(batch.tokens_T.numel() for batch in step.batches)
+        images = sum(batch.images_N1.numel() - 1 for batch in step.batches)
+        return {
+            "seconds": seconds,
+            "tokens_per_second": tokens / seconds,
+            "images_per_second": images / seconds,
+            "stall": step.stall / seconds,
+        }
+
+    def _check_finite(self, stepped: Stepped) -> None:
+        self._bad = 0 if stepped.moved else self._bad + 1
+        if stepped.moved:
+            return
+        some = ", ".join(stepped.suspects[:8])
+        self.say(
+            f"step {self.steps_done}: loss {stepped.loss}, gradient {stepped.norm}: left out. Its "
+            f"documents: {some}"
+        )
+        most = self.prepared.asked.config.optimizer.non_finite
+        if self._bad == most:
+            raise RuntimeError(
+                f"{most} steps in a row without a finite loss (optimizer.non_finite = {most}), the "
+                f"last with {some}: lower optimizer.learning_rate, or go on from an older "
+                f"checkpoint in {self.output}"
+            )
+
+    def evaluate(self) -> Evaluation | None:
+        """The held-out documents, with the pictures and without; None where there are none."""
+        if not self.prepared.heldout:
+            return None
+        found = evaluate(
+            self.model,
+            self._heldout_batches(),
+            size_of=self.prepared.loaded.encoder.size_of,
+            vocabulary=self.prepared.loaded.vocabulary,
+            precision=self.precision,
+            world=self.world,
+        )
+        if self.world.first:
+            text = json.dumps({"step": self.steps_done, **found.told()}, indent=1)
+            (self.output / "evaluation.json").write_text(text + "\n")
+        return found
+
+    def _heldout_batches(self) -> Iterator[Batch]:
+        with closing(self.prepared.heldout_steps(self.world)) as steps:
+            for step in steps:
+                yield from step.batches
+
+
+def set_up_torch(chosen: Run) -> None:
+    """Threads and determinism; of a process, so once."""
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    if chosen.deterministic:
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def _line(told: dict[str, Any], host: dict[str, float]) -> str:
+    return (
+        f"loss {told['loss']:.3f}  {host['tokens_per_second']:,.0f} tokens/s  "
+        f"{host['images_per_second']:,.1f} images/s  fill {told['fill']:.2f}  "
+        f"stall {host['stall']:.0%}"
+    )
