@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pipeline import store
 from pipeline.verify.checks import Check, compare, named, not_counted
 from pipeline.verify.count import KINDS
+from pipeline.verify.differences import FATES_OF_SAMPLES
+from pipeline.verify.differences import KINDS as DIFFERENCES
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.found import TABLES, Found
+from pipeline.verify.pictures import DECODED
 from pipeline.verify.tally import why_not
-from pipeline.verify.tars import WRONG
+from pipeline.verify.told import CARD, REPORT, wrong_in
 
 _DECIDED: Final = ("documents", "verdicts/filter_text", "verdicts/filter_images", "kept")
 # what the seen, dropped and kept of a deciding stage were counted in
@@ -29,6 +33,12 @@ _SIDES: Final[Mapping[str, tuple[str, str, str]]] = {
 def checks_of(stage: str, folder: RunFolder, found: Found) -> Iterator[Check]:
     """The checks of one stage that is told."""
     yield from _OF[stage](folder, found)
+    for kind in DIFFERENCES:
+        if kind.stage == stage:
+            wrong = found.wrong[kind]
+            check = compare(stage, kind.what, len(wrong), 0, counted_in=kind.counted_in,
+                            held_against=kind.held_against, note=named(wrong))  # fmt: skip
+            yield _unless(folder, kind.needs, check)
 
 
 def _unless(folder: RunFolder, needs: Sequence[str], check: Check) -> Check:
@@ -46,9 +56,14 @@ def _none(stage: str, kind: str, wrong: Sequence[str], *, counted_in: str) -> Ch
                    note=named(wrong))  # fmt: skip
 
 
-def _extract(_folder: RunFolder, found: Found) -> Iterator[Check]:
-    wrong = found.wrong["extract"]["packs"]
-    yield _none("extract", "images other than images/ says", wrong, counted_in="packs/")
+def _extract(folder: RunFolder, found: Found) -> Iterator[Check]:
+    """Of a run with many pictures, how many were drawn to be decoded."""
+    told = folder.told["extract"].manifest.counts.get("files.kept", 0)
+    drawn = found.sums["files.drawn"]
+    if told > DECODED:
+        yield not_counted("extract", "pictures that were not decoded",
+                          why=f"{drawn:,} of {told:,} are, drawn by their sha256",
+                          counted_in="packs/")  # fmt: skip
 
 
 def _filter_text(folder: RunFolder, found: Found) -> Iterator[Check]:
@@ -68,9 +83,6 @@ def _fetch(folder: RunFolder, found: Found) -> Iterator[Check]:
 
 def _filter_images(folder: RunFolder, found: Found) -> Iterator[Check]:
     yield from _decided("filter_images", folder, found)
-    check = _none("filter_images", "documents and nodes with other than one fate",
-                  found.wrong["filter_images"]["fates"], counted_in="verdicts/, kept/")  # fmt: skip
-    yield _unless(folder, _DECIDED, check)
 
 
 def _decided(stage: str, folder: RunFolder, found: Found) -> Iterator[Check]:
@@ -82,9 +94,6 @@ def _decided(stage: str, folder: RunFolder, found: Found) -> Iterator[Check]:
                         sum(here.dropped(kind).values()) + here[f"{kind}.kept"],
                         counted_in=seen, held_against=f"{dropped} + {kept}")  # fmt: skip
         yield _unless(folder, _DECIDED, check)
-    wrong = _none(stage, "verdicts about what is not there", found.wrong[stage]["verdicts"],
-                  counted_in=dropped)  # fmt: skip
-    yield _unless(folder, ["documents"], wrong)
 
 
 def _shard(folder: RunFolder, found: Found) -> Iterator[Check]:
@@ -104,15 +113,22 @@ def _shard(folder: RunFolder, found: Found) -> Iterator[Check]:
             held_against="shards/",
         )
         yield _unless(folder, ["kept"], check)
-    for kind in WRONG:
-        yield _none("shard", kind, found.wrong["shard"][kind], counted_in="shards/, index/")
-    for kind, ids in found.fates.compare().items():
+    for kind, ids in found.across.samples.compare().items():
         wrong = _none("shard", f"documents {kind}", ids, counted_in="kept/, shards/")
-        yield _unless(folder, ["documents", "kept"], wrong)
+        yield _unless(folder, FATES_OF_SAMPLES, wrong)
+    for name in (REPORT, CARD):
+        yield _check_pages(folder, name)
     for table in TABLES:
         yield from _table(
             folder, found, f"rows.{table}", f"tables/{table}/", told.get(f"rows.{table}", 0)
         )
+
+
+def _check_pages(folder: RunFolder, name: str) -> Check:
+    kind = f"differences between {name} and the ledgers"
+    if not store.exists(folder.path(name)):
+        return not_counted("shard", kind, why="it is missing", counted_in=name)
+    return _none("shard", kind, wrong_in(name, folder), counted_in=name)
 
 
 def _table(folder: RunFolder, found: Found, name: str, place: str, told: int) -> Iterator[Check]:

@@ -1,21 +1,28 @@
-"""Crawl: the raw inputs by warcio against what extract told, input by input.
+"""Crawl: the raw inputs by warcio against what extract told and left, input by input.
 
 In:   the inputs of run.json; records by type as the parts table tells them; rows at rest.
-Out:  a check for each type of record over all inputs that warcio could count, one for the records
-      that bring a payload against the rows they became, and one "not counted" for each other input.
+Out:  a check for each type of record over all inputs that warcio could count; one for the records
+      that bring a payload against the rows they became, one for what these rows say of where their
+      record lies, its URL and its date; and one "not counted" for each other input.
+Cost: 16 bytes a row, and as much for its date and, of a page, its length.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.extract.part import ASIDE_TYPES
+from pipeline.extract.urls import absolute_url
 from pipeline.verify.checks import Check, compare, named, not_counted
-from pipeline.verify.folder import RunFolder
-from pipeline.verify.records import CannotJudge, count_records
+from pipeline.verify.folder import Row, RunFolder
+from pipeline.verify.records import CannotJudge, Met, count_records
 from schemas.manifest import Ledger
 
 TYPE: Final = "records.type."
@@ -39,6 +46,71 @@ def told_types(folder: RunFolder) -> dict[int, Ledger]:
     return types
 
 
+_SAID: Final = np.dtype([("offset", "<i8"), ("digest", "V8")])
+
+
+class Records:
+    """Where the records of one input lie and what they say, as hashes."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, bytearray] = defaultdict(bytearray)
+
+    def add(self, offset: int | None, url: str, **more: object) -> None:
+        """A record's place and URL, and whatever else is told of it, each apart."""
+        lies = -1 if offset is None else offset
+        for about, told in {"URL": "", **more}.items():
+            text = f"{_normal(url)}\0{told}"
+            digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
+            self._said[about] += lies.to_bytes(8, "little", signed=True) + digest
+
+    def of(self, about: str) -> npt.NDArray[np.void]:
+        return np.frombuffer(bytes(self._said[about]), dtype=_SAID)
+
+    def not_as(self, crawl: Records) -> Iterator[str]:
+        """What rows say otherwise than the records of the crawl: by offset, once each."""
+        here, there = (np.unique(side.of("URL"), return_counts=True) for side in (self, crawl))
+        counted = dict(zip(there[0].tolist(), there[1].tolist(), strict=True))
+        for said, count in zip(here[0].tolist(), here[1].tolist(), strict=True):
+            if count > counted.get(said, 0):
+                yield f"no such URL at byte {said[0]}"
+        for about in ("date", "length"):
+            if len(told := crawl.of(about)):
+                for said in np.setdiff1d(self.of(about), told).tolist():
+                    yield f"another {about} at byte {said[0]}"
+
+
+def _normal(url: str) -> str:
+    """One spelling of a URL: rows of documents/ hold the crawl's, those of images/ a browser's."""
+    url = url.replace("\t", "").strip().removeprefix("<").removesuffix(">").replace(" ", "%20")
+    return absolute_url(url, base=url) or url
+
+
+class AtRest:
+    """What the rows that extract left say of their records, by input."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[int] = Counter()
+        self._of: dict[int, Records] = defaultdict(Records)
+
+    def document(self, part: str, row: Row) -> None:
+        more = {"date": row["date"], "length": row["length"]}
+        self._add(part, row["offset"], row["url"], **more)
+
+    def image(self, part: str, row: Row) -> None:
+        self._add(part, row["offset"], row["url"], date=row["date"])
+
+    def refused(self, part: str, row: Row) -> None:
+        self._add(part, row["row"], row["url"] or "")
+
+    def _add(self, part: str, offset: int | None, url: str, **more: object) -> None:
+        place = input_of(part)
+        self.rows[place] += 1
+        self._of[place].add(offset, url, **more)
+
+    def of(self, place: int) -> Records:
+        return self._of[place]
+
+
 @dataclass(kw_only=True)
 class _Sums:
     """Both sides over the inputs that were counted, and where they differ."""
@@ -47,11 +119,12 @@ class _Sums:
     there: Ledger = field(default_factory=Ledger)
     payloads: int = 0
     rows: int = 0
+    other: list[str] = field(default_factory=list)  # rows that say something else
     differing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def check_inputs(folder: RunFolder, rows: Mapping[int, int], *, read: bool) -> Iterator[Check]:
-    """`rows` is how many rows lie at rest of each input."""
+def check_inputs(folder: RunFolder, rest: AtRest, *, read: bool) -> Iterator[Check]:
+    """Each raw input against the rows that lie at rest of it."""
     crawl = folder.run["crawl"]
     if not read:
         why = "asked to leave the raw inputs alone"
@@ -59,26 +132,33 @@ def check_inputs(folder: RunFolder, rows: Mapping[int, int], *, read: bool) -> I
         return
     told, sums = told_types(folder), _Sums()
     for place, name in enumerate(crawl["inputs"]):
+        records = Records()
         try:
-            counted = _count(crawl, name, told.get(place, Ledger()))
+            counted = _count(crawl, name, told.get(place, Ledger()), records)
         except CannotJudge as why:
             yield not_counted(_STAGE, f"records of {name}", why=str(why), counted_in=name)
             continue
-        _add(sums, name, counted, told.get(place, Ledger()), rows.get(place, 0))
+        _add(sums, name, counted, told.get(place, Ledger()), rest.rows[place])
+        sums.other += (f"{name}: {one}" for one in rest.of(place).not_as(records))
     yield from _checks(sums)
 
 
-def _count(crawl: Mapping[str, object], name: str, told: Ledger) -> Ledger:
+def _count(crawl: Mapping[str, object], name: str, told: Ledger, records: Records) -> Ledger:
+    def meet(met: Met) -> None:
+        if met.type not in ASIDE_TYPES:
+            more = {} if met.length is None else {"length": met.length}
+            records.add(met.offset, met.url, date=met.date, **more)
+
     if crawl.get("indexes"):
         raise CannotJudge("an index chose its records, and warcio reads all of them")
     limit = crawl["limit"]
     assert limit is None or isinstance(limit, int)
-    counted = count_records(name, limit=limit)
+    counted = count_records(name, limit=limit, met=meet)
     if damaged := told[DAMAGED]:
-        records = sum(counted.values())
+        read = sum(counted.values())
         raise CannotJudge(
             f"{damaged:,} damaged members were told, behind which warcio goes on otherwise: it "
-            f"reads {records:,} records, and {sum(told.values()) - damaged:,} were told"
+            f"reads {read:,} records, and {sum(told.values()) - damaged:,} were told"
         )
     return counted
 
@@ -106,3 +186,7 @@ def _checks(sums: _Sums) -> Iterator[Check]:
     yield compare(_STAGE, "records with a payload", sums.payloads, sums.rows,
                   counted_in="raw inputs, by warcio", held_against=_AT_REST,
                   note=f"differs in {differing}" if differing else "")  # fmt: skip
+    other = len(sums.other)
+    yield compare(_STAGE, "rows as their records", sums.rows - other, sums.rows,
+                  counted_in=_AT_REST, held_against="raw inputs, by warcio",
+                  note=named(sums.other))  # fmt: skip

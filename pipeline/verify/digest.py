@@ -1,6 +1,7 @@
 """Digests: what a sample must say, from documents/ and kept/, and what it says, from its tar.
 
-In:   ids with a digest of all that is in a document (its texts, and its images' own hashes).
+In:   ids with a digest of all that is in a document (its texts, and its images' own hashes), or
+      with a word of up to 16 bytes (its split).
 Out:  which ids are missing, in two places, strange, or say something else.
 Cost: 32 bytes a kept document and as much a sample, in arrays: 64 MB at a million documents.
 """
@@ -59,7 +60,7 @@ def _digest(*things: object) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=ID_BYTES).digest()
 
 
-class Fates:
+class Pairs:
     """Ids with digests: those that are kept, and those that were met in tars."""
 
     def __init__(self) -> None:
@@ -67,14 +68,23 @@ class Fates:
         self._met = bytearray()
 
     def keep(self, id_: str, digest: bytes) -> None:
-        self._kept += _key(id_) + digest
+        self._kept += key_of(id_) + digest.ljust(ID_BYTES, b"\0")
 
     def meet(self, id_: str, digest: bytes) -> None:
-        self._met += _key(id_) + digest
+        self._met += key_of(id_) + digest.ljust(ID_BYTES, b"\0")
+
+    def agreed(self) -> set[bytes]:
+        """Keys of the ids of which both sides say the same."""
+        kept, met = (np.unique(side) for side in self._sides())
+        return {one.tobytes() for one in np.intersect1d(kept, met)["id"]}
+
+    def _sides(self) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
+        kept, met = (np.frombuffer(bytes(side), dtype=_PAIR) for side in (self._kept, self._met))
+        return kept, met
 
     def compare(self) -> dict[str, list[str]]:
         """What is wrong -> the ids of which it is; empty lists where nothing is."""
-        kept, met = (np.frombuffer(bytes(side), dtype=_PAIR) for side in (self._kept, self._met))
+        kept, met = self._sides()
         both = np.intersect1d(kept["id"], met["id"])
         same = np.intersect1d(np.unique(kept), np.unique(met))
         return {
@@ -86,7 +96,7 @@ class Fates:
         }
 
 
-def _key(id_: str) -> bytes:
+def key_of(id_: str) -> bytes:
     """The id's bytes; of what is no id of ours, a hash, so that it is found to be strange."""
     try:
         key = bytes.fromhex(id_)

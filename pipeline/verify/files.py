@@ -2,18 +2,24 @@
 
 In:   run.json, manifests, parts tables, a listing of the run folder.
 Out:  for each stage: its fingerprint made again, its parts counted, their sums added up, every
-      file opened for its mark; strays by name, under the stage in whose folder they lie.
+      file read for its mark, its checksums and whether it is packed as its rows are; strays by
+      name, under the stage in whose folder they lie.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final
+
+import pyarrow as pa
 
 from pipeline import store
 from pipeline.verify.checks import RUN, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
-from schemas.manifest import STAGES, Ledger
+from pipeline.verify.packed import Packed
+from schemas.manifest import STAGES
 
 # counts that belong to no part of a stage's table: they are added to the sums alone
 NAMELESS: Final = frozenset(
@@ -46,11 +52,15 @@ _OF_OTHERS: Final = ("counts/",)  # made from shards and index by the trainer
 def check_stages(folder: RunFolder) -> Iterator[Check]:
     """Manifests, fingerprints and the files of parts, stage by stage."""
     prints = folder.fingerprints()
+    as_written = json.dumps(folder.run, indent=1, ensure_ascii=False) + "\n"
+    yield _check_text("run", "run.json", folder, as_written)
     for stage in STAGES:
         if stage in folder.told:
             yield from _check_told(folder, stage, prints[stage])
             yield _check_settings(folder, stage)
-            yield _check_files(folder, stage)
+            yield _check_text(stage, f"{stage}.manifest.json", folder,
+                              folder.told[stage].manifest.to_json())  # fmt: skip
+            yield from _check_files(folder, stage)
         elif why := folder.missing[stage]:
             yield compare(stage, "manifest", "none", "whole", counted_in=f"{stage}.manifest.json",
                           held_against="", note=f"{why}: use interloom run")  # fmt: skip
@@ -68,9 +78,7 @@ def _check_told(folder: RunFolder, stage: str, expected: str) -> Iterator[Check]
                   counted_in="run.json, settings of the manifests",
                   held_against=f"{stage}.manifest.json")  # fmt: skip
     yield compare(stage, "parts", len(told.parts), manifest.parts, **sides)
-    sums = Ledger()
-    for part in told.parts:
-        sums.update(told.counts(part))
+    sums = told.sums()
     told_sums = manifest.ledger
     names = {*sums, *told_sums} - NAMELESS
     wrong = sorted(name for name in names if sums[name] != told_sums[name])
@@ -81,8 +89,11 @@ def _check_told(folder: RunFolder, stage: str, expected: str) -> Iterator[Check]
 
 def _check_settings(folder: RunFolder, stage: str) -> Check:
     """What run.json and the manifest both tell is the same: no start has changed it since."""
-    told = folder.told[stage].manifest.settings
+    manifest = folder.told[stage].manifest
     now = folder.run["settings"]
+    told = {**manifest.settings, "versions": manifest.versions}
+    if "versions" in now:  # by stage
+        now = {**now, "versions": now["versions"].get(stage)}
     both = sorted(told.keys() & now.keys())
     other = [name for name in both if now[name] != told[name]]
     note = f"run.json has other {named(other)} since: interloom run does it again" if other else ""
@@ -90,25 +101,74 @@ def _check_settings(folder: RunFolder, stage: str) -> Check:
                    held_against=f"{stage}.manifest.json", note=note)  # fmt: skip
 
 
-def _check_files(folder: RunFolder, stage: str) -> Check:
-    """Every file of the stage's parts is there and carries the mark of its part."""
-    there, wrong = 0, []
-    files = list(_marked(folder, stage))
-    for kind, part, expected in files:
-        mark = folder.mark(kind, part)
-        there += mark == expected
-        if mark != expected:
-            path = f"{kind}/{part}.parquet"
-            why = folder.unreadable[path][1] if path in folder.unreadable else "another fingerprint"
-            wrong.append(f"{path} ({why})")
-    packs = [path for path in _unmarked(folder, stage) if not store.exists(folder.path(path))]
-    unmarked = len(list(_unmarked(folder, stage)))
-    wrong += [f"{path} (missing)" for path in packs]
-    for path in packs:
+def _check_text(stage: str, name: str, folder: RunFolder, as_written: str) -> Check:
+    """A file of JSON holds nothing but what it is read as, in the one way of writing it."""
+    same = store.read_bytes(folder.path(name)) == as_written.encode()
+    return compare(stage, f"{name} as it is written", int(same), 1, counted_in=name,
+                   held_against="", note="" if same else "other bytes")  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class _Files:
+    """Files of a stage: how many are right, which are not, which were packed otherwise."""
+
+    right: int = 0
+    wrong: list[str] = field(default_factory=list)
+    read: int = 0
+    other: list[str] = field(default_factory=list)
+    same: int = 0  # of those that hold a row
+
+    def take(self, path: str, packed: Packed) -> None:
+        self.read += 1
+        self.same += packed.same and packed.rows > 0
+        if not packed.same:
+            self.other.append(path)
+
+
+def _check_files(folder: RunFolder, stage: str) -> Iterator[Check]:
+    """Every file of the stage's parts is there, whole, and carries the mark of its part."""
+    files = _Files()
+    files.take(f"{stage}.parts.parquet", folder.told[stage].packed)
+    marked = list(_marked(folder, stage))
+    for kind, part, expected in marked:
+        path, packed = f"{kind}/{part}.parquet", folder.packed(kind, part)
+        if packed is None:
+            files.wrong.append(f"{path} ({folder.unreadable[path][1]})")
+            continue
+        files.take(path, packed)
+        if why := _other_mark(folder, stage, part, packed, expected):
+            files.wrong.append(f"{path} ({why})")
+    unmarked = list(_unmarked(folder, stage))
+    lost = [path for path in unmarked if not store.exists(folder.path(path))]
+    files.wrong += [f"{path} (missing)" for path in lost]
+    for path in lost:
         folder.broken.add(path.partition("/")[0])
-    return compare(stage, "files of the parts", there + unmarked - len(packs),
-                   len(files) + unmarked, counted_in=folder.output,
-                   held_against=f"{stage}.parts.parquet", note=named(wrong))  # fmt: skip
+    every = len(marked) + len(unmarked)
+    yield compare(stage, "files of the parts", every - len(files.wrong), every,
+                  counted_in=folder.output, held_against=f"{stage}.parts.parquet",
+                  note=named(files.wrong))  # fmt: skip
+    yield _check_packed(folder, stage, files)
+
+
+def _other_mark(folder: RunFolder, stage: str, part: str, packed: Packed, expected: str) -> str:
+    """What is wrong with the mark, by which a restart would take the file for whole."""
+    if packed.fingerprint != expected:
+        return "another fingerprint"
+    told = folder.told[stage].counts(part)
+    counts = {name: n for name, n in packed.counts.items() if n}
+    of_rows = {name: n for name, n in counts.items() if name in NAMELESS}
+    return "" if counts in ({}, dict(told), of_rows) else "its mark tells other counts"
+
+
+def _check_packed(folder: RunFolder, stage: str, files: _Files) -> Check:
+    """Whether the files, packed again, are the same bytes; another pyarrow cannot tell."""
+    packer = folder.told[stage].manifest.versions.get("pyarrow")
+    sides = {"counted_in": folder.output, "held_against": "their own rows"}
+    if packer != pa.__version__ or (files.other and not files.same):
+        why = f"pyarrow {packer} wrote them, and {pa.__version__} here packs otherwise"
+        return not_counted(stage, "files as their rows are packed", why=why, **sides)
+    return compare(stage, "files as their rows are packed", files.read - len(files.other),
+                   files.read, note=named(files.other), **sides)  # fmt: skip
 
 
 def _marked(folder: RunFolder, stage: str) -> Iterator[tuple[str, str, str]]:
@@ -158,6 +218,19 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
         if stage not in folder.missing:
             yield compare(stage, "strays", len(found), 0, counted_in=folder.output,
                           held_against="", note=named(found))  # fmt: skip
+            yield from _check_host(folder, stage)
+
+
+def _check_host(folder: RunFolder, stage: str) -> Iterator[Check]:
+    """Times and hosts are part of no result, but commands read them."""
+    name = f"{stage}.host.json"
+    if stage == RUN or not store.exists(folder.path(name)):
+        return
+    try:
+        json.loads(store.read_bytes(folder.path(name)))["seconds"]
+    except (ValueError, TypeError, KeyError) as error:
+        yield compare(stage, f"{name} readable", 0, 1, counted_in=name, held_against="",
+                      note=f"remove it ({error})")  # fmt: skip
 
 
 def stage_of(name: str) -> str:

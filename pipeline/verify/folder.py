@@ -1,7 +1,7 @@
 """Folder: what a run says of itself, and its files opened with care.
 
 In:   run.json, manifests, parts tables; the paths of every file that they name.
-Out:  the counts that were told, rows of any file, checks of fingerprints, files and strays.
+Out:  the counts that were told, rows of any file, whether a file is as it was packed.
 A file that is missing or cannot be read gives no rows and is noted once; whoever counts on it
 finds its folder among `broken` and says so, in place of blaming another stage.
 """
@@ -9,21 +9,21 @@ finds its folder among `broken` and says so, in place of blaming another stage.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import parquet, store
-from pipeline.job import VERSIONS
+from pipeline.job import Crawl
+from pipeline.verify.packed import Packed, pack_again
 from schemas.index import INDEX
 from schemas.manifest import FORMAT_VERSION, STAGES, Ledger, Manifest, fingerprint
 from schemas.tables import (
     DOCUMENTS,
-    FINGERPRINT_KEY,
     IMAGES,
     KEPT,
     PARTS,
@@ -48,14 +48,20 @@ SCHEMAS: Final = {
     "tables/drops": TABLE_DROPS,
 }
 _BESIDES: Final = {"filter_text": ("wanted",), "filter_images": ("kept",)}  # beside verdicts/
+_PART: Final = re.compile(r"\d{6}-\d{14}")  # place of the input, byte at which it starts
+_NAMES: Final = dict.fromkeys(STAGES, _PART) | {
+    "fetch": re.compile(r"fetch-\d{5}-\d+"),
+    "shard": re.compile(r"(train|heldout)-\d{5}"),
+}
 Row = dict[str, Any]
 
 
 class Told:
     """A manifest and its parts table: counts by part, held as Arrow holds them."""
 
-    def __init__(self, manifest: Manifest, parts: pa.Table) -> None:
+    def __init__(self, manifest: Manifest, parts: pa.Table, packed: Packed) -> None:
         self.manifest = manifest
+        self.packed = packed
         self._counts = parts["counts"]
         self._prints = parts["fingerprint"]
         self.parts: list[str] = parts["part"].to_pylist()
@@ -64,6 +70,13 @@ class Told:
     def counts(self, part: str) -> Ledger:
         place = self._place.get(part)
         return Ledger() if place is None else Ledger(dict(self._counts[place].as_py()))
+
+    def sums(self) -> Ledger:
+        """Of all parts; what belongs to none of them is not there."""
+        sums = Ledger()
+        for part in self.parts:
+            sums.update(self.counts(part))
+        return sums
 
     def fingerprint(self, part: str) -> str:
         return str(self._prints[self._place[part]].as_py())
@@ -82,17 +95,26 @@ class RunFolder:
 
     @cached_property
     def run(self) -> Row:
-        """run.json; raises ValueError where there is none, or one of another format."""
-        path = store.join(self.output, "run.json")
+        """run.json; raises ValueError where there is none, or one that cannot be read."""
+        path = self.path("run.json")
         if not store.exists(path):
             raise ValueError(f"{self.output} holds no run: there is no run.json; name a run folder")
-        run: Row = json.loads(store.read_bytes(path))
-        if run.get("format_version") != FORMAT_VERSION:
+        try:
+            run = _json_object(store.read_bytes(path))
+            if run.get("format_version") == FORMAT_VERSION:
+                Crawl(**run["crawl"])  # names and limits
+                if not (isinstance(run["settings"], dict) and _is_list(run["crawl"]["inputs"])):
+                    raise TypeError("settings or inputs are of another kind")
+                return run
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{path} is of format version {run.get('format_version')}, but this interloom "
-                f"reads {FORMAT_VERSION}: verify it with the version that wrote it"
-            )
-        return run
+                f"{path} is damaged ({_short(error)}): put back what interloom run wrote, or run "
+                "the same command into another folder"
+            ) from error
+        raise ValueError(
+            f"{path} is of format version {run.get('format_version')}, but this interloom "
+            f"reads {FORMAT_VERSION}: verify it with the version that wrote it"
+        )
 
     def path(self, *names: str) -> str:
         return store.join(self.output, *names)
@@ -105,16 +127,26 @@ class RunFolder:
                 self._leave(stage)
                 continue
             try:
-                text = store.read_bytes(self.path(f"{stage}.manifest.json")).decode()
-                manifest = Manifest.from_json(text)
-                with store.open_input(self.path(f"{stage}.parts.parquet")) as handle:
-                    parts = pq.read_table(handle)
-                if not parts.schema.equals(PARTS):
-                    raise ValueError(f"{stage}.parts.parquet has other columns than it should")
-                self.told[stage] = Told(manifest, parts)
-            except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+                self.told[stage] = self._tell(stage)
+            except (OSError, ValueError) as error:
                 self.missing[stage] = _short(error)
                 self._leave(stage)
+
+    def _tell(self, stage: str) -> Told:
+        """Raises OSError or ValueError, with the name of the file that is missing or damaged."""
+        manifest = _manifest(self.path(f"{stage}.manifest.json"), stage)
+        path = self.path(f"{stage}.parts.parquet")
+        try:
+            packed = pack_again(path, PARTS)
+            with parquet.open_file(path) as file:
+                told = Told(manifest, file.read(), packed)
+            if wrong := [one for one in told.parts if not _NAMES[stage].fullmatch(one)]:
+                raise ValueError(f"names a part {wrong[0]!r}")
+            return told
+        except parquet.DamagedFileError as error:
+            raise ValueError(f"{path} is damaged ({error.why})") from error
+        except ValueError as error:
+            raise ValueError(f"{path} {error}") from error
 
     def _leave(self, stage: str) -> None:
         """Nothing that a stage wrote without a manifest is read, or counted on."""
@@ -130,7 +162,7 @@ class RunFolder:
             if stage not in self.told:
                 break
             settings = self.told[stage].manifest.settings
-            chain = [*chain, stage, VERSIONS[stage], settings]
+            chain = [*chain, stage, self.told[stage].manifest.versions, settings]
             prints[stage] = fingerprint(*chain)
         return prints
 
@@ -139,33 +171,56 @@ class RunFolder:
         path = f"{kind}/{part}.parquet"
         if kind in self.unread:
             return
+        if path in self.unreadable:  # noted already, for its columns or its bytes
+            return
         try:
             yield from parquet.read_rows(self.path(path), columns)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, parquet.DamagedFileError) as error:
             self.note(kind, path, _short(error))
 
     def note(self, kind: str, path: str, why: str) -> None:
         self.unreadable.setdefault(path, (kind, why))
         self.broken.add(kind)
 
-    def count_rows(self, kind: str, part: str) -> int:
-        """Rows of a part, by reading one column of them."""
-        first = SCHEMAS[kind].names[0]
-        return sum(1 for _ in self.rows(kind, part, [first]))
-
-    def mark(self, kind: str, part: str) -> str:
-        """The fingerprint that a part's file carries; "" and a note where it is no such file."""
+    def packed(self, kind: str, part: str) -> Packed | None:
+        """What a part's file says of itself, all of it read; None, and a note, where it cannot."""
         path = f"{kind}/{part}.parquet"
         try:
-            with store.open_input(self.path(path)) as handle, pq.ParquetFile(handle) as file:
-                if not file.schema_arrow.equals(SCHEMAS[kind]):
-                    raise ValueError("has other columns than it should")
-                return str((file.metadata.metadata or {}).get(FINGERPRINT_KEY, b"").decode())
-        except (OSError, ValueError, pa.ArrowException) as error:
+            return pack_again(self.path(path), SCHEMAS[kind])
+        except (OSError, ValueError) as error:
             self.note(kind, path, _short(error))
-            return ""
+            return None
+
+
+def _is_list(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(one, str) for one in names)
+
+
+def _json_object(data: bytes) -> Row:
+    """Raises ValueError for anything else than a JSON object."""
+    read = json.loads(data)
+    if not isinstance(read, dict):
+        raise ValueError(f"a JSON object was expected, and it is a {type(read).__name__}")
+    return read
+
+
+def _manifest(path: str, stage: str) -> Manifest:
+    """Raises ValueError, with the path, for one that is damaged or of another format."""
+    data = store.read_bytes(path)
+    try:
+        _json_object(data)
+        manifest = Manifest.from_json(data.decode())
+        numbers = (manifest.parts, *dict(manifest.counts).values())
+        if manifest.stage != stage or {type(one) for one in numbers} != {int}:
+            raise ValueError(f"of stage {manifest.stage}, or a count that is no number")
+        if not all(isinstance(one, dict) for one in (manifest.settings, manifest.versions)):
+            raise ValueError("settings or versions are of another kind")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be used ({error})") from error
+    return manifest
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    why = error.why if isinstance(error, parquet.DamagedFileError) else str(error)
+    text = " ".join(why.split()) or type(error).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."

@@ -1,22 +1,22 @@
 """Found: everything at rest counted once, a part at a time, before anything is compared.
 
 In:   a run folder and what its stages told.
-Out:  tallies by stage, what contradicts itself by name, rows of each input, samples met, and the
-      folders whose rows are not those that their own stage told (`broken`).
+Out:  tallies by stage, differences by kind, what was gathered across parts, and the folders whose
+      rows are not those that their own stage told, or what they should be (`broken`).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.verify.count import PartCount, count_file, count_part
-from pipeline.verify.crawl import input_of
-from pipeline.verify.digest import Fates
+from pipeline.verify.across import Across
+from pipeline.verify.count import count_file, count_part
+from pipeline.verify.differences import FETCHED, KINDS, TARS, WANTED, Differences
 from pipeline.verify.files import partitions
 from pipeline.verify.folder import RunFolder
-from pipeline.verify.packs import wrong_packs
+from pipeline.verify.packs import check_packs
+from pipeline.verify.rows import image_row
 from pipeline.verify.tally import Tally
 from pipeline.verify.tars import count_shard
 from schemas.manifest import STAGES, Ledger
@@ -38,57 +38,54 @@ TABLES: Final = ("documents", "images", "drops")
 
 @dataclass(kw_only=True)
 class Found:
-    """`wrong` is stage -> what contradicts itself -> where."""
+    """All that was counted, before anything is compared with what was told."""
 
+    across: Across
     tallies: dict[str, Tally] = field(default_factory=dict)
-    fates: Fates = field(default_factory=Fates)
-    wrong: dict[str, dict[str, list[str]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
-    rows: Counter[int] = field(default_factory=Counter)  # at rest, by input
+    wrong: Differences = field(default_factory=Differences)
     sums: Ledger = field(default_factory=Ledger)  # what belongs to no part of its stage's table
     table_rows: Ledger = field(default_factory=Ledger)
 
 
 def count_all(folder: RunFolder) -> Found:
-    found = Found()
+    found = Found(across=Across.of(folder))
     for stage, told in folder.told.items():
         found.tallies[stage] = Tally(stage, told, starts=COUNTED[stage])
     if "extract" in folder.told:
+        files = folder.told["extract"].manifest.counts.get("files.kept", 0)
         for part in folder.told["extract"].parts:
-            _take_part(folder, found, part)
+            _take_part(folder, found, part, files)
     if "filter_text" in folder.told:
-        for partition in partitions(folder):
-            found.sums["urls.wanted"] += folder.count_rows("wanted", partition)
+        _take_wanted(folder, found)
     if "fetch" in folder.told:
         for part in folder.told["fetch"].parts:
             _take_fetched(folder, found, part)
     if "shard" in folder.told:
         for name in folder.told["shard"].parts:
             _take_shard(folder, found, name)
+    found.across.compare(found.wrong)
     _find_broken(folder, found)
     return found
 
 
-def _take_part(folder: RunFolder, found: Found, part: str) -> None:
-    count = count_part(folder, part, found.fates)
+def _take_part(folder: RunFolder, found: Found, part: str, files: int) -> None:
+    count = count_part(folder, part, found.across)
     for stage in ("extract", "filter_text", "filter_images"):
         if stage in found.tallies:
             found.tallies[stage].add(part, count.of(stage))
-    found.rows[input_of(part)] += count.extract["records.seen"]
     found.sums.update(count.shard)
-    _take_wrong(found, count)
+    found.table_rows.update(count.tables)
+    for kind, places in count.wrong.items():
+        found.wrong[kind] += places
     packs = folder.told["extract"].counts(part)["packs"]
-    found.wrong["extract"]["packs"] += wrong_packs(folder, part, packs=packs)
-    if "shard" in folder.told:
-        for table in TABLES:
-            found.table_rows[f"rows.{table}"] += folder.count_rows(f"tables/{table}", part)
+    found.sums.update(check_packs(folder, part, packs=packs, files=files, wrong=found.wrong))
 
 
-def _take_wrong(found: Found, count: PartCount) -> None:
-    for what, places in count.wrong.items():
-        stage = "filter_images" if what == "fates" else what
-        found.wrong[stage]["fates" if what == "fates" else "verdicts"] += places
+def _take_wanted(folder: RunFolder, found: Found) -> None:
+    for number, partition in enumerate(partitions(folder)):
+        for row in folder.rows("wanted", partition):
+            found.sums["urls.wanted"] += 1
+            found.wrong[WANTED] += found.across.wanted.want(number, row)
 
 
 def _take_fetched(folder: RunFolder, found: Found, part: str) -> None:
@@ -97,18 +94,21 @@ def _take_fetched(folder: RunFolder, found: Found, part: str) -> None:
     urls = {row["url"] for row in folder.rows("wanted", partition, ["url"])}
     ledger.see("wanted", len(urls))
     fetched = set()
-    for row in folder.rows("images", part, ("url", "status", "bytes")):
+    for row in folder.rows("images", part):
         fetched.add(row["url"])
         count_file(ledger, row, kind="wanted")
+        found.wrong[FETCHED] += image_row(row, f"{part} {row['url']}")
+        found.across.files.tell(row, found.across.recipes["filter_images"])
+    found.wrong[FETCHED] += sorted(fetched - urls)
     ledger.drop("wanted", Reason.NOT_FETCHED, len(urls - fetched))
     found.tallies["fetch"].add(part, ledger)
 
 
 def _take_shard(folder: RunFolder, found: Found, name: str) -> None:
-    count = count_shard(folder, name, found.fates)
+    count = count_shard(folder, name, found.across.samples, found.across.splits)
     found.tallies["shard"].add(name, count.counts)
     for what, samples in count.wrong.items():
-        found.wrong["shard"][what] += [f"{name}: {sample}" for sample in samples]
+        found.wrong[TARS[what]] += [f"{name}: {sample}" for sample in samples]
 
 
 def folder_of(stage: str, name: str) -> str:
@@ -139,12 +139,16 @@ def needs_of(stage: str, name: str) -> tuple[str, ...]:
 
 def _find_broken(folder: RunFolder, found: Found) -> None:
     """In the order of the stages, so that a stage is not blamed for what lies before it."""
+    told = folder.told.get("filter_text")
     for stage in STAGES:
         tally = found.tallies.get(stage)
         for name in () if tally is None else tally.differing:
             own = folder_of(stage, name)
             if own and not folder.broken.intersection(needs_of(stage, name)):
                 folder.broken.add(own)
-    told = folder.told.get("filter_text")
-    if told is not None and found.sums["urls.wanted"] != told.manifest.counts.get("urls.wanted", 0):
-        folder.broken.add("wanted")
+        if stage == "filter_text" and told is not None:
+            urls = told.manifest.counts.get("urls.wanted", 0)
+            folder.broken |= {"wanted"} if found.sums["urls.wanted"] != urls else set()
+        for kind in KINDS:
+            if kind.stage == stage and kind.breaks and found.wrong[kind]:
+                folder.broken |= set() if folder.broken & {*kind.needs} else {kind.breaks}

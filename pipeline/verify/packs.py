@@ -1,42 +1,94 @@
-"""Packs: the tars of one part opened, each member hashed, held against the rows of images/."""
+"""Packs: the tars of one part opened, each member hashed and looked at, against rows of images/.
+
+In:   packs/PART-K.tar, images/PART; how many image files the run has (pictures.py draws by that).
+Out:  what the packs hold otherwise than the rows say, to the byte; how many pictures were looked at
+      and how many drawn. A member is in memory at a time.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
-from pipeline import store
-from pipeline.verify.folder import RunFolder
+from pipeline.verify import archive
+from pipeline.verify.differences import PACK_BYTES, PACKS, PICTURES, Differences
+from pipeline.verify.folder import Row, RunFolder
+from pipeline.verify.pictures import Shown, is_drawn, look
+from schemas.manifest import Ledger
 from schemas.verdict import OK
 
-Place = tuple[str, int]  # pack, offset of the bytes
+COLUMNS: Final = (
+    "status", "url", "sha256", "phash", "width", "height", "format", "bytes", "pack", "pack_offset"
+)  # fmt: skip
+Spot = tuple[str, int]  # pack, offset of the bytes
 
 
-def wrong_packs(folder: RunFolder, part: str, *, packs: int) -> Iterator[str]:
-    """What a part's packs hold otherwise than images/PART says; nothing where they agree."""
-    held: dict[Place, tuple[str, int]] = {}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """One member of a pack."""
+
+    sha256: str
+    length: int
+    shown: Shown | str
+
+
+def check_packs(
+    folder: RunFolder, part: str, *, packs: int, files: int, wrong: Differences
+) -> Ledger:
+    """Hold a part's packs against its rows; `files.looked` and `files.drawn` of it."""
+    held: dict[Spot, Held] = {}
     for number in range(packs):
         name = f"{part}-{number}.tar"
+        odd: list[str] = []
         try:
-            held |= dict(_members(folder.path("packs", name), name))
+            held |= _members(folder.path("packs", name), name, files, odd)
         except (OSError, tarfile.TarError) as error:
             folder.note("packs", f"packs/{name}", " ".join(str(error).split()))
+        wrong[PACK_BYTES] += [f"packs/{name}: {one}" for one in odd]
     named = set()
-    columns = ("status", "url", "sha256", "bytes", "pack", "pack_offset")
-    for row in folder.rows("images", part, columns):
-        if row["status"] != OK:
-            continue
-        place = (row["pack"], row["pack_offset"])
-        named.add(place)
-        if held.get(place) != (row["sha256"], row["bytes"]):
-            yield f"{row['pack']} at {row['pack_offset']} ({row['url']})"
-    yield from (f"{name} at {offset} (no row)" for name, offset in sorted(held.keys() - named))
+    for row in folder.rows("images", part, COLUMNS):
+        if row["status"] == OK:
+            spot = (row["pack"], row["pack_offset"])
+            named.add(spot)
+            _hold_against(row, held.get(spot), wrong)
+    wrong[PACKS] += [f"{name} at {offset} (no row)" for name, offset in sorted(held.keys() - named)]
+    drawn = sum(isinstance(one.shown, Shown) and one.shown.phash is not None
+                for one in held.values())  # fmt: skip
+    return Ledger({"files.looked": len(held), "files.drawn": drawn})
 
 
-def _members(path: str, name: str) -> Iterator[tuple[Place, tuple[str, int]]]:
-    with store.open_input(path) as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
-        for info in tar:
-            stream = tar.extractfile(info)
-            data = b"" if stream is None else stream.read()
-            yield (name, info.offset_data), (hashlib.sha256(data).hexdigest(), len(data))
+def _hold_against(row: Row, held: Held | None, wrong: Differences) -> None:
+    where = f"{row['pack']} at {row['pack_offset']} ({row['url']})"
+    if held is None or (held.sha256, held.length) != (row["sha256"], row["bytes"]):
+        wrong[PACKS].append(where)
+        return
+    shown = held.shown
+    if isinstance(shown, str):
+        wrong[PICTURES].append(f"{where}: {shown}")
+        return
+    told = Shown(
+        format=row["format"],
+        width=row["width"],
+        height=row["height"],
+        phash=row["phash"] if shown.phash is not None else None,
+    )
+    if shown != told:
+        wrong[PICTURES].append(f"{where}: {', '.join(_other(told, shown))}")
+
+
+def _other(told: Shown, shown: Shown) -> Iterator[str]:
+    for name in Shown.__slots__:
+        if getattr(told, name) != getattr(shown, name):
+            yield f"{name} {getattr(told, name)}, but it shows {getattr(shown, name)}"
+
+
+def _members(path: str, name: str, files: int, odd: list[str]) -> Iterator[tuple[Spot, Held]]:
+    for info, data in archive.members(path, odd):
+        sha256 = hashlib.sha256(data).hexdigest()
+        if info.name.partition(".")[0] != sha256:
+            odd.append(f"{info.name} is not the name of its bytes")
+        shown = look(data, decode=is_drawn(sha256, files=files))
+        yield (name, info.offset_data), Held(sha256=sha256, length=len(data), shown=shown)

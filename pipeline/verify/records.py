@@ -1,8 +1,9 @@
 """Records: every input of the crawl read again, by warcio, from its stored bytes.
 
-In:   an input's name; gzip is undone by Python's gzip, which checks sums and lengths, so that
-      warcio sees plain records and none is lost in a member that holds several.
-Out:  records by type, as warcio counts them, or the reason why it cannot be the judge.
+In:   an input's name; gzip is undone here by zlib, which checks sums and lengths, so that warcio
+      sees plain records and none is lost in a member that holds several.
+Out:  records by type, as warcio counts them, and of each where it lies, its URL and its date; or
+      the reason why it cannot be the judge.
 Not counted: zstd (warcio reads none); what warcio or gzip stop at (damage: our own reader goes on
       behind it); a Content-Length that warcio finds wrong, or a body that ends early.
 """
@@ -12,39 +13,57 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import logging
 import zlib
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from warcio.archiveiterator import ArchiveIterator
 from warcio.exceptions import ArchiveLoadFailed
 from warcio.recordloader import ArcWarcRecord
 
+from pipeline.read.capture_date import arc_date, warc_date
 from pipeline.read.raw import open_raw
 from schemas.manifest import Ledger
 
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 16  # what zlib leaves of a piece is copied at each member's end
+_OF_GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 class CannotJudge(Exception):  # noqa: N818  # an answer, not an error
     """Why warcio's count of an input says nothing."""
 
 
-def count_records(name: str, *, limit: int | None = None) -> Ledger:
-    """`records.type.TYPE` of an input, or of its first `limit` records.
+class Met(NamedTuple):
+    """A record as warcio reads it. Offset and length are its member's; ARC's are its own."""
+
+    type: str
+    offset: int
+    length: int | None  # None where no gzip member tells it
+    url: str
+    date: str
+
+
+def count_records(
+    name: str, *, limit: int | None = None, met: Callable[[Met], object] = lambda _: None
+) -> Ledger:
+    """`records.type.TYPE` of an input, or of its first `limit` records, each given to `met`.
 
     Raises:
         CannotJudge: where warcio cannot be the judge, with the reason.
     """
     ledger = Ledger()
     try:
-        with open_raw(name) as stream, _plain(stream) as plain, _quiet():
-            for type_ in islice(_types(plain), limit):
-                ledger[f"records.type.{type_}"] += 1
-    except (ArchiveLoadFailed, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        with open_raw(name) as stream, _quiet():
+            for record in islice(_records(_plain(stream)), limit):
+                ledger[f"records.type.{record.type}"] += 1
+                met(record)
+    except (ArchiveLoadFailed, gzip.BadGzipFile, zlib.error) as error:
         read = sum(ledger.values())
         raise CannotJudge(f"stops behind {read:,} records: {_first_line(error)}") from error
     except (OSError, ValueError) as error:
@@ -52,42 +71,97 @@ def count_records(name: str, *, limit: int | None = None) -> Ledger:
     return ledger
 
 
-class _Unzipped(gzip.GzipFile):
-    """gzip that breaks off is an error of its own: warcio takes an EOFError for the end."""
+class _Unzipped:
+    """Members of gzip as one plain stream, which knows where each of them starts in both.
 
-    def read(self, size: int | None = -1) -> bytes:
-        try:
-            return super().read(size)
-        except EOFError as error:
-            raise gzip.BadGzipFile(str(error)) from error
+    A stream that breaks off is BadGzipFile: warcio would take an EOFError for the end.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._stored = b""  # read and not yet inflated
+        self._read = 0
+        self._given = 0
+        self._member = zlib.decompressobj(_OF_GZIP)
+        self._begun = False
+        self.plain, self.stored = array("q"), array("q")  # starts of members
+
+    def tell(self) -> int:
+        return self._given
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while not data and (self._stored or self._fill()):
+            if not self._begun:
+                self._begin()
+                continue
+            data = self._member.decompress(self._stored, size)
+            self._stored = self._member.unconsumed_tail
+            if self._member.eof:
+                self._stored = self._member.unused_data
+                self._member, self._begun = zlib.decompressobj(_OF_GZIP), False
+            self._given += len(data)
+        if not data and self._begun:
+            raise gzip.BadGzipFile("the last member has no end")
+        return data
+
+    def _fill(self) -> bool:
+        self._stored = self._stream.read(_PIECE)
+        self._read += len(self._stored)
+        return bool(self._stored)
+
+    def _begin(self) -> None:
+        """At a member's first byte; what is padded with zeros ends in them."""
+        self._stored = self._stored.lstrip(b"\0")
+        if self._stored:
+            self.plain.append(self._given)
+            self.stored.append(self._read - len(self._stored))
+            self._begun = True
+
+    def members_of(self, place: int, length: int) -> tuple[int, int]:
+        """Start and end of the members that hold a span of the plain stream."""
+        first = bisect_right(self.plain, place) - 1
+        behind = bisect_right(self.plain, place + max(length, 1) - 1)
+        end = self.stored[behind] if behind < len(self.stored) else self._read - len(self._stored)
+        return self.stored[first], end
 
 
-@contextlib.contextmanager
-def _plain(stream: BinaryIO) -> Iterator[Any]:
+def _plain(stream: BinaryIO) -> BinaryIO | _Unzipped:
     head = stream.read(4)
     stream.seek(0)
     if head.startswith(ZSTD[0]) or head.endswith(ZSTD[1]):
         raise CannotJudge("warcio reads no zstd")
-    if not head.startswith(GZIP):
-        yield stream
-        return
-    with _Unzipped(fileobj=stream, mode="rb") as plain:
-        yield plain
+    return _Unzipped(stream) if head.startswith(GZIP) else stream
 
 
-def _types(plain: BinaryIO) -> Iterator[str]:
+def _records(plain: BinaryIO | _Unzipped) -> Iterator[Met]:
     records = ArchiveIterator(plain, no_record_parse=True)
     for record in records:
         head = record.raw_stream.read(5)
         read = len(head)
         while piece := record.raw_stream.read(_PIECE):
             read += len(piece)
-        yield _type_of(record, head)
+        type_ = _type_of(record, head)
         if record.length is not None and read < record.length:
             raise CannotJudge(f"a body has {read:,} of {record.length:,} bytes")
         records.read_to_end()
         if records.err_count:
             raise CannotJudge("warcio finds a Content-Length that is wrong")
+        yield _met(record, type_, records.member_info, plain)
+
+
+def _met(
+    record: ArcWarcRecord, type_: str, span: tuple[int, int], plain: BinaryIO | _Unzipped
+) -> Met:
+    """`span` is the place and the length of the record in the plain stream."""
+    of_warc = record.format == "warc"
+    said = record.rec_headers
+    url = said.get_header("WARC-Target-URI" if of_warc else "uri") or ""
+    date = said.get_header("WARC-Date" if of_warc else "archive-date") or ""
+    if not isinstance(plain, _Unzipped):
+        return Met(type_, span[0], None, url, warc_date(date) if of_warc else arc_date(date))
+    offset, end = plain.members_of(*span)
+    return Met(type_, offset, end - offset, url, warc_date(date) if of_warc else arc_date(date))
 
 
 def _type_of(record: ArcWarcRecord, head: bytes) -> str:
@@ -101,9 +175,15 @@ def _type_of(record: ArcWarcRecord, head: bytes) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """warcio prints a warning that we read from its err_count."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
+    """warcio prints a warning that we read from its err_count, and logs each URL with a space."""
+    logger = logging.getLogger("warcio")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _first_line(error: Exception) -> str:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline import store
-from pipeline.verify.digest import Fates, sample_digest
+from pipeline.verify import archive
+from pipeline.verify.digest import Pairs, sample_digest
 from pipeline.verify.folder import Row, RunFolder
 from schemas.index import index_row
 from schemas.manifest import Ledger
@@ -30,6 +30,7 @@ OTHER_JSON: Final = "samples whose JSON is not as the codec writes it"
 NO_ROW: Final = "samples that the index lacks"
 OTHER_PLACE: Final = "samples that lie elsewhere than the index says"
 NO_SAMPLE: Final = "rows of the index without a sample"
+ODD_BYTES: Final = "headers, padding and ends that no shard has"
 WRONG: Final = (
     NO_JSON,
     OTHER_JSON,
@@ -39,6 +40,7 @@ WRONG: Final = (
     NO_ROW,
     OTHER_PLACE,
     NO_SAMPLE,
+    ODD_BYTES,
 )
 
 
@@ -60,19 +62,20 @@ class ShardCount:
     wrong: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def count_shard(folder: RunFolder, name: str, fates: Fates) -> ShardCount:
-    """Open a shard; its samples go to `fates`, to be held against what is kept."""
+def count_shard(folder: RunFolder, name: str, samples: Pairs, splits: Pairs) -> ShardCount:
+    """Open a shard; what it says goes to `samples` and `splits`, held against what is kept."""
     count = ShardCount()
     split = name.partition("-")[0]
     index = {row["key"]: row for row in folder.rows("index", name)}
     path = f"shards/{name}.tar"
     try:
-        for key, members, body in _samples(folder.path(path)):
+        for key, members, body in _samples(folder.path(path), count.wrong[ODD_BYTES]):
             sample = _sample(key, members, body, count)
             if sample is None:
                 continue
             _count_sample(count.counts, sample, members, split=split)
-            fates.meet(key, sample_digest(sample, _images(sample, members)))
+            samples.meet(key, sample_digest(sample, _images(sample, members)))
+            splits.meet(key, split.encode())
             _check_index(count, index.pop(key, None), sample, members)
         count.counts["shards"] = 1
     except (OSError, tarfile.TarError) as error:
@@ -81,23 +84,20 @@ def count_shard(folder: RunFolder, name: str, fates: Fates) -> ShardCount:
     return count
 
 
-def _samples(path: str) -> Iterator[tuple[str, list[Held], bytes]]:
+def _samples(path: str, odd: list[str]) -> Iterator[tuple[str, list[Held], bytes]]:
     """(KEY, its members in the order of the tar, its JSON); neighbours of one KEY are a sample."""
     before, members, body = "", list[Held](), b""
-    with store.open_input(path) as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
-        for info in tar:
-            key, _, name = info.name.partition(".")
-            if members and key != before:
-                yield before, members, body
-                members, body = [], b""
-            stream = tar.extractfile(info)
-            data = b"" if stream is None else stream.read()
-            sha256 = hashlib.sha256(data).hexdigest()
-            held = Held(name=name, offset=info.offset_data, length=len(data), sha256=sha256)
-            before = key
-            members.append(held)
-            if name == "json":
-                body = data
+    for info, data in archive.members(path, odd):
+        key, _, name = info.name.partition(".")
+        if members and key != before:
+            yield before, members, body
+            members, body = [], b""
+        sha256 = hashlib.sha256(data).hexdigest()
+        held = Held(name=name, offset=info.offset_data, length=len(data), sha256=sha256)
+        before = key
+        members.append(held)
+        if name == "json":
+            body = data
     if members:
         yield before, members, body
 

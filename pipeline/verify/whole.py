@@ -34,7 +34,7 @@ def verify(output: str, *, inputs: bool = True) -> Verification:
     for stage in folder.told:
         checks += _checks_of(stage, folder, found)
         if stage == "extract":
-            checks += check_inputs(folder, found.rows, read=inputs)
+            checks += check_inputs(folder, found.across.records, read=inputs)
     order = (RUN, *STAGES)
     checks.sort(key=lambda one: order.index(one.stage))
     return Verification(output=output, checks=tuple(checks))

@@ -1,0 +1,91 @@
+"""Across: what can only be told when all parts and shards are read, gathered while they are.
+
+In:   fates of documents, rows of images/ and wanted/, samples as they are met in tars.
+Out:  differences whose two sides lie in different parts. Nothing but hashes is held (claims.py,
+      wanted.py and digest.py say how many bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.verify.claims import Files
+from pipeline.verify.crawl import AtRest, input_of
+from pipeline.verify.differences import (
+    FILES_OF_KEPT,
+    IMAGE_VALUES,
+    KEPT_IMAGES,
+    SPLITS,
+    WANTED,
+    Differences,
+)
+from pipeline.verify.digest import Pairs, kept_digest
+from pipeline.verify.fate import DECIDING, Fate
+from pipeline.verify.folder import Row, RunFolder
+from pipeline.verify.limits import Limits, Recipe
+from pipeline.verify.wanted import Wanted
+
+
+@dataclass(kw_only=True)
+class Across:
+    """`samples` are kept documents and what tars say; `splits` where tables and tars put them."""
+
+    inputs: list[str]
+    recipes: Mapping[str, Recipe]  # by deciding stage
+    limits: Mapping[str, Limits]
+    wanted: Wanted
+    samples: Pairs = field(default_factory=Pairs)
+    splits: Pairs = field(default_factory=Pairs)
+    files: Files = field(default_factory=Files)
+    records: AtRest = field(default_factory=AtRest)
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> Across:
+        recipes = {
+            stage: folder.told[stage].manifest.settings.get("recipe", {})
+            if stage in folder.told
+            else {}
+            for stage in DECIDING
+        }
+        return cls(
+            inputs=folder.run["crawl"]["inputs"],
+            recipes=recipes,
+            limits={stage: Limits(recipe) for stage, recipe in recipes.items()},
+            wanted=Wanted(partitions=folder.run["crawl"]["partitions"]),
+        )
+
+    def input_of(self, part: str) -> str:
+        place = input_of(part)
+        return self.inputs[place] if place < len(self.inputs) else ""
+
+    def hold(self, part: str, image: Row) -> None:
+        """A row of images/ that extract wrote."""
+        self.files.tell(image, self.recipes["filter_images"])
+        self.wanted.hold(image["url"])
+        self.records.image(part, image)
+
+    def take(self, fate: Fate) -> None:
+        """A document with all that was decided about it."""
+        self.records.document(fate.part, fate.document)
+        self.wanted.need(fate)
+        self.files.ask(fate)
+        for kept in fate.kept:
+            self.samples.keep(fate.document["id"], kept_digest(fate.document, kept))
+
+    def compare(self, wrong: Differences) -> None:
+        """Everything is read: what does not fit together."""
+        facts, agreed = self.files.facts(), self.samples.agreed()
+        wrong[WANTED] += self.wanted.differing()
+        wrong[IMAGE_VALUES] += [
+            f"{place}: images/ tells no such reason"
+            for place in self.files.refused.places(facts, borne_out=False)
+        ]
+        wrong[IMAGE_VALUES] += [
+            f"{place}: images/ has it" for place in self.files.missing.places(facts, borne_out=True)
+        ]
+        wrong[KEPT_IMAGES] += map(str, self.files.lie.places(facts, borne_out=False))
+        for place in self.files.seen.places(facts, borne_out=False):
+            # two witnesses against one: where the sample says what kept/ says, images/ is wrong
+            wrong[FILES_OF_KEPT if place.id in agreed else KEPT_IMAGES].append(str(place))
+        wrong[SPLITS] += self.splits.compare()["other than what was kept"]

@@ -1,0 +1,127 @@
+"""Differences: what at rest may be at odds with what it was made from, by kind.
+
+A kind names the stage to blame, and the folders of other stages without which nothing can be said:
+where one of them failed on its own account, the check is "not counted". `breaks` is the folder
+that no other stage is counted on once such a difference is found.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.verify import tars
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    stage: str
+    what: str
+    counted_in: str
+    held_against: str = ""
+    needs: tuple[str, ...] = ()
+    breaks: str = ""
+
+
+class Differences(defaultdict[Kind, list[str]]):
+    """Where each kind was found."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
+
+
+_TEXT: Final = ("documents", "verdicts/filter_text")
+_DECIDED: Final = (*_TEXT, "verdicts/filter_images")
+
+REFUSED_RECORDS: Final = Kind(
+    stage="extract", what="records refused for a reason that does not hold",
+    counted_in="verdicts/extract/", breaks="verdicts/extract",
+)  # fmt: skip
+DOCUMENTS: Final = Kind(
+    stage="extract", what="documents that contradict themselves", counted_in="documents/",
+    breaks="documents",
+)  # fmt: skip
+IMAGES: Final = Kind(
+    stage="extract", what="image files that contradict themselves", counted_in="images/",
+    breaks="images",
+)  # fmt: skip
+PACKS: Final = Kind(
+    stage="extract", what="images other than images/ says", counted_in="packs/",
+    held_against="images/", breaks="images",
+)  # fmt: skip
+PACK_BYTES: Final = Kind(
+    stage="extract", what="headers, padding and ends that no tar has", counted_in="packs/",
+)  # fmt: skip
+PICTURES: Final = Kind(
+    stage="extract", what="pictures that show otherwise", counted_in="packs/",
+    held_against="images/", breaks="images",
+)  # fmt: skip
+FILES_OF_KEPT: Final = Kind(
+    stage="extract", what="image files other than kept/ and shards/ say", counted_in="images/",
+    held_against="kept/, shards/", needs=("images", "kept", "shards"), breaks="images",
+)  # fmt: skip
+TEXT_VERDICTS: Final = Kind(
+    stage="filter_text", what="verdicts about what is not there",
+    counted_in="verdicts/filter_text/", held_against="documents/", needs=("documents",),
+)  # fmt: skip
+TEXT_VALUES: Final = Kind(
+    stage="filter_text", what="verdicts whose value was not measured, or misses no limit",
+    counted_in="verdicts/filter_text/", held_against="documents/, recipe", needs=("documents",),
+    breaks="verdicts/filter_text",
+)  # fmt: skip
+WANTED: Final = Kind(
+    stage="filter_text", what="image URLs other than those needed and not held",
+    counted_in="wanted/", held_against="documents/, images/", needs=("documents", "images"),
+    breaks="wanted",
+)  # fmt: skip
+FETCHED: Final = Kind(
+    stage="fetch", what="rows that were not wanted, or contradict themselves",
+    counted_in="images/fetch-*", held_against="wanted/", needs=("wanted",),
+)  # fmt: skip
+IMAGE_VERDICTS: Final = Kind(
+    stage="filter_images", what="verdicts about what is not there",
+    counted_in="verdicts/filter_images/", held_against="documents/", needs=("documents",),
+)  # fmt: skip
+IMAGE_VALUES: Final = Kind(
+    stage="filter_images", what="verdicts whose value was not measured, or misses no limit",
+    counted_in="verdicts/filter_images/", held_against="images/, recipe",
+    needs=(*_TEXT, "images"), breaks="verdicts/filter_images",
+)  # fmt: skip
+FATES: Final = Kind(
+    stage="filter_images", what="documents and nodes with other than one fate",
+    counted_in="verdicts/, kept/", needs=_TEXT,
+)  # fmt: skip
+KEPT: Final = Kind(
+    stage="filter_images", what="kept documents other than documents/ says",
+    counted_in="kept/", held_against="documents/", needs=_TEXT, breaks="kept",
+)  # fmt: skip
+KEPT_IMAGES: Final = Kind(
+    stage="filter_images", what="kept images that images/ does not hold so", counted_in="kept/",
+    held_against="images/", needs=("documents", "images"), breaks="kept",
+)  # fmt: skip
+TABLES: Final = {
+    name: Kind(
+        stage="shard", what=f"rows of {name} other than was decided",
+        counted_in=f"tables/{name}/", held_against="documents/, images/, verdicts/, kept/",
+        needs=("verdicts/extract", "images", *_DECIDED, "kept"),
+    )
+    for name in ("documents", "images", "drops")
+}  # fmt: skip
+TARS: Final = {
+    what: Kind(stage="shard", what=what, counted_in="shards/, index/") for what in tars.WRONG
+}
+SPLITS: Final = Kind(
+    stage="shard", what="documents that a table puts into the other split",
+    counted_in="tables/documents/", held_against="shards/", needs=("kept", "shards"),
+)  # fmt: skip
+FATES_OF_SAMPLES: Final = ("documents", "kept")  # what the fates of samples need
+
+# in the order in which a stage is to blame before those that build on it
+KINDS: Final = (
+    REFUSED_RECORDS, DOCUMENTS, IMAGES, PACKS, PACK_BYTES, PICTURES, FILES_OF_KEPT,
+    TEXT_VERDICTS, TEXT_VALUES, WANTED,
+    FETCHED,
+    IMAGE_VERDICTS, IMAGE_VALUES, FATES, KEPT, KEPT_IMAGES,
+    *TARS.values(), *TABLES.values(), SPLITS,
+)  # fmt: skip
