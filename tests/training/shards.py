@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import webdataset
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from schemas.index import INDEX, Place, index_row
 from schemas.manifest import Manifest
@@ -167,3 +169,13 @@ def small_tokenizer() -> Loaded:
     """A BPE of 600 tokens, trained on `prose`."""
     with TemporaryDirectory() as folder:
         return train_bpe([prose(400, seed=seed) for seed in range(8)], 600, Path(folder))
+
+
+def word_tokenizer(*special: str, **named: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of somebody else's: whole words, and the tokens that it is given."""
+    words = [*special, *sorted({word for text in WORDS for word in (text, f"{text}.")}), "[UNK]"]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)  # type: ignore[no-untyped-call]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.training.shards import Document, Node, picture, prose, small_tokenizer, write_run
 from training.batch import IGNORED
-from training.counts import count_sources, samples_of
+from training.counts import count_sources, read_counts, samples_of
 from training.order import OnePass, Plan, RankPlan, check_ranks, one_epoch, share
 from training.sources import Source, open_source
 from training.tokens import TokenSequence, assemble, sequence_of
-from training.windows import Order, PiecePlan, RowPlan, random_words, row_patches
+from training.windows import Order, PiecePlan, RowPlan, plan_window, random_words, row_patches
 
 IMAGE_TOKENS = 3
 DIGEST = "d" * 32
@@ -166,16 +166,32 @@ def test_a_state_is_a_step_and_three_integers_a_source(two: list[Source]) -> Non
 
 
 def test_another_epoch_and_another_seed_have_another_order(two: list[Source]) -> None:
+    """Of one shard in one window, where only the rows are shuffled."""
+
     def first_epochs(seed: int) -> list[list[RowPlan]]:
-        plan = plan_of(two[:1], seed=seed, window=100, rows=1)
-        (window,) = one_epoch(two[:1], DIGEST, plan.order)
+        plan = plan_of(two[1:], seed=seed, window=100, rows=1)
+        (window,) = one_epoch(two[1:], DIGEST, plan.order)
         size = len(window.rows)
         return [[plan.next_batch()[0] for _ in range(size)] for _ in range(2)]
 
     (one, two_), (other, _) = first_epochs(0), first_epochs(1)
     assert one != two_
     assert one != other
+    assert sorted(one) == sorted(two_) == sorted(other)
     assert first_epochs(0) == [one, two_]
+
+
+def test_another_epoch_has_its_shards_in_another_order(two: list[Source]) -> None:
+    """In windows of one shard each."""
+    order = plan_of(two[:1], window=6).order
+    assert {shard.samples for shard in two[0].shards} == {5, 6}
+    firsts = {
+        plan_window(two[0], order, (0, epoch, 0), lambda shard: read_counts(shard, DIGEST))
+        .rows[0][0]
+        .shard
+        for epoch in range(20)
+    }
+    assert firsts == {0, 1, 2}
 
 
 def test_rows_are_shuffled_after_packing(two: list[Source]) -> None:

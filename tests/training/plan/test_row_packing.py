@@ -37,6 +37,10 @@ def test_rows_are_those_of_best_fit_decreasing_done_slowly(sizes: list[int], len
     assert sorted(length - sum(sizes[one] for one in row) for row in rows) == sorted(rooms)
 
 
+def test_pieces_of_one_size_stay_in_their_order() -> None:
+    assert pack([5] * 200, sequence_length=10) == [[n, n + 1] for n in range(0, 200, 2)]
+
+
 @pytest.mark.parametrize("size", [0, 11])
 def test_a_piece_that_no_row_holds_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="does not fit a row of 10"):

@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.shards import Document, picture, prose, sample_of, small_tokenizer, write_run
+from tests.training.shards import (
+    Document,
+    picture,
+    prose,
+    sample_of,
+    small_tokenizer,
+    word_tokenizer,
+    write_run,
+)
 from training import counts
 from training.counts import VERSION_KEY, count_of, count_sources, find_counts, read_counts
 from training.encode import JOINT, Encoder, runs_of
 from training.kept import Kept
 from training.sources import Source, open_source
+from training.tokenizer import extended
+from training.tokens import sequence_of
 
 DOCUMENTS: list[Document] = [[prose(30, seed=n), picture(8, 8), prose(9, seed=n)] for n in range(6)]
 DIGEST = "0123456789abcdef0123456789abcdef"
@@ -55,6 +65,16 @@ def test_counts_of_a_document_are_by_run_with_the_places_of_paragraphs_and_sente
 
 def decoded(encoder: Encoder, tokens: Sequence[int]) -> str:
     return str(small_tokenizer().tokenizer.decode(list(tokens)))
+
+
+def test_a_text_without_tokens_parts_no_images_in_counts_and_in_sequences() -> None:
+    """Blanks are no word to a tokenizer of words."""
+    encoder = extended(word_tokenizer("</s>", eos_token="</s>"), "words").encoder
+    sample, _ = sample_of(["sea", picture(8, 8), "  ", picture(8, 8), "ship", picture(8, 8), " "])
+    row = count_of(sample, encoder)
+    assert [(one["images"], one["tokens"]) for one in row["runs"]] == [(0, 1), (2, 1), (1, 0)]
+    assert (row["tokens"], row["images"], row["groups"]) == (2, 3, 2)
+    assert len(sequence_of(sample, encoder, 5).tokens) == 2 + 2 + 3 * 6 + 2
 
 
 TEXTS = st.lists(st.text(max_size=40), min_size=1, max_size=5)

@@ -5,27 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
-from tests.training.shards import prose
+from tests.training.shards import prose, word_tokenizer
 from training.tokenizer import ADDED, END, FAKE, IMAGE, extended, load, train_bpe
 
 TEXTS = [prose(200, seed=seed) for seed in range(4)]
 
 
-def of_words(*special: str, **named: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of somebody else's: whole words, and the tokens that it is given."""
-    words = [*special, *sorted(set(" ".join(TEXTS).split())), "[UNK]"]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)  # type: ignore[no-untyped-call]
-
-
 def test_the_image_tokens_are_added_once() -> None:
-    tokenizer = of_words("<s>", "</s>", bos_token="<s>", eos_token="</s>")
+    tokenizer = word_tokenizer("<s>", "</s>", bos_token="<s>", eos_token="</s>")
     before = len(tokenizer)
     loaded = extended(tokenizer, "words")
     assert loaded.added == tuple(range(before, before + len(ADDED)))
@@ -38,20 +27,20 @@ def test_the_image_tokens_are_added_once() -> None:
 
 
 def test_special_tokens_that_a_tokenizer_has_stay_special() -> None:
-    tokenizer = of_words("</s>", "<tool>", eos_token="</s>", extra_special_tokens=["<tool>"])  # type: ignore[arg-type]
+    tokenizer = word_tokenizer("</s>", "<tool>", eos_token="</s>", extra_special_tokens=["<tool>"])  # type: ignore[arg-type]
     loaded = extended(tokenizer, "words")
     assert set(loaded.tokenizer.all_special_tokens) == {"</s>", "<tool>", *ADDED}
 
 
 def test_a_saved_tokenizer_has_the_same_digest_and_ids(tmp_path: Path) -> None:
-    loaded = extended(of_words("<s>", "</s>", bos_token="<s>", eos_token="</s>"), "words")
+    loaded = extended(word_tokenizer("<s>", "</s>", bos_token="<s>", eos_token="</s>"), "words")
     loaded.tokenizer.save_pretrained(tmp_path)
     again = load(str(tmp_path))
     assert (again.digest, again.special, again.added) == (loaded.digest, loaded.special, ())
 
 
 def test_truncation_and_padding_of_a_saved_tokenizer_do_not_cut_documents(tmp_path: Path) -> None:
-    tokenizer = of_words("</s>", eos_token="</s>")
+    tokenizer = word_tokenizer("</s>", eos_token="</s>")
     plain = extended(tokenizer, "words")
     tokenizer.backend_tokenizer.enable_truncation(5)
     tokenizer.backend_tokenizer.enable_padding(length=50)
@@ -63,11 +52,11 @@ def test_truncation_and_padding_of_a_saved_tokenizer_do_not_cut_documents(tmp_pa
 
 def test_a_tokenizer_without_end_of_sequence_is_refused_with_the_remedy() -> None:
     with pytest.raises(ValueError, match=r"0 end-of-sequence tokens.*set eos_token"):
-        extended(of_words("<s>", bos_token="<s>"), "words")
+        extended(word_tokenizer("<s>", bos_token="<s>"), "words")
 
 
 def test_without_a_beginning_of_sequence_its_end_stands_there() -> None:
-    loaded = extended(of_words("</s>", eos_token="</s>"), "words")
+    loaded = extended(word_tokenizer("</s>", eos_token="</s>"), "words")
     assert loaded.special.bos == loaded.special.eos == 0
 
 
