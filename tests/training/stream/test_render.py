@@ -100,7 +100,7 @@ def test_a_broken_image_is_named_with_its_reason(tmp_path: Path) -> None:
     rows, broken = reader.read(plan.next_batch())
     page = render(rows, meaning(tmp_path), title="Step 0", broken=broken)
     assert "does not decode" in page
-    assert "1 broken images left out" in page
+    assert "1 broken image left out" in page
 
 
 def test_no_more_rows_are_shown_than_asked_for_and_the_page_says_so(tmp_path: Path) -> None:
