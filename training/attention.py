@@ -23,7 +23,6 @@ for grouped queries: SDPA's own way takes the slow path on a CPU (126 against 74
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import torch
@@ -107,16 +106,13 @@ def _flash(
 def _loop(
     query_1HQD: Tensor, key_1HTD: Tensor, value_1HTD: Tensor, given: Segments, scaling: float | None
 ) -> Tensor:
-    queries, keys = given.queries_S1.tolist(), given.keys_S1.tolist()
+    # split, not slices: the gradient of each slice would be as long as the whole row
+    queries = torch.split(query_1HQD, given.queries_S1.diff().tolist(), 2)
+    keys = torch.split(key_1HTD, given.keys_S1.diff().tolist(), 2)
+    values = torch.split(value_1HTD, given.keys_S1.diff().tolist(), 2)
     attended = [
-        scaled_dot_product_attention(
-            query_1HQD[:, :, start:end],
-            key_1HTD[:, :, first:last],
-            value_1HTD[:, :, first:last],
-            is_causal=given.causal,
-            scale=scaling,
-        )
-        for (start, end), (first, last) in zip(pairwise(queries), pairwise(keys), strict=True)
+        scaled_dot_product_attention(query, key, value, is_causal=given.causal, scale=scaling)
+        for query, key, value in zip(queries, keys, values, strict=True)
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous()
 
