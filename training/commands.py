@@ -63,11 +63,19 @@ def fit(output: Path, asked: Asked) -> int:
     """Train to the end, or to a signal, whose number it gives."""
     with stop_on_signals() as stop, world() as here:
         trainer = _trainer(output, asked, here, stop)
-        if trainer.fit():
-            show_ending(trainer)
-            return 0
+        steps, every = asked.config.optimizer.steps, asked.config.run.evaluate_every
+        while trainer.fit(until=_next(trainer.steps_done, every)):
+            if trainer.steps_done == steps:
+                show_ending(trainer)
+                return 0
+            trainer.evaluate()
         trainer.say(f"stopped at step {trainer.steps_done:,}: the same command goes on")
         return stop.number
+
+
+def _next(done: int, every: int) -> int | None:
+    """The step of the next evaluation; None where there is only one, at the end."""
+    return (done // every + 1) * every if every else None
 
 
 def evaluate(run: Path) -> None:
@@ -113,7 +121,7 @@ def export(run: Path, output: Path) -> None:
 def data(run: Path, step: int, output: Path | None) -> None:
     path = output or run / f"step-{step:06d}.html"
     prepared = prepare(run, read_run(run), world=ALONE, say=CONSOLE.print)
-    look.write_step(prepared, step, path)
+    look.write_step(prepared, run, step, path)
     CONSOLE.print(f"the documents of step {step:,}: {path}")
 
 

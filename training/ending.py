@@ -6,6 +6,7 @@ from rich.table import Table
 
 from training.evaluate import BANDS, Evaluation
 from training.fit import Trainer
+from training.samples import write_samples
 
 
 def show_ending(trainer: Trainer) -> None:
@@ -13,7 +14,20 @@ def show_ending(trainer: Trainer) -> None:
     found = trainer.evaluate()
     if found is not None:
         show_evaluation(trainer, found)
-    trainer.say(f"model: {trainer.output}/checkpoints   metrics: {trainer.output}/metrics.jsonl")
+    samples = trainer.output / "samples.html"
+    if trainer.world.first and trainer.prepared.heldout:
+        write_samples(
+            samples,
+            trainer.model,
+            trainer.heldout_batches(),
+            trainer.prepared,
+            step=trainer.steps_done,
+        )
+    trainer.world.wait()
+    trainer.say(
+        f"samples: {samples}\nmodel: {trainer.output}/checkpoints\n"
+        f"metrics: {trainer.output}/metrics.jsonl, and for TensorBoard {trainer.output}/tensorboard"
+    )
 
 
 def show_evaluation(trainer: Trainer, found: Evaluation | None) -> None:

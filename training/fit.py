@@ -1,7 +1,7 @@
 """Fit: the training loop, in the plan's order, with metrics, checkpoints, and a way to stop.
 
 In:      a Prepared run and an output folder; where it holds a checkpoint, the run goes on from it.
-Out:     OUT/checkpoints, metrics.jsonl, tensorboard, at the end evaluation.json.
+Out:     OUT/checkpoints, metrics.jsonl, evaluations.jsonl, tensorboard.
 Refused: a checkpoint of another run; steps in a row without a finite loss: an error that names the
          documents of the last.
 
@@ -31,7 +31,7 @@ from training.batch import Batch
 from training.checkpoint import State
 from training.config import Run
 from training.evaluate import Evaluation, evaluate
-from training.metrics import Metrics
+from training.metrics import EVALUATIONS, Metrics, cut
 from training.model import PackedIdefics2
 from training.optimizer import adamw, learning_rate, set_learning_rate
 from training.optimizer import check as check_optimizer
@@ -102,19 +102,20 @@ class Trainer:
         if self.world.first:
             self.console.print(text, markup=False, highlight=False)
 
-    def fit(self) -> bool:
-        """Train to the last step; False where a signal stopped it before."""
+    def fit(self, until: int | None = None) -> bool:
+        """Train to the last step, or to step `until`; False where a signal stopped it before."""
         chosen = self.prepared.asked.config
         ranks = RankPlan(self._plan, rank=self.world.rank, world=self.world.size)
         model = self.world.wrap(self.model)
         model.train()
         total, done = chosen.optimizer.steps, self.steps_done
+        last = total if until is None else min(until, total)
         with (
             closing(self.prepared.steps(ranks)) as steps,
             watch(self.console, "training", total=total, done=done, on=self.world.first) as tell,
             Metrics(self.output, start=done, on=self.world.first) as metrics,
         ):
-            while self.steps_done < total:
+            while self.steps_done < last:
                 began = time.perf_counter()
                 step = next(steps)
                 rate = learning_rate(self.steps_done, chosen.optimizer)
@@ -133,9 +134,9 @@ class Trainer:
                 metrics.step(self.steps_done, told, host)
                 tell(self.steps_done, _line(told, host))
                 self._check_finite(stepped)
-                if self._ends(step, total):
+                if self._ends(step, last):
                     break
-        return self.steps_done == total
+        return self.steps_done == last
 
     @property
     def precision(self) -> torch.dtype:
@@ -143,11 +144,11 @@ class Trainer:
         chosen = PRECISIONS[self.prepared.asked.config.run.precision]
         return chosen if self.world.device.type == "cuda" else torch.float32
 
-    def _ends(self, step: Step, total: int) -> bool:
+    def _ends(self, step: Step, last: int) -> bool:
         """Save where it is time to; whether to stop here."""
         stopping = self.world.sums(self.stop.number > 0)[0] > 0
         every = self.prepared.asked.config.run.checkpoint_every
-        if stopping or self.steps_done == total or self.steps_done % every == 0:
+        if stopping or self.steps_done == last or self.steps_done % every == 0:
             self._save(step)
         return stopping
 
@@ -225,18 +226,21 @@ class Trainer:
             return None
         found = evaluate(
             self.model,
-            self._heldout_batches(),
+            self.heldout_batches(),
             size_of=self.prepared.loaded.encoder.size_of,
             vocabulary=self.prepared.loaded.vocabulary,
             precision=self.precision,
             world=self.world,
         )
         if self.world.first:
-            text = json.dumps({"step": self.steps_done, **found.told()}, indent=1)
-            (self.output / "evaluation.json").write_text(text + "\n")
+            path = self.output / EVALUATIONS
+            cut(path, self.steps_done - 1)
+            with path.open("a") as file:
+                file.write(json.dumps({"step": self.steps_done, **found.told()}) + "\n")
         return found
 
-    def _heldout_batches(self) -> Iterator[Batch]:
+    def heldout_batches(self) -> Iterator[Batch]:
+        """This rank's share, once."""
         with closing(self.prepared.heldout_steps(self.world)) as steps:
             for step in steps:
                 yield from step.batches

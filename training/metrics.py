@@ -4,6 +4,7 @@
                             checkpoint, so it reads as if the run had never stopped
     OUT/metrics.host.jsonl  seconds, tokens and images a second, stall: what differs between runs
     OUT/tensorboard/        both
+    OUT/evaluations.jsonl   one object an evaluation (fit.py)
 
 Out:     files that are whole after every line.
 """
@@ -20,6 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 METRICS: Final = "metrics.jsonl"
 HOST: Final = "metrics.host.jsonl"
+EVALUATIONS: Final = "evaluations.jsonl"
 
 
 class Metrics:
@@ -31,7 +33,7 @@ class Metrics:
         if not on:  # one rank writes for all
             return
         for name in (METRICS, HOST):
-            _cut(output / name, start)
+            cut(output / name, start)
             self._files[name] = (output / name).open("a")
         self._board = SummaryWriter(str(output / "tensorboard"), purge_step=start + 1)
 
@@ -73,8 +75,9 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _cut(path: Path, start: int) -> None:
-    kept = [line for line in read(path) if line["step"] <= start]
+def cut(path: Path, last: int) -> None:
+    """Leave out what was told of steps after `last`, and a line that a kill cut short."""
+    kept = [line for line in read(path) if line["step"] <= last]
     if path.exists():
         aside = path.with_name(path.name + ".aside")
         aside.write_text("".join(json.dumps(line) + "\n" for line in kept))

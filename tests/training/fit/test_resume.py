@@ -1,0 +1,111 @@
+"""A run that was killed goes on as if it had not been: same documents, same losses to the bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.training.fit.runs import command, finish, start, steps, write_documents
+
+STEPS = 30
+KILLS = 7
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_documents(tmp_path_factory.mktemp("crawl"))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
+    """Thirty steps without a stop."""
+    output = tmp_path_factory.mktemp("straight")
+    finish(start(command(shards, output, f"optimizer.steps={STEPS}")))
+    return output
+
+
+def _until(output: Path, step: int) -> None:
+    deadline = time.monotonic() + 300
+    while not (done := steps(output)) or done[-1]["step"] < step:
+        assert time.monotonic() < deadline, f"step {step} did not come: {done[-1:]}"
+        time.sleep(0.01)
+
+
+def test_30_steps_killed_at_7_steps_are_the_30_steps_straight_to_the_bit(
+    straight: Path, shards: Path, tmp_path: Path
+) -> None:
+    arguments = command(shards, tmp_path, f"optimizer.steps={STEPS}")
+    kills = sorted(random.Random(11).sample(range(1, STEPS), KILLS))
+    for step in kills:
+        process = start(arguments)
+        _until(tmp_path, step)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    told = finish(start(arguments))
+    assert "going on from step" in told
+    assert len(steps(straight)) == STEPS
+    assert steps(tmp_path) == steps(straight)
+    evaluated = (straight / "evaluations.jsonl").read_bytes()
+    assert (tmp_path / "evaluations.jsonl").read_bytes() == evaluated
+
+
+def test_the_loss_falls_and_every_step_tells_what_it_was_made_of(straight: Path) -> None:
+    told = steps(straight)
+    assert told[-1]["loss"] < told[0]["loss"] - 1
+    for step in told:
+        assert step["targets"] <= step["tokens"]
+        assert 0.5 < step["fill"] <= 1
+        assert step["documents"] >= 4
+    assert len({step["checksum"] for step in told}) == STEPS
+
+
+def test_two_ranks_train_the_same_batches_to_the_same_losses(
+    straight: Path, shards: Path, tmp_path: Path
+) -> None:
+    arguments = command(shards, tmp_path, f"optimizer.steps={STEPS}")
+    finish(start(arguments, ranks=2))
+    both, alone = steps(tmp_path), steps(straight)
+    for name in ("step", "checksum", "documents", "tokens", "images", "targets", "fill"):
+        assert [step[name] for step in both] == [step[name] for step in alone], name
+    worst = max(abs(a["loss"] - b["loss"]) for a, b in zip(both, alone, strict=True))
+    assert worst < 1e-5
+
+
+def test_sigterm_saves_a_checkpoint_and_ends_with_0_and_the_rest_follows(
+    straight: Path, shards: Path, tmp_path: Path
+) -> None:
+    arguments = command(shards, tmp_path, f"optimizer.steps={STEPS}", "run.checkpoint_every=1000")
+    process = start(arguments)
+    _until(tmp_path, 4)
+    process.send_signal(signal.SIGTERM)
+    assert "the same command goes on" in finish(process)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert 4 <= len(steps(tmp_path)) < STEPS
+    finish(start(arguments))
+    assert steps(tmp_path) == steps(straight)
+
+
+def test_ctrl_c_saves_a_checkpoint_and_ends_with_130(shards: Path, tmp_path: Path) -> None:
+    process = start(command(shards, tmp_path, "optimizer.steps=1000"))
+    _until(tmp_path, 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to workers too
+    told = finish(process, code=130)
+    assert "Traceback" not in told
+    assert len(list((tmp_path / "checkpoints").iterdir())) >= 1
+
+
+def test_a_checkpoint_of_another_run_is_refused(straight: Path, shards: Path) -> None:
+    other = command(shards, straight, f"optimizer.steps={STEPS}", "data.rows=8")
+    told = finish(start(other), code=2)
+    assert "its rows is 4, now 8" in told
+    assert "Traceback" not in told
+
+
+def test_more_ranks_than_rows_are_refused(shards: Path, tmp_path: Path) -> None:
+    told = finish(start(command(shards, tmp_path, "data.rows=1"), ranks=2), code=1)
+    assert "2 ranks, but a global batch has 1 rows" in told
