@@ -110,10 +110,15 @@ def ours_normalised(shard: Shard, sides: Sides) -> Iterator[torch.Tensor]:
 def theirs(shard: Shard, sides: Sides, *, scaled: bool = True) -> Iterator[torch.Tensor]:
     size = {"longest_edge": sides.longest, "shortest_edge": sides.shortest}
     processor: Any = Idefics2ImageProcessorPil(size=size, do_rescale=scaled, do_normalize=scaled)
-    for sample in webdataset.WebDataset(shard.tar, shardshuffle=False).decode("pil"):
+    for sample in webdataset.WebDataset(shard.tar, shardshuffle=False).decode(opened):
         images = images_of(sample)
         pixels = processor(images=[images], return_tensors="pt")["pixel_values"][0]
         yield from pixels
+
+
+def opened(name: str, data: bytes) -> Image.Image | None:
+    """webdataset's own "pil" lays nothing under what is transparent; the processor lays white."""
+    return None if name.endswith("json") else Image.open(io.BytesIO(data))
 
 
 def images_of(sample: Mapping[str, Any]) -> list[Image.Image]:
