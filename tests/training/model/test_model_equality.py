@@ -181,3 +181,27 @@ def _gradients(model: torch.nn.Module, loss: Tensor) -> tuple[float, dict[str, T
     )
     by_name = zip(names, found, strict=True)
     return loss.item(), {name: one for name, one in by_name if one is not None}
+
+
+def test_under_autocast_losses_are_float32_and_near_and_every_weight_learns() -> None:
+    model, batch = perturbed(torch.float32), packed(*UNEVEN)
+    exact = model(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(batch)
+    assert losses.dtype == torch.float32
+    assert (losses.mean() - exact.mean()).abs() < 0.05 * exact.mean()
+    _, gradients = _gradients(model, losses.mean())
+    assert len(gradients) == len(list(model.parameters()))
+
+
+@torch.no_grad()
+def test_transformers_makes_no_mask_and_looks_for_no_packed_documents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = perturbed(torch.float32)
+
+    def never(*_: object) -> None:
+        raise AssertionError("position ids were searched for packed documents")
+
+    monkeypatch.setattr("transformers.masking_utils.find_packed_sequence_indices", never)
+    model.logits(packed(*UNEVEN))
