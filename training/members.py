@@ -9,7 +9,7 @@ Refused: a range beyond the end of its tar, so the index does not fit it, or a s
          OSError. Both name the tar, the offset and the length.
 
 A local tar stays open while it is among the last used, and is read without moving a file position.
-No connection is made before the first read, so a Members made in one process works in another.
+A Members that is pickled takes no open tar and no connection along.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
@@ -56,6 +56,10 @@ class Members:
         for name in ("handles", "attempts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: choose 1 or more")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of the settings only: an open file is another one, or none, in another process."""
+        return self.__dict__ | {"_open": OrderedDict()}
 
     def read(self, ranges: Sequence[Range]) -> list[bytes]:
         """The bytes of every range.

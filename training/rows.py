@@ -10,7 +10,7 @@ closes up and the row is that much shorter; no other document and no other row c
 All ranges of a call are asked for at once: the samples' JSON and the members in whose place the
 shown images stand. Only where an image is another member than its place tells (of a tar that was
 not made here, or lacks a member) it is asked for after the JSON. This runs in worker processes, so
-a RowReader pickles, and opens nothing before its first call.
+a RowReader pickles, and takes along nothing that it has opened or read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +81,10 @@ class RowReader:
     images: ImageRule
     members: Members = field(default_factory=Members)
     _indexes: OrderedDict[str, _Index] = field(default_factory=OrderedDict, init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read so far, which another process may never need."""
+        return self.__dict__ | {"_indexes": OrderedDict()}
 
     def read(self, rows: Sequence[RowPlan]) -> tuple[list[Row], list[Broken]]:
         """The rows, and the images that they had to leave out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,16 @@ def test_a_server_without_ranges_is_refused() -> None:
     refused = pytest.raises(ValueError, match=r"sent 10,240 and so knows no ranges")
     with web_store({"a.tar": TAR}, ranges=False) as store, refused:
         Members(pause=0).read([Range(url=store.root + "a.tar", offset=7, length=9)])
+
+
+def test_a_pickled_reader_opens_its_tars_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(TAR)
+    members, ranges = Members(), [Range(url=str(tmp_path / "a.tar"), offset=7, length=9)]
+    members.read(ranges)
+    copied = pickle.loads(pickle.dumps(members))
+    members.close()  # and with it the file that the copy must not count on
+    assert copied.read(ranges) == [TAR[7:16]]
+    copied.close()
 
 
 def held() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -28,13 +29,14 @@ from tests.training.stream.feeds import (
     members_of,
     overwrite,
     take,
+    told,
 )
 from tests.training.stream.stores import Store, s3_bucket, web_store
 from training.batch import IGNORED
 from training.images import patches_of
 from training.order import OnePass, RankPlan, one_epoch
 from training.rows import ImageRule
-from training.stream import stream
+from training.stream import Made, stream
 
 STEPS = 3
 
@@ -100,6 +102,34 @@ def test_batches_are_the_same_for_any_number_of_workers(
     run: Path, straight: list[object], workers: int
 ) -> None:
     assert all_told(take(*feed(str(run)), STEPS, workers=workers)) == straight
+
+
+def test_a_reader_that_was_used_here_works_in_workers(run: Path, straight: list[object]) -> None:
+    plan, reader = feed(str(run))
+    take(plan, reader, 1)
+    assert len(pickle.dumps(reader)) == len(pickle.dumps(feed(str(run))[1]))
+    again, _ = feed(str(run))
+    assert all_told(take(again, reader, STEPS, workers=1)) == straight
+
+
+def test_all_tensors_of_a_micro_batch_are_pinned_and_nothing_else_changes(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = take(*feed(str(run)), 1)
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)  # there may be no GPU
+    made = Made(batch=step.batches[0], broken=())
+    moved = made.pin_memory()
+    tensors = [one for name in told(made.batch) if isinstance(
+        one := getattr(moved.batch, name), torch.Tensor)]  # fmt: skip
+    assert [id(one) for one in tensors] == [id(one) for one in pinned]
+    assert len(tensors) == 7
+    assert told(moved.batch) == told(made.batch)
 
 
 def test_ranks_divide_the_same_global_batches(run: Path) -> None:
@@ -175,9 +205,9 @@ def test_a_missing_member_is_a_broken_image(run: Path, own_run: Path) -> None:
 def compare_broken(run: Path, own_run: Path, key: str, member: str) -> None:
     steps = 6
     good, bad = (by_document(take(*feed(str(folder)), steps)) for folder in (run, own_run))
-    told = [one for step in take(*feed(str(own_run)), steps) for one in step.broken]
-    assert told
-    assert {(one.shard, one.key, one.member) for one in told} == {("train-00000", key, member)}
+    named = [one for step in take(*feed(str(own_run)), steps) for one in step.broken]
+    assert named
+    assert {(one.shard, one.key, one.member) for one in named} == {("train-00000", key, member)}
     assert list(good) == list(bad)
     special, shorter = small_tokenizer().special, 0
     for place, piece in good.items():
@@ -230,10 +260,10 @@ def test_a_tar_that_is_cut_while_it_is_trained_on_is_told(own_run: Path, workers
     plan, reader = feed(str(own_run))
     tar = own_run / "shards/train-00001.tar"
     tar.write_bytes(tar.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"train-00001\.tar at .* the tar ends at 2,000") as told:
+    with pytest.raises(ValueError, match=r"train-00001\.tar at .* the tar ends at 2,000") as raised:
         take(plan, reader, 20, workers=workers)
-    assert "Traceback" not in str(told.value)
-    assert "read" in told.value.__notes__[0]
+    assert "Traceback" not in str(raised.value)
+    assert "read" in raised.value.__notes__[0]
 
 
 def test_a_tar_that_goes_away_is_an_error_with_its_name(own_run: Path) -> None:
@@ -263,9 +293,9 @@ def test_a_sample_that_is_not_what_was_counted_is_told(
         changed = changed.replace(row["key"][-1:].encode() + b'",', b'",', 1)
     assert len(changed) == len(body)
     overwrite(own_run, row["members"][0]["offset"], changed)
-    with pytest.raises(ValueError, match=message) as told:
+    with pytest.raises(ValueError, match=message) as raised:
         take(plan, reader, 20)
-    assert "train-00000.tar" in str(told.value)
+    assert "train-00000.tar" in str(raised.value)
     assert decode(body).key == row["key"]
 
 
