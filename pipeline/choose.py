@@ -116,11 +116,13 @@ def launch(
 
 
 def news_of(was: Settings, now: Settings) -> str:
-    """The first stage that must be done again since the last start, and why; "" for none."""
+    """What is another since the last start, and from which stage on it counts; "" for nothing."""
     for stage in STAGES:
         if told := list(changes(stage, was, now)):
-            behind = " and the stages after it" if stage != STAGES[-1] else ""
-            return f"{', '.join(told)}: {stage}{behind} will be done again"
+            touched = (
+                f"{stage} starts" if stage == STAGES[-1] else f"{stage} and all after it start"
+            )
+            return f"{', '.join(told)}: {touched} again"
     return ""
 
 

@@ -72,8 +72,9 @@ class DropNearImages(beam.PTransform[PCollection[tuple[str, Found]], tuple[PColl
             | "Merge neighbours" >> beam.CombinePerKey(MergeFacts(self._most))
         )
         clusters = (
-            {"around": around, "uses": uses}
-            | "Join uses" >> beam.CoGroupByKey()
+            (around, uses)
+            | "Gather by hash" >> beam.Flatten()
+            | "Join uses" >> beam.GroupByKey()  # CoGroupByKey would hold all uses in a list
             | "Answer uses" >> beam.FlatMapTuple(_answer)
         )
         fingerprint = self._job.fingerprints["filter_images"]
@@ -151,11 +152,13 @@ def _send(phash: bytes, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[byte
         yield neighbour, facts
 
 
-def _answer(_phash: bytes, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, Cluster]]:
-    (around,) = cast("Iterable[HashFacts]", joined["around"])
-    for use in cast("Iterable[GoodUse]", joined["uses"]):
-        part, row, node = use.place
-        yield part, Cluster(row, node, around.best.url, len(around.documents))
+def _answer(_phash: bytes, known: Iterable[HashFacts | GoodUse]) -> Iterator[tuple[str, Cluster]]:
+    """Read twice and never held: a picture may be met a million times."""
+    (around,) = (one for one in known if isinstance(one, HashFacts))
+    for one in known:
+        if isinstance(one, GoodUse):
+            part, row, node = one.place
+            yield part, Cluster(row, node, around.best.url, len(around.documents))
 
 
 def _comparisons(count: int, fingerprint: str) -> PartResult:

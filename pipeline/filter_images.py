@@ -130,8 +130,9 @@ class JoinImages(beam.PTransform[PCollection[str], PCollection[tuple[str, Found]
         )
         uses = parts | "Read uses" >> beam.FlatMap(read_uses, self._job)
         return (
-            {"stored": stored, "uses": uses}
-            | "Join by URL" >> beam.CoGroupByKey()
+            (stored, uses)
+            | "Gather by URL" >> beam.Flatten()
+            | "Join by URL" >> beam.GroupByKey()  # CoGroupByKey would hold all uses in a list
             | "Choose capture" >> beam.FlatMapTuple(_offer)
             | "Choose size" >> beam.CombinePerKey(best_offer)
             | "To parts" >> beam.MapTuple(_found)
@@ -148,11 +149,13 @@ class Offer(NamedTuple):
 Key = tuple[str, int, int]  # a Place as a plain tuple: as a key, Beam has no coder for its class
 
 
-def _offer(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[Key, Offer]]:
-    stored = choose(joined["stored"])
-    for use in joined["uses"]:
-        part, row, node = use.place
-        yield (part, row, node), Offer(use, stored)
+def _offer(_url: str, known: Iterable[Stored | Use]) -> Iterator[tuple[Key, Offer]]:
+    """Read twice and never held: an image may be on every page of a crawl."""
+    stored = choose(one for one in known if isinstance(one, Stored))
+    for one in known:
+        if isinstance(one, Use):
+            part, row, node = one.place
+            yield (part, row, node), Offer(one, stored)
 
 
 def best_offer(offers: Iterable[Offer]) -> Offer:
