@@ -1,7 +1,8 @@
 #!/bin/sh
-# A crawl, the pipeline over it, and where everything lies: what `make demo` does once interloom is installed.
+# A crawl, the pipeline over it, a small model trained on its shards, and where everything lies: what `make demo`
+# does once interloom is installed.
 #
-#   sh infra/demo/demo.sh BIN     BIN holds python and interloom
+#   sh infra/demo/demo.sh BIN     BIN holds python, interloom and interloom-train
 #   SITE=DIR | WARC=PATH_OR_URL   another crawl than the packaged one, with a run folder of its own
 #   RUN=DIR                       another run folder
 set -eu
@@ -25,6 +26,12 @@ status=0
 "$bin/interloom" run "$crawl" -o "$run" || status=$?
 [ $status -eq 0 ] || exit $status
 
+case $run in
+  */run) model=${run%/run}/model ;;
+  *) model=$run-model ;;
+esac
+"$bin/interloom-train" fit --shards "$run" -o "$model" --config tiny
+
 cat <<END
 
 Where everything lies, in $run/:
@@ -32,9 +39,14 @@ Where everything lies, in $run/:
   shards/*.tar                 documents and images, for webdataset; index/ says where each lies
   tables/                      documents, images and drops as Parquet
   documents/ images/ verdicts/ what was read, and why anything was dropped
+and in $model/:
+  samples.html                 held-out pictures, what the model wrote about them, and the truth
+  checkpoints/                 the model; metrics.jsonl, evaluations.jsonl and tensorboard/ tell of it
 The crawl: $crawl
 
-  $bin/interloom stats $run      the funnel again
-  $bin/interloom verify $run     counts everything again, from the crawl to the tars
+  $bin/interloom stats $run                the funnel again
+  $bin/interloom verify $run               counts everything again, from the crawl to the tars
+  $bin/interloom-train evaluate $model     the held-out loss again
+  $bin/interloom-train data $model         the documents of a step, as the model gets them
 A rerun of the same command goes on where it stopped.
 END
