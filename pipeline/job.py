@@ -93,9 +93,6 @@ def _version_of(name: str) -> str:
     return unicodedata.unidata_version if name == "unicode" else version(name)
 
 
-VERSIONS: Final[Mapping[str, Mapping[str, str]]] = versions_here()
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What may change between two starts; the stages it touches are then done again."""
