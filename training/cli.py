@@ -152,6 +152,11 @@ def user_errors() -> Iterator[None]:
     except ValueError as error:
         print(f"interloom-train: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError):  # main tells which extra brings it
+            raise
+        print(f"interloom-train: {error}", file=sys.stderr)  # fsspec's: what reads such a URL
+        raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         print("interloom-train: stopped; the last checkpoint stays", file=sys.stderr)
         raise typer.Exit(128 + signal.SIGINT) from error
