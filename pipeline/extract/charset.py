@@ -55,6 +55,7 @@ class Decoded:
     text: str
     charset: str
     replaced: int
+    utf8: bytes | None = None  # the text's bytes, where they need not be made
 
 
 def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Decoded:
@@ -76,10 +77,12 @@ def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Deco
 
 def _decode(html: bytes, name: str) -> Decoded:
     text = html.decode(name, "replace")
-    replaced = text.count("\ufffd")
-    if replaced and name == "utf-8":
-        replaced -= html.count("\ufffd".encode())  # those that the page holds itself
-    return Decoded(text=text, charset=name, replaced=replaced)
+    if name != "utf-8":
+        return Decoded(text=text, charset=name, replaced=text.count("\ufffd"))
+    replaced = 0
+    if "\ufffd" in text:  # some that the page holds itself
+        replaced = text.count("\ufffd") - html.count("\ufffd".encode())
+    return Decoded(text=text, charset=name, replaced=replaced, utf8=None if replaced else html)
 
 
 def _fits(decoded: Decoded) -> bool:

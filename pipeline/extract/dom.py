@@ -15,23 +15,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from selectolax.lexbor import LexborNode
 
-from pipeline.extract.images import Attributes, declared_side, is_data, other_urls, references
+from pipeline.extract.images import Attributes, Offer, declared_side, is_data, references
 from pipeline.extract.layout import Box, ImageBlock, Layout
-from pipeline.extract.paragraphs import Inside, Paragraphs, Place, clean
+from pipeline.extract.paragraphs import Inside, Manner, Paragraphs, clean
+from pipeline.extract.signs import CAPTION, FIGURE, HIDDEN, PERMALINK, TITLE, signs_of
 from pipeline.extract.tables import is_data_table
 from pipeline.extract.urls import absolute_url
-from pipeline.extract.vocabulary import (
-    BLOCKS,
-    NO_TRAITS,
-    ROLES,
-    SKIPPED,
-    traits_of,
-)
+from pipeline.extract.vocabulary import BLOCKS, ROLES, SKIPPED
 from schemas.document import Role
 
 _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
@@ -42,17 +36,14 @@ _LONGEST_STYLE: Final = 2_048  # characters
 _LONGEST_ALT: Final = 4_096  # characters
 _PLAIN: Final = frozenset((Role.PARAGRAPH, Role.LIST_ITEM, Role.QUOTE))
 _CONTINUED: Final = frozenset((Role.LIST_ITEM, Role.QUOTE, Role.CAPTION))  # by p and div inside
-
-
-@dataclass(slots=True)
-class _State:
-    """What holds for an element and all in it. Never changed; freezing it would cost a tenth."""
-
-    place: Place
-    link: bool = False
-    muted: bool = False  # text is not for readers; images may be
-    twin: bool = False  # in a <noscript>
-    captions: bool = False  # titles are captions here
+_CHANGING: Final = frozenset(("figure", "table", "tr"))
+_CAPTIONED: Final = FIGURE | CAPTION | TITLE
+_SPECIAL: Final = frozenset(("picture", "noscript", "button"))
+# members by a name of their own: looking one up in its Enum takes as long as calling a function
+_PARAGRAPH: Final = Role.PARAGRAPH
+_CAPTION: Final = Role.CAPTION
+_CODE: Final = Role.CODE
+_OUTSIDE: Final = Inside.NONE
 
 
 class Walker:
@@ -62,35 +53,37 @@ class Walker:
         self._base = base
         self._layout = Layout()
         self._paragraphs = Paragraphs(self._layout)
-        self._state = _State(Place())
+        self._box = -1
+        self._manner = Manner()
         self._figures = 0
 
     def walk(self, root: LexborNode) -> Layout:
         """All that lies in `root`."""
-        open_: list[tuple[LexborNode, _State]] = []
+        open_: list[tuple[LexborNode, int, Manner]] = []
+        paragraphs = self._paragraphs
         node: LexborNode | None = root
         while node is not None:
-            outer = self._state
-            tag = node.tag or ""
-            if tag == "-text":
-                if not outer.muted:
-                    self._paragraphs.text(node.text_content or "", link=outer.link)
-            elif self._enter(node, tag) and (child := node.first_child) is not None:
-                open_.append((node, outer))
+            box, manner = self._box, self._manner
+            text = node.text_content
+            if text is not None:
+                if not manner.muted and (paragraphs.pending or not text.isspace()):
+                    paragraphs.text(text, link=manner.link)
+            elif self._enter(node, node.tag or "") and (child := node.first_child) is not None:
+                open_.append((node, box, manner))
                 node = child
                 continue
-            elif self._state is not outer:
-                self._leave(outer)
+            elif self._box != box or self._manner is not manner:
+                self._leave(box, manner)
             following = node.next
             if following is None and len(open_) > self._layout.depth:
                 self._layout.depth = len(open_)
             while following is None and open_:
-                node, outer = open_.pop()
-                if self._state is not outer:
-                    self._leave(outer)
+                node, box, manner = open_.pop()
+                if self._box != box or self._manner is not manner:
+                    self._leave(box, manner)
                 following = node.next
             node = following if open_ else None
-        self._paragraphs.end(self._state.place)
+        paragraphs.end(self._box, self._manner)
         self._layout.measure()
         return self._layout
 
@@ -104,120 +97,118 @@ class Walker:
             return False
         self._layout.elements += 1
         if tag == "br":
-            self._paragraphs.line(self._state.place)
+            self._paragraphs.line(self._manner.inside)
             return False
         if tag in _IMAGES:
             self._image(node.attributes, ())
             return False
         return self._enter_inline(node, tag)
 
-    def _leave(self, outer: _State) -> None:
-        """Leave an element that changed the state; others have no end."""
-        inner = self._state
-        self._state = outer
-        if inner.place is outer.place:
-            return
-        if inner.place.inside and outer.place.inside:
-            self._paragraphs.part(inner.place)
-        elif self._paragraphs.pending:
-            self._paragraphs.end(inner.place)
-        if inner.place.box != outer.place.box:
-            self._layout.boxes[inner.place.box].end = len(self._layout.blocks)
+    def _leave(self, box: int, manner: Manner) -> None:
+        """Leave an element that changed box or manner, for these; others have no end."""
+        if self._box != box:
+            if self._paragraphs.pending:
+                self._paragraphs.end(self._box, self._manner)
+            self._layout.boxes[self._box].end = len(self._layout.blocks)
+            self._box = box
+        elif self._manner.parts != manner.parts:
+            self._paragraphs.part(manner.inside)
+        self._manner = manner
 
     def _enter_block(self, node: LexborNode, tag: str) -> bool:
-        attributes = node.attributes
-        outer = self._state
-        if outer.place.inside:
-            if _is_hidden(attributes) or (_is_unspoken(attributes) and not node.css_first("img")):
-                self._layout.edits["hidden"] += 1
-                return False
-            if tag in {"td", "th"} and outer.place.inside is Inside.ROW:
-                self._paragraphs.cell()
-            else:
-                self._paragraphs.part(outer.place)
-            place = outer.place
-            self._change(
-                place=Place(place.box, place.role, place.figure, place.inside, place.table)
-            )
-            return True
+        if self._manner.inside:
+            return self._enter_part(node, tag)
         if self._paragraphs.pending:
-            self._paragraphs.end(outer.place)
-        self._state = self._inner_state(node, tag, attributes)
+            self._paragraphs.end(self._box, self._manner)
+        boxes = self._layout.boxes
+        box, signs = Box(tag, self._box, len(self._layout.blocks)), 0
+        attributes = node.attributes
+        if attributes:
+            if name := _name(attributes):
+                box.name = name
+                box.signs = signs = signs_of(name)
+            if aria := attributes.get("role"):
+                box.role = aria.lower()
+            box.hidden = signs & HIDDEN != 0 or _is_hidden(attributes)
+            box.unspoken = _is_unspoken(attributes)
+        self._box = len(boxes)
+        boxes.append(box)
+        old = self._manner.role
+        role = ROLES.get(tag) or (old if old in _CONTINUED else _PARAGRAPH)
+        if role is not old or signs & _CAPTIONED or tag in _CHANGING:
+            self._manner = self._inner_manner(node, tag, role, signs)
         return True
 
-    def _inner_state(self, node: LexborNode, tag: str, attributes: Attributes) -> _State:
-        outer, place = self._state, self._state.place
-        name = _name(attributes)
-        traits = traits_of(name) if name else NO_TRAITS
-        role = ROLES.get(tag, place.role if place.role in _CONTINUED else Role.PARAGRAPH)
-        figure, captions, table = place.figure, outer.captions, place.table
-        if tag == "figure" or (not figure and (traits.figure or traits.caption)):
+    def _enter_part(self, node: LexborNode, tag: str) -> bool:
+        """A block-level element in a row or in code, which goes on."""
+        attributes, manner = node.attributes, self._manner
+        hidden = _is_hidden(attributes) or signs_of(_name(attributes)) & HIDDEN
+        if hidden or (_is_unspoken(attributes) and not node.css_first("img")):
+            self._layout.edits["hidden"] += 1
+            return False
+        if tag in {"td", "th"} and manner.inside is Inside.ROW:
+            self._paragraphs.cell()
+        else:
+            self._paragraphs.part(manner.inside)
+        self._manner = manner.within(parts=1)
+        return True
+
+    def _inner_manner(self, node: LexborNode, tag: str, role: Role, signs: int) -> Manner:
+        """How what is in an element is read that begins a box."""
+        outer = self._manner
+        figure, captions, table = outer.figure, outer.captions, outer.table
+        if tag == "figure" or (not figure and signs & (FIGURE | CAPTION)):
             self._figures += 1
             figure, captions = self._figures, True
-            role = Role.CAPTION if tag == "figure" else role
-        if role in _PLAIN and (traits.caption or (captions and traits.title)):
-            role = Role.CAPTION
+            role = _CAPTION if tag == "figure" else role
+        if signs & (CAPTION | TITLE if captions else CAPTION) and role in _PLAIN:
+            role = _CAPTION
+        inside = _OUTSIDE
         if tag == "table":
             table = is_data_table(node)
-        inside = Inside.NONE
-        if tag == "tr" and table:
+        elif tag == "tr" and table:
             inside, role = Inside.ROW, Role.TABLE_ROW
-        elif role is Role.CODE:
+        if role is _CODE:
             inside = Inside.CODE
-        boxes = self._layout.boxes
-        aria = attributes.get("role")
-        boxes.append(
-            Box(
-                tag,
-                name,
-                aria.lower() if aria else "",
-                place.box,
-                len(self._layout.blocks),
-                0,
-                _is_hidden(attributes),
-                _is_unspoken(attributes),
-            )
-        )
-        place = Place(len(boxes) - 1, role, figure, inside, table)
-        return _State(place, outer.link, outer.muted, outer.twin, captions)
-
-    def _change(
-        self,
-        *,
-        place: Place | None = None,
-        link: bool = False,
-        muted: bool = False,
-        twin: bool = False,
-    ) -> None:
-        old = self._state
-        self._state = _State(
-            place or old.place, old.link or link, old.muted or muted, old.twin or twin, old.captions
-        )
+        return Manner(role, figure, inside, table, captions, outer.link, outer.muted, outer.twin)
 
     def _enter_inline(self, node: LexborNode, tag: str) -> bool:
+        if tag in _SPECIAL and (entered := self._enter_special(node, tag)) is not None:
+            return entered
         attributes = node.attributes
-        if tag == "picture":
-            return self._picture(node)
-        if tag == "noscript":
-            if len(node.text()) > _LONG_NOSCRIPT:  # a page for readers without scripts
-                return self._enter_block(node, tag)
-            self._change(muted=True, twin=True)
-        elif tag == "button" and self._state.place.role is not Role.HEADING:
-            self._layout.edits["form_control"] += 1
-            return False
-        elif _is_hidden(attributes) or _is_unspoken(attributes):
-            self._layout.edits["hidden"] += 1
-            self._change(muted=True)
-        elif tag == "a" and attributes.get("href") is not None:
-            if traits_of(_name(attributes)).permalink:
-                return False
-            self._change(link=True)
-        elif "-" in tag:  # a custom element: whether it is a block, only its script knows
+        if attributes:
+            name = _name(attributes)
+            signs = signs_of(name) if name else 0
+            if signs & HIDDEN or _is_hidden(attributes) or _is_unspoken(attributes):
+                self._layout.edits["hidden"] += 1
+                self._manner = self._manner.within(muted=True)
+                return True
+            if tag == "a" and attributes.get("href") is not None:
+                if signs & PERMALINK:
+                    return False
+                if not self._manner.link:
+                    self._manner = self._manner.within(link=True)
+                return True
+        if "-" in tag:  # a custom element: whether it is a block, only its script knows
             self._paragraphs.text(" ", link=False)
         elif tag == "object" and (attributes.get("type") or "").startswith("image/"):
             self._image({"src": attributes.get("data"), **attributes}, ())
             return False
         return True
+
+    def _enter_special(self, node: LexborNode, tag: str) -> bool | None:
+        """Whether to look into it; None for a button that is to be read as other elements are."""
+        if tag == "picture":
+            return self._picture(node)
+        if tag == "noscript":
+            if len(node.text()) > _LONG_NOSCRIPT:  # a page for readers without scripts
+                return self._enter_block(node, tag)
+            self._manner = self._manner.within(muted=True, twin=True)
+            return True
+        if self._manner.role is Role.HEADING:
+            return None
+        self._layout.edits["form_control"] += 1
+        return False
 
     def _picture(self, node: LexborNode) -> bool:
         image = node.css_first("img, amp-img")
@@ -236,20 +227,21 @@ class Walker:
             kind = "image_data_uri" if is_data(src) else "image_without_source"
             self._layout.edits[kind] += 1
             return
-        if reference == src and _is_hidden(attributes):  # one that a script puts in may be shown
+        if reference == src and (  # one that a script puts in may be shown
+            _is_hidden(attributes) or signs_of(_name(attributes)) & HIDDEN
+        ):
             self._layout.edits["hidden"] += 1
             return
-        place = self._state.place
         block = ImageBlock(
             url=url,
+            offers=[Offer(attributes, sources, url)],
             alt=clean(attributes.get("alt") or "")[:_LONGEST_ALT].strip(),
             width=declared_side(attributes.get("width")),
             height=declared_side(attributes.get("height")),
-            box=place.box,
-            figure=place.figure,
-            twin=self._state.twin,
+            box=self._box,
+            figure=self._manner.figure,
+            twin=self._manner.twin,
             lazy=reference != src,
-            others=other_urls(attributes, sources, url=url, base=self._base),
         )
         self._paragraphs.image(block)
 
@@ -264,11 +256,8 @@ def _is_unspoken(attributes: Attributes) -> bool:
 
 
 def _is_hidden(attributes: Attributes) -> bool:
-    if not attributes:
-        return False
-    if traits_of(_name(attributes)).hidden:
-        return True
+    """Whether the element itself says so; its names may, too (`signs.HIDDEN`)."""
     if "hidden" in attributes and attributes["hidden"] != "until-found":
         return not _STREAMED.fullmatch(attributes.get("id") or "")
     style = attributes.get("style")
-    return bool(style) and _HIDING.search((style or "")[:_LONGEST_STYLE]) is not None
+    return style is not None and _HIDING.search(style[:_LONGEST_STYLE]) is not None

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from pipeline.extract.urls import absolute_url
@@ -54,20 +53,27 @@ _PLACEHOLDER: Final = re.compile(  # by its file's name
     re.IGNORECASE,
 )
 _URL: Final = re.compile(r"[ \t\n\f\r,]*([^ \t\n\f\r]+)")
-_DESCRIPTORS: Final = re.compile(r"(?:[^,()]|\([^)]*\)?|\))*")
+_DESCRIPTORS: Final = re.compile(r"(?:[^,()]++|\([^)]*+\)?+|\))*+")
 _WIDTH: Final = re.compile(r"([0-9]{1,9})w")
 _HEIGHT: Final = re.compile(r"([0-9]{1,9})h")
 _DENSITY: Final = re.compile(r"([0-9]{0,9}(?:\.[0-9]{1,9})?(?:[eE][+-]?[0-9]{1,2})?)x")
 _SIDE: Final = re.compile(r"\s*([0-9]{1,7})(?![0-9])(?:\.[0-9]*)?\s*(%|[a-z]*)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One candidate of a srcset; at most one of its descriptors is given."""
 
     url: str
     width: int | None = None
     density: float | None = None
+
+
+class Offer(NamedTuple):
+    """An image element with its sources, and the URL that was taken of what they offer."""
+
+    image: Attributes
+    sources: Sequence[Attributes]
+    url: str
 
 
 def parse_srcset(text: str) -> list[Candidate]:
@@ -125,6 +131,8 @@ def _rank(candidate: Candidate) -> tuple[int, bool, float]:
 
 def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[str]:
     """What the image may be loaded from, the best first."""
+    if not sources and image.keys().isdisjoint(_SIZED):
+        return [value] if (value := _reference(image.get("src"))) else _named_files(image)
     found: list[str] = []
     own = _of_srcsets(image)
     offered = [best for source in sources if _readable(source) and (best := _of_srcsets(source))]
@@ -133,17 +141,32 @@ def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[st
         found.append(own.url)
     if widest is not None and widest.width is not None:
         found.append(widest.url)
-    if not image.keys().isdisjoint(_LAZY):
-        found += [value for name in LAZY_SOURCES if (value := _lazy_reference(image.get(name)))]
+    found += _lazy_references(image)
     found += [value] if (value := _reference(image.get("src"))) else []
     if widest is not None:
         found.append(widest.url)
     found += [value for source in sources if (value := _reference(source.get("src")))]
-    return found or [
+    return found or _named_files(image)
+
+
+def _named_files(image: Attributes) -> list[str]:
+    return [
         value.strip()
         for name, value in image.items()
         if value and name.startswith("data-") and _FILE.match(value.strip())
     ]
+
+
+def others_of(offers: Sequence[Offer], *, base: str) -> tuple[str, ...]:
+    """The URLs of a picture beside that of the first offer; the others are of its twins."""
+    url = offers[0].url
+    found: dict[str, None] = {}  # in order
+    for offer in offers:
+        found[offer.url] = None
+        found |= dict.fromkeys(other_urls(offer.image, offer.sources, url=offer.url, base=base))
+        if len(found) > MOST_OTHERS:
+            break
+    return tuple(one for one in found if one != url)[:MOST_OTHERS]
 
 
 def other_urls(
@@ -155,7 +178,7 @@ def other_urls(
     offered = [image, *(source for source in sources if _readable(source))]
     sized = sorted((c for one in offered for c in _candidates_of(one)), key=_rank)
     larger = _absolute([c.url for c in sized[: 2 * MOST_OTHERS]], base=base)
-    lazy = _absolute([_lazy_reference(image.get(name)) for name in LAZY_SOURCES], base=base)
+    lazy = _absolute(_lazy_references(image), base=base)
     shown = _absolute([_reference(image.get("src"))], base=base)
     if lazy or any(map(_waits, offered)):
         shown = _named_as(shown, (url, *larger, *lazy))
@@ -214,6 +237,12 @@ def _reference(value: str | None) -> str:
     """The value without the space around it, "" for a data: URI."""
     value = (value or "").strip()
     return "" if is_data(value) else value
+
+
+def _lazy_references(image: Attributes) -> list[str]:
+    if image.keys().isdisjoint(_LAZY):
+        return []
+    return [value for name in LAZY_SOURCES if (value := _lazy_reference(image.get(name)))]
 
 
 def _lazy_reference(value: str | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from pipeline.extract.images import Offer
 from schemas.document import Role
 
 
@@ -18,11 +19,12 @@ class Box:
     """A block-level element. `words` and `link_words` are those of all that lies in it."""
 
     tag: str
-    name: str  # class and id
-    role: str  # the ARIA role
     parent: int
     start: int = 0
     end: int = 0
+    name: str = ""  # class and id
+    signs: int = 0  # what it says: `signs.py`
+    role: str = ""  # the ARIA role
     hidden: bool = False
     unspoken: bool = False  # aria-hidden: for the eye only
     words: int = 0
@@ -49,13 +51,14 @@ class TextBlock:
 
 @dataclass(slots=True)
 class ImageBlock:
-    """An image with an absolute URL.
+    """An image with an absolute URL, and the elements that offer it: its own, those of twins.
 
     `twin` says that it stands in a `<noscript>`, `lazy` that its URL is of another attribute
     than `src`: two that stand together may be one.
     """
 
     url: str
+    offers: list[Offer]
     alt: str
     width: int | None
     height: int | None
@@ -63,7 +66,6 @@ class ImageBlock:
     figure: int = 0
     twin: bool = False
     lazy: bool = False
-    others: tuple[str, ...] = ()  # URLs of the same picture in other sizes
 
 
 Block = TextBlock | ImageBlock

@@ -22,15 +22,15 @@ from pipeline.extract.vocabulary import words
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
-_TAG: Final = re.compile(
-    r"<(?:(?P<comment>!--)|(?P<close>/?)(?P<name>[a-zA-Z][^\s/>]*+)"
-    r"(?P<rest>(?:[^\"'>]++|\"[^\"]*+\"?|'[^']*+'?)*+)>?)"
+_TAG: Final = re.compile(  # "!--", "/" or "", the name, what follows it
+    r"<(?:(!--)|(/?)([a-zA-Z][^\s/>]*+)((?:[^\"'>]++|\"[^\"]*+\"?|'[^']*+'?)*+)>?)"
 )
 _RAW: Final = words("script style textarea title xmp iframe noembed noframes")
 _QUOTED: Final = re.compile(r"\"[^\"]*\"?|'[^']*'?")
 _FORMATTING: Final = words("a b big code em font i nobr s small strike strong tt u")
-_FORMATTING_TAG: Final = re.compile(
-    r"<(/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s>/]", re.IGNORECASE
+_FORMATTING_TAG: Final = re.compile(  # most tags end at the look at their first letter
+    r"<(/?)(?=[abcefinstu])(?:[abisu]|em|tt|big|code|font|nobr|small|strike|strong)[\s>/]",
+    re.IGNORECASE,
 )
 _COPIES: Final = 5  # formatting elements opened again, for each element that a page may have
 _CROWDED: Final = 5  # elements with as many attributes as one may have
@@ -66,7 +66,6 @@ class PageLimits:
 @dataclass(slots=True)
 class _Counts:
     elements: int = 0
-    open: int = 0
     depth: int = 0
     copies: int = 0  # formatting elements that a parser may have to open again
     attributes: int = 0  # of one element
@@ -77,7 +76,7 @@ def broken_limit(text: str, limits: PageLimits) -> Problem | None:
     """What is wrong with the size of the page, told without parsing it."""
     if _is_small(text, limits):
         return None
-    counts = _count(text.lower())
+    counts = _count(text.encode().lower().decode())  # letters of ASCII alone, and faster so
     for value, limit in (
         (counts.elements, limits.elements),
         (counts.depth, limits.depth),
@@ -91,16 +90,28 @@ def broken_limit(text: str, limits: PageLimits) -> Problem | None:
 
 
 def _is_small(text: str, limits: PageLimits) -> bool:
-    """Whether no limit can be near: all but one page in ten end here."""
-    starts = text.count("<") - text.count("</")
-    if starts > min(limits.elements, limits.depth):
+    """Whether no limit can be near: all but one page in twenty end here."""
+    tags = text.count("<")
+    most, copies = min(limits.elements, limits.depth), limits.elements * _COPIES
+    if tags > most and tags - text.count("</") > most:
         return False
-    most = limits.elements * _COPIES
-    if starts * starts > most and starts * _formatting_open(text) > most:
-        return False
-    return not any(
-        _is_long_tag(piece, limits) for piece in text.split("<") if len(piece) > limits.attributes
-    )
+    if tags * tags > copies:
+        opened = _formatting_open(text)
+        if tags * opened > copies and (tags - text.count("</")) * opened > copies:
+            return False
+    return not any(_is_long_tag(piece, limits) for piece in _pieces(text, limits.attributes))
+
+
+def _pieces(text: str, length: int) -> Iterator[str]:
+    """What is longer than that between two `<`; the others are stepped over, not looked at."""
+    place = -1  # of a "<"
+    while len(text) - place - 1 > length:
+        following = text.rfind("<", place + 1, place + length + 2)
+        if following < 0:
+            following = text.find("<", place + length + 2)
+            following = len(text) if following < 0 else following
+            yield text[place + 1 : following]
+        place = following
 
 
 def _formatting_open(text: str) -> int:
@@ -114,22 +125,23 @@ def _formatting_open(text: str) -> int:
 
 def _is_long_tag(piece: str, limits: PageLimits) -> bool:
     tag = _TAG.match("<" + piece[:_LONG_TAG])
-    if tag is not None and (tag["name"] or "").lower() in _RAW and tag.end() < _LONG_TAG:
+    if tag is not None and (tag[3] or "").lower() in _RAW and tag.end() < _LONG_TAG:
         return False  # what follows is a script
     return any(len(part.split()) > limits.attributes for part in piece.split(">"))
 
 
-def _tags(text: str) -> Iterator[re.Match[str]]:
-    """The tags of a page in lower case; those in comments and scripts are none."""
+def _tags(text: str) -> Iterator[tuple[bool, str, str]]:
+    """The tags of a page in lower case: (closes, name, rest). In comments and scripts is none."""
     position = 0
     while found := _TAG.search(text, position):
         position = found.end()
-        if found["comment"]:
+        comment, slash, name, rest = found.groups()
+        if comment:
             position = _after(text, "-->", position)
             continue
-        yield found
-        if found["name"] in _RAW and not found["close"]:
-            position = _after(text, "</" + found["name"], position)
+        yield bool(slash), name, rest
+        if name in _RAW and not slash:
+            position = _after(text, "</" + name, position)
 
 
 def _after(text: str, end: str, position: int) -> int:
@@ -141,13 +153,12 @@ def _count(text: str) -> _Counts:
     """Upper bounds of what a parser would have to hold; `text` is in lower case."""
     counts = _Counts()
     alike: Counter[str] = Counter()
-    formatting = drawings = 0  # open
-    for tag in _tags(text):
-        name, rest = tag["name"], tag["rest"]
-        if tag["close"]:
-            counts.open -= name not in _UNNESTED and counts.open > 0
-            formatting -= name in _FORMATTING and formatting > 0
-            drawings -= name in _FOREIGN and drawings > 0
+    opened = formatting = drawings = 0
+    for closes, name, rest in _tags(text):
+        if closes:
+            opened -= opened > 0 and name not in _UNNESTED
+            formatting -= formatting > 0 and name in _FORMATTING
+            drawings -= drawings > 0 and name in _FOREIGN
             continue
         counts.elements += 1
         counts.copies += formatting
@@ -157,11 +168,13 @@ def _count(text: str) -> _Counts:
             counts.pairs += attributes**2
         if drawings and rest.endswith("/"):  # closes itself, as nothing does in HTML
             continue
-        if name not in _UNNESTED:
-            counts.open += 1
-            counts.depth = max(counts.depth, counts.open)
         if name in _FORMATTING:
             alike[name + rest] += 1
             formatting += alike[name + rest] <= _ALIKE
-        drawings += name in _FOREIGN
+        elif name in _UNNESTED:
+            continue
+        opened += 1
+        counts.depth = max(counts.depth, opened)
+        if name in _FOREIGN:
+            drawings += 1
     return counts

@@ -15,21 +15,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.extract.layout import Box
-from pipeline.extract.vocabulary import (
-    COMMENTS,
-    CONSENT,
-    FOLDED,
-    FURNITURE,
-    HEADERS,
-    NAVIGATION,
-    NOTES,
-    names_of,
-    parts_of,
-    words_of,
+from pipeline.extract.signs import (
+    IS_COMMENTS,
+    IS_CONSENT,
+    IS_FURNITURE,
+    IS_HEADER,
+    IS_NAVIGATION,
+    SITE_HEADER,
 )
+from pipeline.extract.vocabulary import FOLDED, FURNITURE, NOTES, words_of
 
 _HEADED: Final = frozenset(("article", "main", "section"))
 _UNNAMED: Final = frozenset(("html", "body", "main", "article"))
+_TELLING: Final = frozenset(("noscript", "nav", "menu", "footer", "header", "aside", "dialog",
+                             "form", "search"))  # fmt: skip
 _LISTED: Final = frozenset(("ul", "ol", "dl", "div", "section", "table"))
 _MENUS: Final = frozenset(("navigation", "menu", "menubar", "tablist", "toolbar"))
 _DIALOGS: Final = frozenset(("dialog", "alertdialog", "alert"))
@@ -50,12 +49,15 @@ def marks_of(
         mark = marks[box.parent] if outer else ""
         in_section = outer and headed[box.parent]
         in_figure = outer and drawn[box.parent]
-        if not mark and box.tag not in _UNNAMED and words_of(box.name) & CONSENT:
-            mark = "consent"
-        elif not mark and box.words <= most:
-            mark = _element(box, form_words=form_words, headed=in_section)
-            if not mark and not in_figure:
-                mark = _name(box) or _links(box, list_density=list_density)
+        if not mark:
+            signs = 0 if box.tag in _UNNAMED else box.signs
+            if signs & IS_CONSENT:
+                mark = "consent"
+            elif box.words <= most:
+                if box.role or box.hidden or box.unspoken or box.tag in _TELLING:
+                    mark = _element(box, form_words=form_words, headed=in_section)
+                if not mark and not in_figure:
+                    mark = _name(box, signs) or _links(box, list_density=list_density)
         marks.append(mark)
         headed.append(in_section or box.tag in _HEADED)
         drawn.append(in_figure or box.tag == "figure")
@@ -88,21 +90,14 @@ def _is_unseen(box: Box) -> bool:
     return bool(panel) or not (box.paragraphs or box.images)
 
 
-def _name(box: Box) -> str:
-    if not box.name or box.tag in _UNNAMED:
-        return ""
-    words = parts_of(box.name)
-    if words & NAVIGATION and (box.paragraphs <= 1 or box.link_density > _MENU_DENSITY):
+def _name(box: Box, signs: int) -> str:
+    if signs & IS_NAVIGATION and (box.paragraphs <= 1 or box.link_density > _MENU_DENSITY):
         return "navigation"
-    if words & FURNITURE:
+    if signs & IS_FURNITURE:
         return "boilerplate"
-    if words & COMMENTS:
+    if signs & IS_COMMENTS:
         return "comments"
-    if "header" in words and any(
-        "header" in name and name & HEADERS for name in names_of(box.name)
-    ):
-        return "header"
-    return ""
+    return "header" if signs & IS_HEADER and signs & SITE_HEADER else ""
 
 
 def _links(box: Box, *, list_density: float) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.extract.images import others_of
 from pipeline.extract.layout import Block, ImageBlock
 from schemas.document import ImageNode, Node, Role, TextNode
 
 
-def nodes_of(blocks: Sequence[Block]) -> tuple[Node, ...]:
-    """The nodes of kept blocks."""
+def nodes_of(blocks: Sequence[Block], *, base: str) -> tuple[Node, ...]:
+    """The nodes of kept blocks; what an image is called in other sizes is asked for these alone."""
     images = _images_by_figure(blocks)
     nodes: list[Node] = []
     for place, block in enumerate(blocks):
@@ -23,7 +24,7 @@ def nodes_of(blocks: Sequence[Block]) -> tuple[Node, ...]:
             nodes.append(
                 ImageNode(
                     url=block.url,
-                    others=block.others,
+                    others=others_of(block.offers, base=base),
                     alt=block.alt,
                     width=block.width,
                     height=block.height,

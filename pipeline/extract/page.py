@@ -13,12 +13,12 @@ of the same blocks it would keep (`second_opinion.py`). So images stay where the
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from pipeline.extract.charset import Decoded, decode_page
 from pipeline.extract.dom import Walker
@@ -35,6 +35,7 @@ from schemas.document import Node, PageSignals
 from schemas.verdict import Reason
 
 DEFAULT_LIMITS: Final = PageLimits()
+_HEAD: Final = "title, base[href], meta, link[rel], a[rel~=license]"  # wherever they stand
 _LONGEST_TITLE: Final = 1_024  # characters
 
 
@@ -63,24 +64,28 @@ def read_page(
     if len(html) > limits.bytes:
         return Problem(reason=Reason.PAGE_TOO_LARGE, value=len(html), limit=limits.bytes)
     decoded = decode_page(html, headers=headers)
-    problem = _unreadable(decoded, limits) or broken_limit(decoded.text, limits)
+    zeros = decoded.text.count("\0") if b"\0" in html else 0
+    problem = _unreadable(decoded, zeros, limits) or broken_limit(decoded.text, limits)
     if problem is not None:
         return problem
-    tree = LexborHTMLParser(decoded.text, options=LexborDocumentOptions.WO_EVENTS)
-    base_element = tree.css_first("base[href]")
-    base = base_url(url, href=base_element.attributes.get("href") if base_element else None)
+    tree = LexborHTMLParser(decoded.utf8 or decoded.text, options=LexborDocumentOptions.WO_EVENTS)
     if tree.body is None:  # a frameset
         return Problem(reason=Reason.NO_CONTENT)
+    head = defaultdict[str, list[LexborNode]](list)
+    for node in tree.css(_HEAD):  # one search for all: each takes as long
+        tag = node.tag or ""
+        head["link" if tag == "a" else tag].append(node)
+    base = base_url(url, href=head["base"][0].attributes.get("href") if head["base"] else None)
     layout = Walker(base=base).walk(tree.body)
     if layout.elements > limits.elements:
         return Problem(
             reason=Reason.TOO_MANY_ELEMENTS, value=layout.elements, limit=limits.elements
         )
-    return _page(tree, layout, decoded, headers=headers, base=base)
+    return _page(head, layout, decoded, headers=headers, base=base)
 
 
 def _page(
-    tree: LexborHTMLParser,
+    head: Mapping[str, Sequence[LexborNode]],
     layout: Layout,
     decoded: Decoded,
     *,
@@ -93,17 +98,17 @@ def _page(
     if other is not None:
         verdicts = other
     kept = [block for block, verdict in zip(layout.blocks, verdicts, strict=True) if not verdict]
-    nodes = nodes_of(kept)
+    nodes = nodes_of(kept, base=base)
     if not nodes:
         return Problem(reason=Reason.NO_CONTENT)
-    title = tree.css_first("title")
+    title = head["title"][0].text() if head["title"] else ""
     return Page(
-        title="" if title is None else clean(title.text())[:_LONGEST_TITLE].strip(),
+        title=clean(title)[:_LONGEST_TITLE].strip(),
         charset=decoded.charset,
         extractor="blocks" if other is None else "trafilatura",
         signals=page_signals(
-            (meta.attributes for meta in tree.css("meta")),
-            (link.attributes for link in tree.css("link[rel], a[rel~=license]")),
+            (meta.attributes for meta in head["meta"]),
+            (link.attributes for link in head["link"]),
             headers=headers,
             base=base,
         ),
@@ -114,9 +119,9 @@ def _page(
     )
 
 
-def _unreadable(decoded: Decoded, limits: PageLimits) -> Problem | None:
+def _unreadable(decoded: Decoded, zeros: int, limits: PageLimits) -> Problem | None:
     """Bytes of something else: mostly replacements and zeros, whatever they were declared as."""
-    share = (decoded.replaced + decoded.text.count("\0")) / max(1, len(decoded.text))
+    share = (decoded.replaced + zeros) / max(1, len(decoded.text))
     if share <= limits.replaced:
         return None
     return Problem(reason=Reason.BAD_ENCODING, value=share, limit=limits.replaced)

@@ -19,7 +19,6 @@ from enum import IntEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from pipeline.extract.images import MOST_OTHERS
 from pipeline.extract.layout import ImageBlock, Layout, TextBlock
 from schemas.document import Role
 
@@ -28,7 +27,7 @@ Piece = tuple[str, bool] | ImageBlock  # a text and whether it is a link's, or a
 # controls, and characters that no reader sees: soft hyphen, zero width space, word joiner, marks
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb]"
-)
+)  # str.isprintable() holds for none of them, nor for joiners
 _JOINERS: Final = "\u200c\u200d\u200e\u200f "  # they shape what is beside them: nothing, here
 _UNSPACED: Final = re.compile(  # Thai, Lao, Burmese, Khmer, kana, Chinese
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
@@ -45,21 +44,42 @@ class Inside(IntEnum):
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a block belongs; never changed. `table` says that it is in a data table."""
+class Manner:
+    """How what is in an element is read. Never changed, and shared by all that is read alike."""
 
-    box: int = -1
     role: Role = Role.PARAGRAPH
-    figure: int = 0
+    figure: int = 0  # its number
     inside: Inside = Inside.NONE
-    table: bool = False
+    table: bool = False  # one of data
+    captions: bool = False  # titles are captions here
+    link: bool = False
+    muted: bool = False  # text is not for readers; images may be
+    twin: bool = False  # in a <noscript>
+    parts: int = 0  # block-level elements of a row, or of code, that are open
+
+    def within(
+        self, *, link: bool = False, muted: bool = False, twin: bool = False, parts: int = 0
+    ) -> Manner:
+        """The same, and what is told (`dataclasses.replace` takes five times as long)."""
+        return Manner(
+            self.role,
+            self.figure,
+            self.inside,
+            self.table,
+            self.captions,
+            self.link or link,
+            self.muted or muted,
+            self.twin or twin,
+            self.parts + parts,
+        )
 
 
 def clean(text: str) -> str:
     """The text with its white space collapsed, without characters that nobody sees."""
-    if _UNSEEN.search(text):
-        text = _UNSEEN.sub("", text)
-    return " ".join(text.split()).strip(_JOINERS)
+    text = " ".join(text.split())
+    if text.isprintable():  # most are, and this is cheap to see
+        return text
+    return " ".join(_UNSEEN.sub("", text).split()).strip(_JOINERS)
 
 
 def count_words(text: str) -> int:
@@ -68,12 +88,23 @@ def count_words(text: str) -> int:
     return count if text.isascii() else count + len(_UNSPACED.findall(text)) // 2
 
 
+def _clean_counted(text: str) -> tuple[str, int]:
+    """Both of the above, in one go where the text is plain."""
+    pieces = text.split()
+    joined = " ".join(pieces)
+    if joined.isascii() and joined.isprintable():
+        return joined, len(pieces)
+    cleaned = clean(joined)
+    return cleaned, count_words(cleaned)
+
+
 class Paragraphs:
     """Gathers pieces until their block ends."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lines: list[list[Piece]] = [[]]
+        self._box, self._manner = -1, Manner()  # of the block that ends
         self.pending = False  # whether there is something for `end` to end
 
     def text(self, text: str, *, link: bool) -> None:
@@ -82,22 +113,22 @@ class Paragraphs:
             line.append((text, link))
             self.pending = True
 
-    def line(self, place: Place) -> None:
+    def line(self, inside: Inside) -> None:
         """A `<br>`."""
-        if place.inside is Inside.NONE:
+        if inside is Inside.NONE:
             self._lines.append([])
         else:
-            self._lines[-1].append(("\n" if place.inside is Inside.CODE else " ", False))
+            self._lines[-1].append(("\n" if inside is Inside.CODE else " ", False))
         self.pending = True
 
-    def part(self, place: Place) -> None:
+    def part(self, inside: Inside) -> None:
         """A block-level element begins or ends in a row or in code, which goes on.
 
         In code its edge ends the line that is open, and adds no empty one: editors write each line
         as `<div>...<br></div>`.
         """
         line = self._lines[-1]
-        if place.inside is not Inside.CODE:
+        if inside is not Inside.CODE:
             line.append((" ", False))
         elif line and not (isinstance(line[-1], tuple) and line[-1][0].endswith("\n")):
             line.append(("\n", False))
@@ -113,9 +144,9 @@ class Paragraphs:
         if before is not None and before.twin != image.twin and _same(before, image):
             self._layout.edits["noscript_twin"] += 1
             if before.url == image.url or (before if image.twin else image).lazy:
-                _join(before, image)
+                before.offers += image.offers
             elif image.twin:  # what stood there waits for a script
-                before.url, before.others = image.url, image.others
+                before.url, before.offers = image.url, image.offers
             return
         self._lines[-1].append(image)
         self.pending = True
@@ -131,57 +162,53 @@ class Paragraphs:
         last = self._layout.blocks[-1] if self._layout.blocks else None
         return last if isinstance(last, ImageBlock) else None
 
-    def end(self, place: Place) -> None:
+    def end(self, box: int, manner: Manner) -> None:
         """The block is over."""
         if not self.pending:
             return
         self.pending = False
         lines, self._lines = self._lines, [[]]
-        if place.inside is Inside.CODE:
-            self._code(lines, place)
-        elif place.inside is Inside.ROW:
-            self._row(lines, place)
+        self._box, self._manner = box, manner
+        if not manner.inside:
+            self._prose(lines)
+        elif manner.inside is Inside.ROW:
+            self._row(lines)
         else:
-            self._prose(lines, place)
+            self._code(lines)
 
-    def _prose(self, lines: list[list[Piece]], place: Place) -> None:
-        paragraph = _Paragraph()
+    def _prose(self, lines: list[list[Piece]]) -> None:
         if len(lines) == len(lines[0]) == 1 and isinstance(piece := lines[0][0], tuple):
-            text = clean(piece[0])  # most are so, and done here
-            paragraph.lines = [text] if text else []
-            paragraph.link_words = count_words(text) if piece[1] else 0
-            self._write(paragraph, place)
+            text, words = _clean_counted(piece[0])  # most are so, and done here
+            if text:
+                self._add(text, words, words if piece[1] else 0)
             return
+        paragraph = _Paragraph()
         for line in lines:
             text = clean("".join(piece[0] for piece in line if isinstance(piece, tuple)))
             before, behind = _images(line)
             if before or not text:
-                self._write(paragraph, place)
+                self._write(paragraph)
                 paragraph = _Paragraph()
                 self._layout.blocks.extend(before)
             if text:
                 paragraph.lines.append(text)
                 paragraph.behind.extend(behind)
                 paragraph.link_words += _link_words(line)
-        self._write(paragraph, place)
+        self._write(paragraph)
 
-    def _write(self, paragraph: _Paragraph, place: Place, *, joint: str = "\n") -> None:
+    def _write(self, paragraph: _Paragraph) -> None:
         if paragraph.lines:
-            text = joint.join(paragraph.lines)
+            text = "\n".join(paragraph.lines)
             words = count_words(text)
-            self._layout.blocks.append(
-                TextBlock(
-                    text=text,
-                    role=place.role,
-                    box=place.box,
-                    figure=place.figure,
-                    words=words,
-                    link_words=min(words, paragraph.link_words),  # links may share a word
-                )
-            )
+            # links may share a word
+            self._add(text, words, min(words, paragraph.link_words))
         self._layout.blocks.extend(paragraph.behind)
 
-    def _row(self, cells: list[list[Piece]], place: Place) -> None:
+    def _add(self, text: str, words: int, link_words: int) -> None:
+        role, figure = self._manner.role, self._manner.figure
+        self._layout.blocks.append(TextBlock(text, role, self._box, figure, words, link_words))
+
+    def _row(self, cells: list[list[Piece]]) -> None:
         row = _Paragraph()
         for cell in cells:
             text = clean("".join(piece[0] for piece in cell if isinstance(piece, tuple)))
@@ -195,9 +222,9 @@ class Paragraphs:
             row.link_words += _link_words(cell)
         text = clean(" | ".join(row.lines)).strip("| ")
         row.lines = [text] if text else []
-        self._write(row, place)
+        self._write(row)
 
-    def _code(self, lines: list[list[Piece]], place: Place) -> None:
+    def _code(self, lines: list[list[Piece]]) -> None:
         pieces = [piece for line in lines for piece in line]
         before, behind = _images(pieces)
         self._layout.blocks.extend(before)
@@ -205,7 +232,7 @@ class Paragraphs:
         whole = "\n".join(_UNSEEN.sub("", line).rstrip() for line in whole.splitlines())
         for text in _BLANK.split(whole):
             if stripped := text.strip("\n"):
-                self._write(_Paragraph(lines=[stripped]), place)
+                self._write(_Paragraph(lines=[stripped]))
         self._layout.blocks.extend(behind)
 
 
@@ -245,11 +272,6 @@ def _same(first: ImageBlock, second: ImageBlock) -> bool:
     if min(hidden.width or 2, hidden.height or 2) < 2:  # a pixel that counts visitors
         return False
     return not shown.lazy or _file(first.url) == _file(second.url)
-
-
-def _join(image: ImageBlock, twin: ImageBlock) -> None:
-    urls = dict.fromkeys((*image.others, twin.url, *twin.others))
-    image.others = tuple(url for url in urls if url != image.url)[:MOST_OTHERS]
 
 
 def _file(url: str) -> str:

@@ -72,6 +72,7 @@ _NO_LEVEL: Final = 7  # below `<h6>`
 _SIBLING_DENSITY: Final = 0.1  # share of link words in a box that is called much alike
 _NAMED_DENSITY: Final = 0.5  # and in one of the same name
 _PROSE_WORDS: Final = 15  # of a block; shorter ones are labels as often as sentences
+_HEADING: Final = Role.HEADING  # looked up once: an Enum takes its time
 
 
 def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
@@ -281,7 +282,7 @@ def _is_listing(blocks: Sequence[Block], marks: Sequence[str], settings: RuleSet
 def _is_links(block: Block, settings: RuleSettings) -> bool:
     return (
         isinstance(block, TextBlock)
-        and block.role is not Role.HEADING
         and block.words < settings.link_words
         and block.link_words > settings.link_density * block.words
+        and block.role is not _HEADING
     )

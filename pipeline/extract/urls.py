@@ -10,10 +10,16 @@ keeps spaces and non-ASCII as they are, so that no crawl record is ever found un
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Final
 
 import ada_url
 
+# a file and its query behind a folder, of characters that the standard leaves as they are
+_PLAIN: Final = re.compile(
+    r"[A-Za-z0-9_~-][A-Za-z0-9_~.%!$&()*+,;=:@-]*(?:\?[A-Za-z0-9_~.%!$&()*+,;=:@?-]*)?"
+)
 LONGEST_URL: Final = 8_192  # characters; servers refuse such request lines (RFC 9110, 4.1: 8,000)
 
 
@@ -21,6 +27,16 @@ def absolute_url(reference: str, *, base: str) -> str:
     """The reference resolved against the base, or "" where there is no such URL."""
     if len(reference) > LONGEST_URL:
         return ""
+    folder, slash, file = reference.rpartition("/")
+    if slash and _PLAIN.fullmatch(file) and "?" not in folder and "#" not in folder:
+        resolved = _resolved(folder + slash, base)
+        if resolved.startswith(("http://", "https://")):
+            return resolved + file
+    return _resolved(reference, base)
+
+
+@lru_cache(maxsize=1_024)  # a page names many a picture twice, and more of the same folder
+def _resolved(reference: str, base: str) -> str:
     try:
         url = ada_url.join_url(base, reference)
     except ValueError:  # the standard calls it a failure

@@ -2,14 +2,13 @@
 
 A name is cut into whole words at spaces, hyphens, underscores and humps: `updated-info` has the
 words updated and info, and nothing that looks for `date` meets it. Words stand here as data, so
-that a rule of `rules.py` says what it does with them.
+that a rule of `marks.py` says what it does with them.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from schemas.document import Role
 
@@ -32,6 +31,7 @@ SKIPPED: Final = {
     ),
     **dict.fromkeys(("svg", "annotation", "annotation-xml"), "drawing"),
     **dict.fromkeys(("rt", "rp"), "ruby"),
+    "-text": "",  # one that holds nothing
     "-comment": "",
     "-doctype": "",
 }
@@ -91,8 +91,7 @@ HIDDEN_PHRASES: Final = tuple(
         "tooltiptext",
     )
 )
-_DISPLAY_NONE: Final = words("d none")
-_WIDER: Final = words("sm md lg xl xxl")  # `d-none d-md-block` hides on narrower screens only
+WIDER: Final = words("sm md lg xl xxl")
 FOLDED: Final = words(  # hidden until a reader asks for it
     "tab tabs tabpanel panel pane accordion collapse collapsible collapsed faq answer expand "
     "expandable toggle readmore more"
@@ -105,77 +104,16 @@ NOTES: Final = words(
 CAPTIONS: Final = words("caption captions figcaption thumbcaption imagecaption gallerytext")
 FIGURES: Final = words("figure informalfigure mediaobject thumbinner imageblock")
 
-_WORD: Final = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z]+")  # ends before a capital behind a small one
-_LONGEST_NAME: Final = 512  # characters of class and id; utility frameworks write hundreds
-
-
-@lru_cache(maxsize=65_536)
-def words_of(name: str) -> frozenset[str]:
-    """The words of class and id names, in lower case."""
-    return frozenset(" ".join(_WORD.findall(name[:_LONGEST_NAME])).lower().split())
-
-
-@lru_cache(maxsize=65_536)
-def names_of(name: str) -> tuple[frozenset[str], ...]:
-    """The words of each single name (`site-header wide` has two), for rules on phrases."""
-    return tuple(words_of(part) for part in name[:_LONGEST_NAME].split())
-
-
-_HAVING: Final = ("has-", "with-", "no-")
-_NO_PART: Final = tuple(
+HAVING: Final = ("has-", "with-", "no-")  # beginnings of names that tell what is in or beside
+NO_PART: Final = tuple(
     frozenset(phrase.split())
     for phrase in ("section footer", "follow up", "cmp promo", "form field")
 )
 
-
-@lru_cache(maxsize=65_536)
-def parts_of(name: str) -> frozenset[str]:
-    """The words of those names that call a part by what it is, not by what is beside or in it."""
-    found: frozenset[str] = frozenset()
-    for one in name[:_LONGEST_NAME].split():
-        own = words_of(one)
-        if one.lower().startswith(_HAVING) or own & LAYOUT or any(p <= own for p in _NO_PART):
-            continue
-        found |= own
-    return found
+WORD: Final = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z]+")  # ends before a capital behind a small one
+LONGEST_NAME: Final = 512  # characters of class and id; utility frameworks write hundreds
 
 
-class Traits(NamedTuple):
-    """What class and id names say to the walk; all rules on names are in `marks.py`."""
-
-    figure: bool = False
-    caption: bool = False
-    title: bool = False
-    permalink: bool = False
-    hidden: bool = False  # one of the names is one that style sheets hide by
-
-
-NO_TRAITS: Final = Traits()
-
-
-# letters without which no name has a trait: most names end at this search
-_TRAITED: Final = re.compile(
-    "figure|media|thumb|image|caption|gallery|title|link|anchor|hidden|none|reader|sr|tooltip",
-    re.IGNORECASE,
-)
-
-
-@lru_cache(maxsize=65_536)
-def traits_of(name: str) -> Traits:
-    """The traits of class and id names."""
-    if not _TRAITED.search(name[:_LONGEST_NAME]):
-        return NO_TRAITS
-    own = words_of(name)
-    names = names_of(name)
-    wide = any("d" in one and "none" not in one and one & _WIDER for one in names)
-    return Traits(
-        figure=bool(own & FIGURES),
-        caption=bool(own & CAPTIONS),
-        title="title" in own,
-        permalink=bool(own & PERMALINKS),
-        hidden=any(
-            phrase <= own and any(phrase <= single for single in names)
-            for phrase in HIDDEN_PHRASES
-            if not (wide and phrase == _DISPLAY_NONE)
-        ),
-    )
+def words_of(name: str) -> frozenset[str]:
+    """The words of class and id names, in lower case."""
+    return frozenset(" ".join(WORD.findall(name[:LONGEST_NAME])).lower().split())

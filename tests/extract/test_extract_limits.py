@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.extract.limits import PageLimits
+from pipeline.extract.limits import PageLimits, _pieces
 from pipeline.extract.page import Page, read_page
 from pipeline.problem import Problem
 from schemas.verdict import Reason
@@ -60,6 +62,11 @@ def test_an_element_has_at_most_so_many_attributes() -> None:
         page = outcome("<p " + " ".join(f"a{n}" for n in range(count)) + ">x", limits)
         assert isinstance(page, Page) is allowed
     assert page == Problem(reason=Reason.TOO_MANY_ELEMENTS, value=301, limit=300)
+
+
+@given(st.text(st.sampled_from("<x"), max_size=40), st.integers(1, 6))
+def test_every_long_piece_between_tags_is_looked_at(text: str, length: int) -> None:
+    assert list(_pieces(text, length)) == [p for p in text.split("<") if len(p) > length]
 
 
 HOSTILE = {

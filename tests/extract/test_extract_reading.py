@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.extract.images import MOST_OTHERS
 from pipeline.extract.page import Page, read_page
 from schemas.document import ImageNode, Role, TextNode
 
@@ -316,3 +317,17 @@ def test_what_the_walk_leaves_out_is_counted_by_kind() -> None:
 def test_the_title_is_that_of_the_head() -> None:
     page = read("<p>text<svg><title>no</title></svg>", head="<title> A \n B&amp;C </title>")
     assert page.title == "A B&C"
+
+
+MANY = "<img src=spin.gif data-src=a.png>" + "".join(
+    f"<noscript><img src=s{n}/a.png srcset='s{n}/a.png 2x, t{n}/a.png 1x'></noscript>"
+    for n in range(5_000)
+)
+
+
+def test_an_image_with_many_twins_is_one_and_has_a_bounded_number_of_sizes() -> None:
+    (node,) = read(MANY).nodes
+    assert isinstance(node, ImageNode)
+    assert [other.removeprefix(PLACE) for other in node.others] == [
+        f"{folder}{n}/a.png" for n in range(MOST_OTHERS // 2) for folder in "st"
+    ]

@@ -8,7 +8,18 @@ import pytest
 
 from pipeline.extract.page import Page, read_page
 from pipeline.extract.rules import RuleSettings
-from pipeline.extract.vocabulary import words_of
+from pipeline.extract.signs import (
+    CAPTION,
+    HIDDEN,
+    IS_COMMENTS,
+    IS_CONSENT,
+    IS_FURNITURE,
+    IS_HEADER,
+    IS_NAVIGATION,
+    SITE_HEADER,
+    signs_of,
+)
+from pipeline.extract.vocabulary import HIDDEN_PHRASES, LONGEST_NAME, words_of
 from schemas.document import ImageNode, TextNode
 
 PROSE = [
@@ -202,6 +213,38 @@ def test_words_of_names_are_cut_at_hyphens_and_humps() -> None:
         "site", "header", "main", "nav", "wp", "caption2"
     }  # fmt: skip
     assert "date" not in words_of("updated-info")
+
+
+SIGNS = [
+    ("mainNav", IS_NAVIGATION),
+    ("has-nav entry", 0),  # what is beside it
+    ("layout-nav wp-caption", CAPTION),
+    ("col sidebar", IS_FURNITURE),
+    ("follow-up", 0),
+    ("follow", IS_FURNITURE),
+    ("disqus", IS_FURNITURE | IS_COMMENTS),
+    ("page-header", IS_HEADER | SITE_HEADER),
+    ("page header", IS_HEADER),  # two names
+    ("no-header site-header", IS_HEADER | SITE_HEADER),
+    ("has-site-header", SITE_HEADER),
+    ("onetrust-pc", IS_CONSENT | IS_FURNITURE),
+    ("sr-only", HIDDEN),
+    ("sr only", 0),
+    ("x" * LONGEST_NAME + " mainNav", 0),
+]
+
+
+@pytest.mark.parametrize(("name", "signs"), SIGNS)
+def test_the_signs_of_names_are_those_of_each_name(name: str, signs: int) -> None:
+    asked = (CAPTION | HIDDEN | IS_NAVIGATION | IS_FURNITURE | IS_COMMENTS | IS_HEADER | SITE_HEADER
+             | IS_CONSENT)  # fmt: skip
+    assert signs_of(name) & asked == signs
+
+
+@pytest.mark.parametrize("phrase", HIDDEN_PHRASES, ids=" ".join)
+def test_every_phrase_that_hides_is_met_in_one_name(phrase: frozenset[str]) -> None:
+    assert signs_of("wide my-" + "-".join(sorted(phrase))) & HIDDEN
+    assert not signs_of(" ".join([*phrase, "x"])) & HIDDEN or len(phrase) == 1
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RuleSettings)])

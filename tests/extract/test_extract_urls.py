@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ada_url
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +60,21 @@ BASES = [
 @pytest.mark.parametrize(("href", "expected"), BASES)
 def test_a_base_element_counts_if_it_is_a_web_address(href: str | None, expected: str) -> None:
     assert base_url(PAGE, href=href) == expected
+
+
+PIECES = st.sampled_from([
+    "/", "//", "\\", ".", "..", "%2e", "a", "b.png", "a/b/", "http:", "https:", "file:", "x:", "C|",
+    "?", "#", "@", ":80", "x.org", "1.2", "\u00e9", "\t", " ", "~", "'", "(", "%zz", "w=1&h=2", "^", "|", "[::1]",
+])  # fmt: skip
+
+
+@given(
+    st.lists(PIECES, max_size=7).map("".join),
+    st.sampled_from([PAGE, "http://a.org", "file:///c:/x", "x://h/p", "x:y", "data:,", ""]),
+)
+def test_a_folder_met_before_gives_what_the_standard_gives(reference: str, base: str) -> None:
+    try:
+        expected = ada_url.join_url(base, reference).partition("#")[0]
+    except ValueError:
+        expected = ""
+    assert absolute_url(reference, base=base) == expected

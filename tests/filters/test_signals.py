@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filters import signals
+from filters.ngrams import repeated_characters, repeated_words
 from filters.signals import (
+    CHARACTER_NGRAM,
     JOINT,
     TEXT_SIGNALS,
+    WORD_NGRAM,
     Lexicon,
     Signal,
     add,
@@ -23,6 +27,7 @@ from filters.signals import (
     measure_document,
     ratios,
     special_characters,
+    word_of,
     words_of,
 )
 from filters.spam_words import SPAM_WORDS
@@ -217,3 +222,29 @@ def test_naughty_strings_are_measured_like_any_text(shared_data: Callable[[str],
         counts = measure(string, LEXICON)
         assert counts.words <= counts.tokens
         assert counts.special_characters <= counts.characters == len(string)
+
+
+REPEATING = st.builds(lambda text, times: text * times, st.text(max_size=40), st.integers(0, 12))
+FEW_WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=40).map(" ".join)
+
+
+@given(TEXTS | REPEATING | FEW_WORDS)
+def test_short_cuts_count_what_the_ngrams_themselves_give(text: str) -> None:
+    counts = measure(text, LEXICON)
+    characters = repeated_characters(text, CHARACTER_NGRAM)
+    runs = repeated_words(words_of(text), WORD_NGRAM)
+    most = math.isqrt(characters.distinct)
+    assert counts.character_ngrams == characters.total
+    assert counts.character_ngrams_repeated == sum(characters.frequencies[:most])
+    assert (counts.word_ngrams, counts.word_ngrams_repeated) == (runs.total, sum(runs.frequencies))
+
+
+def test_words_that_were_met_before_are_the_same_and_a_bounded_number_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals, "_MOST_KEPT", 10)
+    monkeypatch.setattr(signals, "_WORDS", kept := signals._Words())
+    text = " ".join(f"({chr(97 + n)}word)," for n in range(25)) + " " + "x" * 1_000
+    assert words_of(text) == words_of(text) == [word_of(piece) for piece in text.split()]
+    assert 0 < len(kept) <= 10
+    assert "x" * 1_000 not in kept
