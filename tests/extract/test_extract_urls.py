@@ -64,7 +64,8 @@ def test_a_base_element_counts_if_it_is_a_web_address(href: str | None, expected
 
 PIECES = st.sampled_from([
     "/", "//", "\\", ".", "..", "%2e", "a", "b.png", "a/b/", "http:", "https:", "file:", "x:", "C|",
-    "?", "#", "@", ":80", "x.org", "1.2", "\u00e9", "\t", " ", "~", "'", "(", "%zz", "w=1&h=2", "^", "|", "[::1]",
+    "?", "#", "@", ":80", "x.org", "1.2", "\u00e9", "\t", " ", "~", "'", "(", "%zz",
+    "w=1&h=2", "^", "|", "[::1]",
 ])  # fmt: skip
 
 
