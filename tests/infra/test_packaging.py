@@ -1,4 +1,4 @@
-"""What a user installs: the four packages and nothing else, torch with training only, and pins from anywhere."""
+"""What a user installs: four packages, torch with training only, and pins from anywhere."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def third_party(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("schemas", ()), ("filters", ()), ("pipeline", ("pipeline",))]
+    ("package", "extras"), [("schemas", ()), ("filters", ()), ("pipeline", ("pipeline",)), ("training", ("gguf",))]
 )
 def test_what_a_package_imports_is_declared_and_not_left_to_others_to_bring(
     package: str, extras: tuple[str, ...]
