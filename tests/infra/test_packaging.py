@@ -79,7 +79,8 @@ def third_party(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("schemas", ()), ("filters", ()), ("pipeline", ("pipeline",)), ("training", ("gguf",))]
+    ("package", "extras"),
+    [("schemas", ()), ("filters", ()), ("pipeline", ("pipeline",)), ("training", ("gguf",))],
 )
 def test_what_a_package_imports_is_declared_and_not_left_to_others_to_bring(
     package: str, extras: tuple[str, ...]
