@@ -71,6 +71,7 @@ class Run:
     heldout: Positive = 1000  # documents to evaluate on
     threads: Annotated[int, Field(ge=0)] = 0  # of torch on a CPU; 0: as torch chooses
     precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the forward pass on a GPU
+    recompute: bool = False  # activations in backward: less memory, a third more work
     deterministic: bool = False
 
 
@@ -98,7 +99,9 @@ SMALL: Final = Config(
     lora=Lora(rank=0),
 )
 # stage 1 of the paper: images of 384 pixels
-LARGE: Final = Config(shape="idefics2-8b", data=Data(longest=384))
+LARGE: Final = Config(
+    shape="idefics2-8b", data=Data(longest=384, shortest=378), run=Run(recompute=True)
+)
 CONFIGS: Final[Mapping[str, Config]] = {"tiny": TINY, "small": SMALL, "idefics2-8b": LARGE}
 
 

@@ -87,6 +87,8 @@ class Trainer:
         self._plan = self.prepared.plan()
         self._identity = self.prepared.identity()
         self.model = self.prepared.model().to(self.world.device)
+        if chosen.run.recompute:
+            self.model.recompute()
         self._optimizer = adamw(self.model, chosen.optimizer)
         self._bad = 0  # steps in a row without a finite loss
         found = checkpoint.whole_ones(self.output)

@@ -21,6 +21,7 @@ labels and images are known on the CPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -57,6 +58,15 @@ class PackedIdefics2(nn.Module):
         hidden_TD = self.hidden(batch, dummy_image=dummy_image)
         places_L = _where(batch.labels_T != IGNORED, batch.targets)
         return self._losses(hidden_TD.index_select(0, places_L), batch.labels_T[places_L])
+
+    def recompute(self) -> None:
+        """Keep of each layer only its input, and compute it again in backward: less memory."""
+        inner = self.idefics2
+        # the second name is that of transformers before 5.20
+        enable: Callable[..., None] = getattr(inner, "activation_checkpointing_enable", None) or (
+            inner.gradient_checkpointing_enable
+        )
+        enable({"use_reentrant": False})
 
     def logits(self, batch: Batch, places_L: Tensor | None = None) -> Tensor:
         """L x U at some positions, or T x U at all: for tests and evaluation."""

@@ -205,3 +205,19 @@ def test_transformers_makes_no_mask_and_looks_for_no_packed_documents(
 
     monkeypatch.setattr("transformers.masking_utils.find_packed_sequence_indices", never)
     model.logits(packed(*UNEVEN))
+
+
+def test_recomputed_activations_give_the_same_losses_and_gradients() -> None:
+    found = []
+    for recompute in (False, True):
+        model = perturbed(torch.float64).train()
+        if recompute:
+            model.recompute()
+        losses = model(packed(*UNEVEN))
+        losses.sum().backward()
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        found.append((losses.detach(), gradients))
+    (plain, of_plain), (again, of_again) = found
+    assert torch.equal(plain, again)
+    assert len(of_plain) == len(of_again) > 50
+    assert all(torch.equal(one, other) for one, other in zip(of_plain, of_again, strict=True))
