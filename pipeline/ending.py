@@ -20,6 +20,8 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     warning = memory.warning(sum(read_crawl(job.output).sizes))
     if warning and launch.runner in run.RUNNERS_HERE:
         console.print(f"warning: {warning}")
+    if launch.news:
+        console.print(launch.news)
     run.execute(
         job,
         stages=launch.stages,

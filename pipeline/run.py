@@ -204,7 +204,7 @@ def execute(
                 say(f"{stage}: whole, nothing to do")
                 continue
             if store.exists(job.manifest(stage)):
-                say(f"{stage}: settings have changed, so it is done again")
+                say(f"{stage}: settings or versions have changed, so it is done again")
             _check_before(job, stage, runner)
             sweep(job, stage)
             started = time.time()

@@ -167,3 +167,15 @@ def test_workers_of_other_versions_than_the_start_end_the_stage(
     with pytest.raises(RuntimeError, match=r"shard was done by workers with webdataset 99\.0 in"):
         check_versions(job, "shard")
     check_versions(job, "extract")
+
+
+def test_the_command_says_so(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    was = versions_here()["shard"]["webdataset"]
+    upgraded("webdataset", monkeypatch)
+    said = command("run", "-o", output, "--workers=1").out.splitlines()
+    assert said[0] == f"webdataset 99.0 in place of {was}: shard starts again"
+    assert "shard: settings or versions have changed, so it is done again" in said
+    assert command("verify", output).code == 0
+    versions_here.cache_clear()
+    monkeypatch.undo()
+    assert command("verify", output).code == 0  # elsewhere too, by the versions that made it
