@@ -19,6 +19,7 @@ from pipeline.verify.differences import (
     SPLITS,
     WANTED,
     Differences,
+    recipe_of,
 )
 from pipeline.verify.digest import Pairs, kept_digest
 from pipeline.verify.fate import DECIDING, Fate
@@ -42,12 +43,7 @@ class Across:
 
     @classmethod
     def of(cls, folder: RunFolder) -> Across:
-        recipes = {
-            stage: folder.told[stage].manifest.settings.get("recipe", {})
-            if stage in folder.told
-            else {}
-            for stage in DECIDING
-        }
+        recipes = {stage: _recipe(folder, stage) for stage in DECIDING}
         return cls(
             inputs=folder.run["crawl"]["inputs"],
             recipes=recipes,
@@ -89,3 +85,13 @@ class Across:
             # two witnesses against one: where the sample says what kept/ says, images/ is wrong
             wrong[FILES_OF_KEPT if place.id in agreed else KEPT_IMAGES].append(str(place))
         wrong[SPLITS] += self.splits.compare()["other than what was kept"]
+
+
+def _recipe(folder: RunFolder, stage: str) -> Recipe:
+    """By which a stage decided; none, and a note, where its manifest is not what was written."""
+    told = folder.told.get(stage)
+    if told is not None and told.manifest.fingerprint == folder.fingerprints()[stage]:
+        recipe: Recipe = told.manifest.settings["recipe"]
+        return recipe
+    folder.broken.add(recipe_of(stage))
+    return {}

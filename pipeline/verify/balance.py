@@ -16,6 +16,7 @@ from pipeline.verify.differences import FATES_OF_SAMPLES
 from pipeline.verify.differences import KINDS as DIFFERENCES
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.found import TABLES, Found
+from pipeline.verify.front import wrong_in_front
 from pipeline.verify.pictures import DECODED
 from pipeline.verify.tally import why_not
 from pipeline.verify.told import CARD, REPORT, wrong_in
@@ -117,18 +118,23 @@ def _shard(folder: RunFolder, found: Found) -> Iterator[Check]:
         wrong = _none("shard", f"documents {kind}", ids, counted_in="kept/, shards/")
         yield _unless(folder, FATES_OF_SAMPLES, wrong)
     for name in (REPORT, CARD):
-        yield _check_pages(folder, name)
+        yield _check_pages(folder, found, name)
     for table in TABLES:
         yield from _table(
             folder, found, f"rows.{table}", f"tables/{table}/", told.get(f"rows.{table}", 0)
         )
 
 
-def _check_pages(folder: RunFolder, name: str) -> Check:
-    kind = f"differences between {name} and the ledgers"
+def _check_pages(folder: RunFolder, found: Found, name: str) -> Check:
+    kind = f"differences between {name} and what it tells of"
     if not store.exists(folder.path(name)):
         return not_counted("shard", kind, why="it is missing", counted_in=name)
-    return _none("shard", kind, wrong_in(name, folder), counted_in=name)
+    wrong = wrong_in(name, folder)
+    if name == CARD and "shards" not in folder.broken:
+        card = store.read_bytes(folder.path(CARD)).decode("utf-8", "replace")
+        splits = {part.partition("-")[0] for part in folder.told["shard"].parts}
+        wrong += wrong_in_front(card, splits=splits, members=found.members)
+    return _none("shard", kind, wrong, counted_in=name)
 
 
 def _table(folder: RunFolder, found: Found, name: str, place: str, told: int) -> Iterator[Check]:

@@ -28,9 +28,9 @@ _CLAIM: Final = np.dtype([("claim", "<i8"), ("digest", f"V{_DIGEST}")])
 _PLACE: Final = np.dtype([("part", "<i4"), ("node", "<i4"), ("row", "<i8"), ("id", "V16")])
 # reasons of filter_images that speak of more than one file
 _OF_OTHERS: Final = frozenset({Reason.DUPLICATE_IN_DOCUMENT, Reason.FREQUENT_IMAGE})
-# what is said of a kept file; where its bytes lie is said apart, so that each names its stage
-_SEEN: Final = ("url", "sha256", "width", "height", "format", "bytes")
-_LIES: Final = ("sha256", "bytes", "pack", "pack_offset")
+# what is said of a kept file: what its sample says too, and the rest, so that each names its stage
+_SEEN: Final = ("url", "sha256", "width", "height", "bytes")
+_LIES: Final = ("sha256", "format", "bytes", "pack", "pack_offset")
 
 
 def digest(*things: object) -> bytes:
@@ -84,8 +84,8 @@ class Files:
 
     def __init__(self) -> None:
         self._facts = bytearray()
-        self.seen = Claims()  # kept files: URL, hash, sides, format
-        self.lie = Claims()  # kept files: where their bytes are
+        self.seen = Claims()  # kept files: URL, hash, sides
+        self.lie = Claims()  # kept files: where their bytes are, and of what format
         self.refused = Claims()  # verdicts about a file
         self.missing = Claims()  # verdicts that there is none
 

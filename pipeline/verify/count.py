@@ -23,8 +23,10 @@ from pipeline.verify.differences import (
     IMAGE_VERDICTS,
     IMAGES,
     KEPT,
+    KEPT_PASSED,
     REFUSED_RECORDS,
     TABLES,
+    TEXT_PASSED,
     TEXT_VALUES,
     TEXT_VERDICTS,
     Differences,
@@ -32,6 +34,7 @@ from pipeline.verify.differences import (
 from pipeline.verify.digest import DIGESTED
 from pipeline.verify.fate import DECIDING, Fate, Verdicts, fate_of
 from pipeline.verify.folder import Row, RunFolder
+from pipeline.verify.passed import passed_images, passed_text
 from pipeline.verify.rows import RowsOfPart
 from pipeline.verify.tables import TablesOfPart
 from schemas.manifest import Ledger
@@ -42,7 +45,7 @@ _NODE: Final = (
     "kind", "role", "text", "caption_of", "counts", "url", "others", "alt", "width", "height"
 )  # fmt: skip
 _COLUMNS: Final = (
-    *DIGESTED, "domain", "extractor", "language_score",
+    *DIGESTED, "domain", "extractor", "language_score", "robots", "tdm_reservation",
     *(f"nodes.list.element.{name}" for name in _NODE),
 )  # fmt: skip
 _THERE: Final = {"filter_text": TEXT_VERDICTS, "filter_images": IMAGE_VERDICTS}
@@ -81,7 +84,7 @@ def count_part(folder: RunFolder, part: str, across: Across) -> PartCount:
         fate = fate_of(part, number, document, verdicts, kept[number])
         _count_fate(count, fate)
         _check_fate(count, fate, across)
-        tables.take(fate)
+        _check_called(count, fate, also=tables.take(fate))
         across.take(fate)
     count.shard["rows.drops"] += sum(one.rows for one in verdicts.values())
     for stage in DECIDING:
@@ -207,6 +210,8 @@ def _check_fate(count: PartCount, fate: Fate, across: Across) -> None:
             if why:
                 place = fate.where if at is None else f"{fate.where} node {at}"
                 count.wrong[_VALUES[stage]].append(f"{place}: {why}")
+    count.wrong[TEXT_PASSED] += passed_text(fate, across.recipes["filter_text"])
+    count.wrong[KEPT_PASSED] += passed_images(fate, across.recipes["filter_images"])
     for kept in fate.kept:
         count.wrong[KEPT] += _other_kept(fate, kept)
 
@@ -216,14 +221,24 @@ def _other_fates(fate: Fate) -> Iterator[str]:
     nodes = [one for stage in DECIDING for one in fate.nodes[stage]]
     if len(whole) + len(fate.kept) != 1:
         yield f"{fate.where}: {len(whole)} drops, kept {len(fate.kept)} times"
-    called = {(one["id"], one["part"]) for one in (*whole, *nodes, *fate.kept)}
-    if called - {(fate.document["id"], fate.part)}:
-        yield f"{fate.where} is called by another id or part"
     if fate.kept:
         fates = [verdict["node"] for verdict in nodes]
         fates += [node for one in fate.kept for node in kept_nodes(one)]
         if sorted(fates) != list(range(len(fate.document["nodes"]))):
             yield f"{fate.where}: {len(fate.document['nodes'])} nodes, {len(fates)} fates"
+
+
+def _check_called(count: PartCount, fate: Fate, *, also: str | None) -> None:
+    """All call a document by its id; where they agree on another, documents/ is wrong."""
+    callers = [(_THERE[stage], one) for stage, one in fate.refusals()]
+    callers += [(KEPT, kept) for kept in fate.kept]
+    right, called = fate.document["id"], {also, *(one["id"] for _, one in callers)}
+    if also is not None and callers and called == {also} != {right}:
+        count.wrong[DOCUMENTS].append(f"{fate.where}: id {right}, but all others call it {also}")
+        return
+    for kind, one in callers:
+        if (one["id"], one["part"], one.get("url")) != (right, fate.part, None):
+            count.wrong[kind].append(f"{fate.where}, {right}: called {one['id']} of {one['part']}")
 
 
 def kept_nodes(kept: Row) -> Iterator[int]:
@@ -252,5 +267,7 @@ def _end_tables(count: PartCount, tables: TablesOfPart, across: Across) -> None:
     for name, rows in tables.counts.items():
         count.tables[f"rows.{name}"] += rows
         count.wrong[TABLES[name]] += tables.wrong[name]
+    for stage, places in tables.overruled.items():
+        count.wrong[_VALUES[stage]] += places
     for id_, split in tables.splits:
         across.splits.keep(id_, split.encode())

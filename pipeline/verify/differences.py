@@ -31,6 +31,11 @@ class Differences(defaultdict[Kind, list[str]]):
         super().__init__(list)
 
 
+def recipe_of(stage: str) -> str:
+    """Among what is broken, the recipe that a stage's manifest tells."""
+    return f"the recipe of {stage}"
+
+
 _TEXT: Final = ("documents", "verdicts/filter_text")
 _DECIDED: Final = (*_TEXT, "verdicts/filter_images")
 
@@ -59,16 +64,22 @@ PICTURES: Final = Kind(
 )  # fmt: skip
 FILES_OF_KEPT: Final = Kind(
     stage="extract", what="image files other than kept/ and shards/ say", counted_in="images/",
-    held_against="kept/, shards/", needs=("images", "kept", "shards"), breaks="images",
+    held_against="kept/, shards/", needs=("kept", "shards"), breaks="images",
 )  # fmt: skip
 TEXT_VERDICTS: Final = Kind(
     stage="filter_text", what="verdicts about what is not there",
     counted_in="verdicts/filter_text/", held_against="documents/", needs=("documents",),
+    breaks="verdicts/filter_text",
 )  # fmt: skip
 TEXT_VALUES: Final = Kind(
     stage="filter_text", what="verdicts whose value was not measured, or misses no limit",
-    counted_in="verdicts/filter_text/", held_against="documents/, recipe", needs=("documents",),
-    breaks="verdicts/filter_text",
+    counted_in="verdicts/filter_text/", held_against="documents/, recipe",
+    needs=("documents", recipe_of("filter_text")), breaks="verdicts/filter_text",
+)  # fmt: skip
+TEXT_PASSED: Final = Kind(
+    stage="filter_text", what="documents and nodes let pass that miss a limit",
+    counted_in="verdicts/filter_text/", held_against="documents/, recipe",
+    needs=("documents", recipe_of("filter_text")),
 )  # fmt: skip
 WANTED: Final = Kind(
     stage="filter_text", what="image URLs other than those needed and not held",
@@ -82,11 +93,12 @@ FETCHED: Final = Kind(
 IMAGE_VERDICTS: Final = Kind(
     stage="filter_images", what="verdicts about what is not there",
     counted_in="verdicts/filter_images/", held_against="documents/", needs=("documents",),
+    breaks="verdicts/filter_images",
 )  # fmt: skip
 IMAGE_VALUES: Final = Kind(
     stage="filter_images", what="verdicts whose value was not measured, or misses no limit",
     counted_in="verdicts/filter_images/", held_against="images/, recipe",
-    needs=(*_TEXT, "images"), breaks="verdicts/filter_images",
+    needs=(*_TEXT, "images", recipe_of("filter_images")), breaks="verdicts/filter_images",
 )  # fmt: skip
 FATES: Final = Kind(
     stage="filter_images", what="documents and nodes with other than one fate",
@@ -95,6 +107,10 @@ FATES: Final = Kind(
 KEPT: Final = Kind(
     stage="filter_images", what="kept documents other than documents/ says",
     counted_in="kept/", held_against="documents/", needs=_TEXT, breaks="kept",
+)  # fmt: skip
+KEPT_PASSED: Final = Kind(
+    stage="filter_images", what="kept images that miss a limit", counted_in="kept/",
+    held_against="recipe", needs=(recipe_of("filter_images"),),
 )  # fmt: skip
 KEPT_IMAGES: Final = Kind(
     stage="filter_images", what="kept images that images/ does not hold so", counted_in="kept/",
@@ -120,8 +136,8 @@ FATES_OF_SAMPLES: Final = ("documents", "kept")  # what the fates of samples nee
 # in the order in which a stage is to blame before those that build on it
 KINDS: Final = (
     REFUSED_RECORDS, DOCUMENTS, IMAGES, PACKS, PACK_BYTES, PICTURES, FILES_OF_KEPT,
-    TEXT_VERDICTS, TEXT_VALUES, WANTED,
+    TEXT_VERDICTS, TEXT_VALUES, TEXT_PASSED, WANTED,
     FETCHED,
-    IMAGE_VERDICTS, IMAGE_VALUES, FATES, KEPT, KEPT_IMAGES,
+    IMAGE_VERDICTS, IMAGE_VALUES, FATES, KEPT, KEPT_PASSED, KEPT_IMAGES,
     *TARS.values(), *TABLES.values(), SPLITS,
 )  # fmt: skip

@@ -45,6 +45,7 @@ class Found:
     wrong: Differences = field(default_factory=Differences)
     sums: Ledger = field(default_factory=Ledger)  # what belongs to no part of its stage's table
     table_rows: Ledger = field(default_factory=Ledger)
+    members: set[str] = field(default_factory=set)  # names of images in samples
 
 
 def count_all(folder: RunFolder) -> Found:
@@ -107,6 +108,7 @@ def _take_fetched(folder: RunFolder, found: Found, part: str) -> None:
 def _take_shard(folder: RunFolder, found: Found, name: str) -> None:
     count = count_shard(folder, name, found.across.samples, found.across.splits)
     found.tallies["shard"].add(name, count.counts)
+    found.members |= count.members
     for what, samples in count.wrong.items():
         found.wrong[TARS[what]] += [f"{name}: {sample}" for sample in samples]
 

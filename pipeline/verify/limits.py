@@ -79,7 +79,7 @@ _ALWAYS: Final[Mapping[str, Bound]] = {
     Reason.NO_TEXT: _NONE_LEFT,
     Reason.NO_IMAGE: _NONE_LEFT,
 }
-_DIRECTIONS: Final[Mapping[str, Misses]] = {
+DIRECTIONS: Final[Mapping[str, Misses]] = {
     "AtMost": _above,
     "AtLeast": _below,
     "AtLeastFrom": _below,
@@ -116,7 +116,7 @@ class Limits:
 
     def _add(self, about: str, rule: Row) -> None:
         bound = Bound(
-            misses=_DIRECTIONS[rule["rule"]],
+            misses=DIRECTIONS[rule["rule"]],
             limit=rule["limit"],
             signal=rule["signal"] if about == "text" else "",
             unmeasured=True,  # a NaN: where it is measured again, that is compared too

@@ -7,7 +7,9 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.run import WRITES
 from pipeline.verify.checks import Check, Outcome, Side, Verification
+from schemas.manifest import STAGES
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
 _HEAD: Final = ("stage", "what", "counted here", "there")
@@ -38,12 +40,24 @@ def ending(verification: Verification) -> str:
         said += "everything that could be counted balances"
     if left:
         said += f"; {len(left):,} not counted, each with its reason above"
-    if failed:
-        said += (
-            ". Something was changed or lost behind the stage's back: remove the manifest of the "
-            "first stage that failed and run again"
-        )
-    return said
+    return f"{said}. {remedy(verification)}" if failed else said
+
+
+def remedy(verification: Verification) -> str:
+    """What to remove so that the same command makes it again.
+
+    A restart takes a part for whole by its mark, so a manifest alone would bring nothing back.
+    """
+    stages = [stage for stage in STAGES if stage in verification.stages]
+    if not stages:
+        return "Put run.json back as it was, and remove what the run did not write"
+    remove = [f"{name}/" for stage in stages for name in WRITES[stage]]
+    remove += ["images/fetch-*"] if "fetch" in stages else []
+    remove += [f"{stage}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
+    return (
+        "Something was changed or lost behind a stage's back. To have it made again, remove "
+        f"{', '.join(remove)}, run the same command, and verify again"
+    )
 
 
 def _columns(cells: tuple[str, ...], widths: list[int]) -> Text:

@@ -32,6 +32,8 @@ class TablesOfPart:
         self.counts = dict.fromkeys(NAMES, 0)
         self.splits: list[tuple[str, str]] = []  # id, split of each document that is kept
         self.wrong: dict[str, list[str]] = defaultdict(list)
+        # stage -> verdicts that two tables, which agree with each other, tell otherwise
+        self.overruled: dict[str, list[str]] = defaultdict(list)
 
     def lose_record(self, verdict: Row) -> None:
         """A record that became nothing: a row of verdicts/extract."""
@@ -49,12 +51,22 @@ class TablesOfPart:
         place = {"part": self._part, "row": row, "id": ""}
         return nothing | place | {"stage": "extract", "kind": kind, "reason": reason}
 
-    def take(self, fate: Fate) -> None:
-        self._expect("documents", _document(fate))
-        for row in _images(fate):
-            self._expect("images", row)
-        for row in _drops(fate):
-            self._expect("drops", row)
+    def take(self, fate: Fate) -> str | None:
+        """Hold a document's rows against it; the id by which tables/documents calls it."""
+        document = self._expect("documents", _document(fate))
+        told = {None: document} | {
+            row["node"]: self._expect("images", row) for row in _images(fate)
+        }
+        for expected in _drops(fate):
+            dropped, other = self._expect("drops", expected), told.get(expected["node"])
+            if dropped is None or other is None or dropped["node"] != expected["node"]:
+                continue
+            if _reason(dropped) == _reason(other) != _reason(expected):
+                self.overruled[expected["stage"]].append(
+                    f"{fate.where} node {expected['node']}: {_reason(expected)}, but two tables "
+                    f"tell {_reason(dropped)}"
+                )
+        return None if document is None else str(document["id"])
 
     def end(self) -> None:
         """Whatever rows are left say something of what is not there."""
@@ -63,11 +75,12 @@ class TablesOfPart:
                 self.counts[name] += 1
                 self.wrong[name].append(f"{self._part}, row {self.counts[name]} is of nothing")
 
-    def _expect(self, name: str, expected: Row) -> None:
+    def _expect(self, name: str, expected: Row) -> Row | None:
+        """The next row of a table, which should be this one."""
         row = next(self._rows[name], None)
         if row is None:
             self.wrong[name].append(f"{self._part} ends before row {self.counts[name] + 1}")
-            return
+            return None
         self.counts[name] += 1
         if name == "documents":
             row = self._without_split(row)
@@ -76,6 +89,7 @@ class TablesOfPart:
             self.wrong[name].append(
                 f"{self._part} row {row['row']}, {row['id']}: other {', '.join(columns)}"
             )
+        return row
 
     def _without_split(self, row: Row) -> Row:
         split = row.pop("split")
@@ -91,6 +105,10 @@ def _why(stage: str, verdict: Row) -> Row:
 
 
 _NO_REASON: Final[Row] = dict.fromkeys(("stage", "reason", "value", "limit"))
+
+
+def _reason(row: Row) -> tuple[object, ...]:
+    return tuple(row[name] for name in _NO_REASON)
 
 
 def _place(fate: Fate) -> Row:

@@ -60,6 +60,7 @@ class ShardCount:
 
     counts: Ledger = field(default_factory=Ledger)
     wrong: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    members: set[str] = field(default_factory=set)  # names of images: 000.jpg, 001.png, ...
 
 
 def count_shard(folder: RunFolder, name: str, samples: Pairs, splits: Pairs) -> ShardCount:
@@ -76,6 +77,7 @@ def count_shard(folder: RunFolder, name: str, samples: Pairs, splits: Pairs) -> 
             _count_sample(count.counts, sample, members, split=split)
             samples.meet(key, sample_digest(sample, _images(sample, members)))
             splits.meet(key, split.encode())
+            count.members |= {one.name for one in members} - {"json"}
             _check_index(count, index.pop(key, None), sample, members)
         count.counts["shards"] = 1
     except (OSError, tarfile.TarError) as error:

@@ -70,8 +70,9 @@ class Wanted:
         yield from (f"{_hex(one)} is not needed, or held" for one in np.setdiff1d(wanted, should))
 
 
-def _key(url: str) -> bytes:
-    return hashlib.sha256(url.encode()).digest()[:_HALF]
+def _key(url: str | None) -> bytes:
+    """An image without a URL is a difference of its own (rows.py)."""
+    return hashlib.sha256((url or "").encode()).digest()[:_HALF]
 
 
 def _keys(stored: bytearray) -> Keys:
