@@ -75,7 +75,7 @@ def third_party(package: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.split(".")[0])
-    return names - PACKAGES - sys.stdlib_module_names
+    return names - PACKAGES - sys.stdlib_module_names - {"_typeshed"}  # only for type checkers
 
 
 @pytest.mark.parametrize(
