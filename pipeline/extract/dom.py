@@ -25,7 +25,7 @@ from pipeline.extract.paragraphs import Inside, Manner, Paragraphs, clean
 from pipeline.extract.signs import CAPTION, FIGURE, HIDDEN, PERMALINK, TITLE, signs_of
 from pipeline.extract.tables import is_data_table
 from pipeline.extract.urls import absolute_url
-from pipeline.extract.vocabulary import BLOCKS, ROLES, SKIPPED
+from pipeline.extract.vocabulary import BLOCKS, LONGEST_NAME, ROLES, SKIPPED
 from schemas.document import Role
 
 _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
@@ -248,7 +248,8 @@ class Walker:
 
 def _name(attributes: Attributes) -> str:
     name, own = attributes.get("class"), attributes.get("id")
-    return f"{name} {own}" if name and own else name or own or ""
+    names = f"{name} {own}" if name and own else name or own or ""
+    return names[:LONGEST_NAME]  # they are kept, and no page may make them many megabytes
 
 
 def _is_unspoken(attributes: Attributes) -> bool:

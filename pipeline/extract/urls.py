@@ -35,7 +35,7 @@ def absolute_url(reference: str, *, base: str) -> str:
     return _resolved(reference, base)
 
 
-@lru_cache(maxsize=1_024)  # a page names many a picture twice, and more of the same folder
+@lru_cache(maxsize=256)  # a page names many a picture twice, and more of the same folder
 def _resolved(reference: str, base: str) -> str:
     try:
         url = ada_url.join_url(base, reference)
