@@ -1,8 +1,9 @@
 """Store: files of a run, on a local disk or in an object store, whole or absent.
 
 In:      paths: a local one, or gs://, s3:// through Beam's FileSystems.
-Out:     bytes. A local file is written aside and moved to its name; an object's PUT is whole by
-         itself. A second writer of the same bytes may win or lose, it makes no difference.
+Out:     bytes. A local file is written aside and moved to its name; an object is put once all
+         of it lies in a temporary file. A second writer of the same bytes may win or lose, it
+         makes no difference.
 Refused: a full disk and the like: OSError with the path, which ends the run. What a killed run
          left aside is swept at the next start (run.py).
 """
@@ -12,6 +13,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from pipeline.read.raw import file_systems
 
 RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
+COPIED: Final = 1 << 20  # bytes at a time into an object store
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
 
 
@@ -49,8 +53,12 @@ def open_input(path: str) -> BinaryIO:
 def create(path: str) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only when the block ends without an error."""
     if not is_local(path):
-        with file_systems().create(path, compression_type=RAW) as handle:
-            yield handle
+        # an object is whole when its handle is closed, and an error in the block would close it
+        with tempfile.TemporaryFile() as first:
+            yield first
+            first.seek(0)
+            with file_systems().create(path, compression_type=RAW) as handle:
+                shutil.copyfileobj(first, handle, COPIED)
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from pipeline import store
 from tests.crawl import write_crawl
 from tests.pipeline.runs import interloom, tree
 
@@ -48,6 +49,21 @@ def test_a_run_in_a_bucket_gives_the_bytes_of_a_local_one_and_resumes(
     interloom("run", f"s3://{bucket}/crawl.warc.gz", "-o", local, *OPTIONS)
     assert len(tree(local)) > 20
     assert tree(brought) == tree(local)
+
+
+def test_a_step_that_fails_while_it_writes_leaves_no_object(bucket: str) -> None:
+    path = f"s3://{bucket}/half"
+
+    def fail() -> None:
+        with store.create(path) as handle:
+            handle.write(b"x" * 100_000)
+            raise RuntimeError("in the midst of it")
+
+    with pytest.raises(RuntimeError, match="in the midst"):
+        fail()
+    assert not store.exists(path)
+    store.write_bytes(path, b"whole")
+    assert store.read_bytes(path) == b"whole"
 
 
 def download(s3: object, bucket: str, prefix: str, folder: Path) -> Path:
