@@ -133,7 +133,8 @@ def _check_pages(folder: RunFolder, found: Found, name: str) -> Check:
     if name == CARD and "shards" not in folder.broken:
         card = store.read_bytes(folder.path(CARD)).decode("utf-8", "replace")
         splits = {part.partition("-")[0] for part in folder.told["shard"].parts}
-        wrong += wrong_in_front(card, splits=splits, members=found.members)
+        front = wrong_in_front(card, splits=splits, members=found.members)
+        wrong += [f"{CARD}: {one}" for one in front]
     return _none("shard", kind, wrong, counted_in=name)
 
 

@@ -9,7 +9,7 @@ Out:  for each stage: its fingerprint made again, its parts counted, their sums 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,6 +46,7 @@ _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
     ("kept/", "filter_images"), ("shards/", "shard"), ("index/", "shard"), ("tables/", "shard"),
     ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in STAGES),
 )  # fmt: skip
+_PACKED: Final = "files as their rows are packed"
 _OF_OTHERS: Final = ("counts/",)  # made from shards and index by the trainer
 
 
@@ -54,19 +55,22 @@ def check_stages(folder: RunFolder) -> Iterator[Check]:
     prints = folder.fingerprints()
     as_written = json.dumps(folder.run, indent=1, ensure_ascii=False) + "\n"
     yield _check_text("run", "run.json", folder, as_written)
+    packed: dict[str, _Files] = {}
     for stage in STAGES:
         if stage in folder.told:
             yield from _check_told(folder, stage, prints[stage])
             yield _check_settings(folder, stage)
             yield _check_text(stage, f"{stage}.manifest.json", folder,
                               folder.told[stage].manifest.to_json())  # fmt: skip
-            yield from _check_files(folder, stage)
+            packed[stage] = _Files()
+            yield _check_files(folder, stage, packed[stage])
         elif why := folder.missing[stage]:
             yield compare(stage, "manifest", "none", "whole", counted_in=f"{stage}.manifest.json",
                           held_against="", note=f"{why}: use interloom run")  # fmt: skip
         else:
             first = next(one for one in STAGES if one in folder.missing)
             yield not_counted(stage, "all of it", why=f"{first} is not whole")
+    yield from _check_packed(folder, packed)
 
 
 def _check_told(folder: RunFolder, stage: str, expected: str) -> Iterator[Check]:
@@ -110,9 +114,8 @@ def _check_text(stage: str, name: str, folder: RunFolder, as_written: str) -> Ch
 
 @dataclass(kw_only=True)
 class _Files:
-    """Files of a stage: how many are right, which are not, which were packed otherwise."""
+    """Files of a stage: which are wrong, how many were read, which were packed otherwise."""
 
-    right: int = 0
     wrong: list[str] = field(default_factory=list)
     read: int = 0
     other: list[str] = field(default_factory=list)
@@ -125,9 +128,8 @@ class _Files:
             self.other.append(path)
 
 
-def _check_files(folder: RunFolder, stage: str) -> Iterator[Check]:
+def _check_files(folder: RunFolder, stage: str, files: _Files) -> Check:
     """Every file of the stage's parts is there, whole, and carries the mark of its part."""
-    files = _Files()
     files.take(f"{stage}.parts.parquet", folder.told[stage].packed)
     marked = list(_marked(folder, stage))
     for kind, part, expected in marked:
@@ -144,10 +146,9 @@ def _check_files(folder: RunFolder, stage: str) -> Iterator[Check]:
     for path in lost:
         folder.broken.add(path.partition("/")[0])
     every = len(marked) + len(unmarked)
-    yield compare(stage, "files of the parts", every - len(files.wrong), every,
+    return compare(stage, "files of the parts", every - len(files.wrong), every,
                   counted_in=folder.output, held_against=f"{stage}.parts.parquet",
                   note=named(files.wrong))  # fmt: skip
-    yield _check_packed(folder, stage, files)
 
 
 def _other_mark(folder: RunFolder, stage: str, part: str, packed: Packed, expected: str) -> str:
@@ -160,15 +161,20 @@ def _other_mark(folder: RunFolder, stage: str, part: str, packed: Packed, expect
     return "" if counts in ({}, dict(told), of_rows) else "its mark tells other counts"
 
 
-def _check_packed(folder: RunFolder, stage: str, files: _Files) -> Check:
-    """Whether the files, packed again, are the same bytes; another pyarrow cannot tell."""
-    packer = folder.told[stage].manifest.versions.get("pyarrow")
-    sides = {"counted_in": folder.output, "held_against": "their own rows"}
-    if packer != pa.__version__ or (files.other and not files.same):
-        why = f"pyarrow {packer} wrote them, and {pa.__version__} here packs otherwise"
-        return not_counted(stage, "files as their rows are packed", why=why, **sides)
-    return compare(stage, "files as their rows are packed", files.read - len(files.other),
-                   files.read, note=named(files.other), **sides)  # fmt: skip
+def _check_packed(folder: RunFolder, packed: Mapping[str, _Files]) -> Iterator[Check]:
+    """Whether the files, packed again, are the same bytes; another packer cannot tell."""
+    packers = {stage: folder.told[stage].manifest.versions.get("pyarrow") for stage in packed}
+    mine = [stage for stage in packed if packers[stage] == pa.__version__]
+    # one build may pack otherwise than another of the same version: then no file with a row is same
+    alike = any(packed[stage].same for stage in mine)
+    for stage, files in packed.items():
+        sides = {"counted_in": folder.output, "held_against": "their own rows"}
+        if stage in mine and (alike or not files.other):
+            yield compare(stage, _PACKED, files.read - len(files.other), files.read,
+                          note=named(files.other), **sides)  # fmt: skip
+        else:
+            why = f"pyarrow {packers[stage]} wrote them, and {pa.__version__} here packs otherwise"
+            yield not_counted(stage, _PACKED, why=why, **sides)
 
 
 def _marked(folder: RunFolder, stage: str) -> Iterator[tuple[str, str, str]]:

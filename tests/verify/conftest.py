@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,14 +30,20 @@ def empty_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _run_over(crawl)
 
 
-def _run_over(crawl: Path) -> Path:
+def _run_over(crawl: Path, output: Path | None = None) -> Path:
     asked = Asked(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2)
-    output = crawl.parent / "run"
+    output = output or crawl.parent / "run"
     job = prepare(
         str(output), choose_crawl([str(crawl)], asked, None), choose_settings(asked, None)
     )
     execute(job, options=["--direct_running_mode=in_memory"], say=lambda _: None)
     return output
+
+
+@pytest.fixture
+def rerun(whole_run: Path) -> Callable[[Path], object]:
+    """The same command again, over what is left of a copy."""
+    return partial(_run_over, whole_run.parent / "small.warc.gz")
 
 
 @pytest.fixture
