@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline import parquet
 from pipeline.verify import Verification, verify
 from pipeline.verify.files import stage_of
 from schemas.manifest import STAGES
@@ -67,21 +69,39 @@ def test_no_damage_to_a_table_tar_or_manifest_is_called_balanced(
         path.write_bytes(kept)
 
 
-def test_each_column_of_a_table_carries_a_checksum(run: Path) -> None:
-    """One bit in the middle of the pages of each column, by the places that the footer tells."""
-    path = next(parts(run, "documents"))
-    kept = path.read_bytes()
+def last_bytes_of_columns(path: Path) -> list[int]:
+    """Where the pages of each column end, by the places that the footer tells."""
     group = pq.ParquetFile(path).metadata.row_group(0)
-    places = [
-        (column.dictionary_page_offset or column.data_page_offset, column.total_compressed_size)
+    return [
+        (column.dictionary_page_offset or column.data_page_offset)
+        + column.total_compressed_size
+        - 1
         for column in map(group.column, range(group.num_columns))
     ]
+
+
+def test_each_column_of_a_table_carries_a_checksum(run: Path) -> None:
+    path = next(parts(run, "documents"))
+    kept, places = path.read_bytes(), last_bytes_of_columns(path)
     assert len(places) > 30
-    for start, size in places[::4]:
-        path.write_bytes(DAMAGES["a flipped bit"](kept, start + size - 1))
+    for place in places[::4]:
+        path.write_bytes(DAMAGES["a flipped bit"](kept, place))
         found = verified(run)
         assert found.stages == ("extract",)
         assert any("checksum" in c.note and path.stem in c.note for c in found.failed)
+
+
+def test_a_reader_names_the_damaged_file_and_what_to_do(run: Path) -> None:
+    path = next(parts(run, "documents"))
+    place = last_bytes_of_columns(path)[0]
+    path.write_bytes(DAMAGES["a flipped bit"](path.read_bytes(), place))
+    with pytest.raises(parquet.DamagedFileError, match=f"{path} is damaged .*CRC.*: remove it"):
+        list(parquet.read_rows(str(path)))
+
+
+def test_the_error_of_a_damaged_file_comes_back_from_a_worker() -> None:
+    error = pickle.loads(pickle.dumps(parquet.DamagedFileError("a/b.parquet", "no end")))
+    assert str(error).startswith("a/b.parquet is damaged (no end): remove it")
 
 
 def test_files_of_another_pyarrow_are_not_counted_rather_than_found_wrong(run: Path) -> None:
