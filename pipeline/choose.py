@@ -263,7 +263,8 @@ def job_of(output: str) -> Job:
     Raises:
         ValueError: where the folder holds no run.
     """
-    return make_job(output, read_crawl(output), settings_of(read_run(output)["settings"]))
+    settings = settings_of(read_run(output)["settings"])
+    return make_job(output, read_crawl(output), settings)
 
 
 def settings_of(read: Mapping[str, Any]) -> Settings:
