@@ -26,7 +26,7 @@ from tests.pipeline.runs import ROOT, SMALL, environment, interloom, parts, tree
 WORKERS: Final = 2
 # (stage, module, function, call): where a run is stopped, to be killed there
 PAUSES: Final = [
-    ("filter_text", "pipeline.dedup_text", "_choose", 7),
+    ("filter_text", "pipeline.dedup_text", "keep_latest", 7),
     ("filter_text", "pipeline.dedup_text", "_but_first", 40),
     ("fetch", "pipeline.fetch", "fetch_partition", 2),
     ("filter_images", "pipeline.dedup_images", "_compare", 9),
