@@ -29,6 +29,7 @@ def bare(tmp_path: Path) -> Path:
 
 def script(folder: Path, name: str, body: str) -> None:
     path = folder / name
+    path.unlink(missing_ok=True)  # else it is the system's own tool that is written over
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
 
@@ -112,6 +113,8 @@ def test_a_named_interpreter_is_the_only_candidate(bare: Path) -> None:
 
 
 def test_too_little_disk_is_named_with_what_is_free_and_what_is_needed(bare: Path) -> None:
+    own = (bare / "df").resolve()
+    before = own.read_bytes()
     script(
         bare, "df", "printf 'F 1024-blocks Used Available C M\\n/ 9 9 %s 9 /\\n' $((2000 * 1024))"
     )
@@ -120,6 +123,7 @@ def test_too_little_disk_is_named_with_what_is_free_and_what_is_needed(bare: Pat
     assert done.returncode == 1
     assert "2000 MB are free here, 2001 MB are needed" in done.stderr
     assert "free 1 MB" in done.stderr
+    assert own.read_bytes() == before
 
 
 def test_all_that_lacks_is_named_at_once(bare: Path) -> None:
