@@ -16,12 +16,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 
 from training.lora import load_trained, save_trained
 from training.model import PackedIdefics2
@@ -73,18 +75,21 @@ def save(
             shutil.rmtree(left)
         aside.mkdir(parents=True)
     world.wait()
-    torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
+    with _written(final):
+        torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
     world.wait()
     if world.first:
-        save_trained(model, aside)
-        torch.save(optimizer.state_dict(), aside / "optimizer.pt")
-        facts = {
-            "format": FORMAT, "step": state.step, "data": state.data, "identity": state.identity
-        }  # fmt: skip
-        (aside / "state.json").write_text(json.dumps(facts, indent=1))
-        _flush(aside)
-        aside.rename(final)
-        _flush_folder(final.parent)
+        with _written(final):
+            save_trained(model, aside)
+            torch.save(optimizer.state_dict(), aside / "optimizer.pt")
+            facts = {
+                "format": FORMAT, "step": state.step, "data": state.data,
+                "identity": state.identity,
+            }  # fmt: skip
+            (aside / "state.json").write_text(json.dumps(facts, indent=1))
+            _flush(aside)
+            aside.rename(final)
+            _flush_folder(final.parent)
         for old in whole_ones(output)[:-keep]:
             shutil.rmtree(old)
     world.wait()
@@ -106,28 +111,50 @@ def load(
     """
     state = read_state(folder)
     _check_same(folder, state.identity, identity)
-    load_trained(model, folder)
-    moments = torch.load(folder / "optimizer.pt", map_location=world.device, weights_only=True)
-    optimizer.load_state_dict(moments)
+    with _told(folder / "trained.safetensors"):
+        load_trained(model, folder)
+    with _told(folder / "optimizer.pt") as path:
+        moments = torch.load(path, map_location=world.device, weights_only=True)
+        optimizer.load_state_dict(moments)
     own = folder / f"rng-{world.rank}.pt"
     if own.exists():  # none where there are more ranks than before
-        generators = torch.load(own, weights_only=True)
-        torch.set_rng_state(generators["cpu"])
-        if world.device.type == "cuda" and "cuda" in generators:
-            torch.cuda.set_rng_state(generators["cuda"], world.device)
+        with _told(own):
+            generators = torch.load(own, weights_only=True)
+            torch.set_rng_state(generators["cpu"])
+            if world.device.type == "cuda" and "cuda" in generators:
+                torch.cuda.set_rng_state(generators["cuda"], world.device)
     return state
 
 
 def read_state(folder: Path) -> State:
-    path = folder / "state.json"
-    try:
+    with _told(folder / "state.json") as path:
         read = json.loads(path.read_text())
         if read["format"] != FORMAT:
             raise ValueError(f"it is of format {read['format']}, this interloom reads {FORMAT}")
         return State(step=read["step"], data=read["data"], identity=read["identity"])
-    except (OSError, KeyError, ValueError) as error:
+
+
+@contextmanager
+def _written(final: Path) -> Iterator[None]:
+    """torch and safetensors have errors of their own for a disk that is full."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise OSError(
+            f"{final} could not be written ({error}): make room there; the same command goes on "
+            "from the checkpoint before"
+        ) from error
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[Path]:
+    """A file that cannot be read is the user's to mend; readers raise all kinds of errors."""
+    try:
+        yield path
+    except Exception as error:
         raise ValueError(
-            f"{folder} is no checkpoint ({error}): remove it to go on from the one before"
+            f"{path.parent} is no checkpoint ({path.name}: {error}): remove it to go on from the "
+            "one before"
         ) from error
 
 

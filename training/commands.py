@@ -51,11 +51,13 @@ def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
     for text in shards:
         folder, equals, weight = text.rpartition("=")
         try:
-            found.append((folder, float(weight)) if equals else (text, 1.0))
+            named, share = (folder, float(weight)) if equals else (text, 1.0)
         except ValueError as error:
             raise ValueError(
                 f"--shards {text}: {weight!r} is no weight; write DIR, or DIR=0.7"
             ) from error
+        # run.json keeps it for later commands, which may be given elsewhere
+        found.append((named if "://" in named else str(Path(named).absolute()), share))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ Out:     uint8 patches (K x C), normalised only in the model, and their places i
          cut to multiples of 14.
 Refused: what does not decode to its last pixel, another format than shards hold, more pixels than
          the limit (known before anything is decoded): ValueError, a counted broken image.
-See it:  interloom-train data --shards DIR --step 0 (the pictures as the model sees them), and
+See it:  interloom-train data DIR --step 1 (the pictures as the model sees them), and
          python tests/bench/bench_images.py (ours against transformers' processor, same tars)
 
 Sources: Idefics2 (arXiv 2405.02246, section 3): the longest side at most 980 pixels with the aspect

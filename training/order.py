@@ -3,7 +3,7 @@
 In:      sources with their weights, the digest of the tokenizer that counted them, an Order.
 Out:     global batches of RowPlans, one a step; each rank takes its share of the same batch.
 Refused: more ranks than rows, the state of other sources, counts that were not made: ValueError.
-See it:  interloom-train plan --shards DIR, interloom-train data --shards DIR --step 0
+See it:  interloom-train plan --shards DIR, interloom-train data DIR --step 1
 
 The source of a row is drawn by weight from (seed, number of the row in the whole run); a source's
 rows come in its own order, window after window and epoch after epoch (windows.py). So a state is

@@ -5,7 +5,7 @@ Out:     a page by itself: each row with its fill, each piece with source, shard
          tokens one by one, and where an image stands the picture as the model sees it, put together
          again from its patches. What is trained, what is not and what is context looks different.
 Refused: nothing; of more than `most` rows the page shows the first and says so.
-See it:  interloom-train data DIR --step 0
+See it:  interloom-train data DIR --step 1
 
 A page of other people's texts and pictures: everything is escaped, nothing is fetched and no script
 runs (a content security policy with the hash of the one style sheet).

@@ -7,7 +7,7 @@
 In:      a Sample, an Encoder and the number of visual tokens an image.
 Out:     a TokenSequence; of a piece [start, end) of it: tokens, labels and the images to show.
 Refused: nothing; a piece is checked where it is planned.
-See it:  interloom-train data --step 0 renders a batch token by token.
+See it:  interloom-train data DIR --step 1 renders a batch token by token.
 
 Trained are the tokens of texts and EOS, each once: not BOS, image and fake tokens. A piece that
 does not start its document is given the token before it as context, which it does not train.
