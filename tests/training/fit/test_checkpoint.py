@@ -1,0 +1,166 @@
+"""Checkpoints: whole or absent, the last N kept, and another run's refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.fit.runs import ROOT, command, finish, start, steps, write_documents
+from training import checkpoint
+from training.checkpoint import State
+from training.config import Optimizer
+from training.model import PackedIdefics2, build
+from training.optimizer import adamw
+from training.parallel import ALONE
+from training.shapes import SHAPES
+
+SHAPE = replace(
+    SHAPES["tiny"],
+    text=replace(SHAPES["tiny"].text, layers=1),
+    vision=replace(SHAPES["tiny"].vision, layers=1),
+)
+IDENTITY = {"rows": 4, "shape": {"text": [1, 2]}}
+
+
+def made(seed: int) -> tuple[PackedIdefics2, torch.optim.Optimizer]:
+    """A model, and an optimizer with moments."""
+    model = build(SHAPE, vocabulary=64, bos=1, eos=2, pad=0, image_token=60, seed=seed)
+    optimizer = adamw(model, Optimizer())
+    for weight in model.parameters():
+        weight.grad = torch.full_like(weight, 0.01 * seed)
+    optimizer.step()
+    return model, optimizer
+
+
+def written(output: Path, step: int, *, keep: int = 2, seed: int = 1) -> Path:
+    state = State(step=step, data={"step": step}, identity=IDENTITY)
+    return checkpoint.save(output, *made(seed), state, keep=keep, world=ALONE)
+
+
+def names(output: Path) -> list[str]:
+    return sorted(path.name for path in (output / "checkpoints").iterdir())
+
+
+def test_weights_moments_state_and_generator_come_back(tmp_path: Path) -> None:
+    model, optimizer = made(1)
+    torch.manual_seed(5)
+    folder = checkpoint.save(
+        tmp_path, model, optimizer, State(step=7, data={"a": [1]}, identity=IDENTITY),
+        keep=1, world=ALONE,
+    )  # fmt: skip
+    drawn = torch.rand(3)
+    other, moments = made(2)
+    state = checkpoint.load(folder, other, moments, identity=IDENTITY, world=ALONE)
+    assert state == State(step=7, data={"a": [1]}, identity=IDENTITY)
+    assert torch.equal(torch.rand(3), drawn)
+    assert all(
+        torch.equal(one, two)
+        for one, two in zip(model.parameters(), other.parameters(), strict=True)
+    )
+    for weight, copy in zip(model.parameters(), other.parameters(), strict=True):
+        assert optimizer.state[weight].keys() == moments.state[copy].keys() != set()
+        for name, value in optimizer.state[weight].items():
+            assert torch.equal(value, moments.state[copy][name]), name
+
+
+def test_the_last_are_kept_by_their_step_and_not_by_their_name(tmp_path: Path) -> None:
+    for step in (999_998, 999_999, 1_000_000, 1_000_001):
+        written(tmp_path, step)
+    assert names(tmp_path) == ["step-1000000", "step-1000001"]
+
+
+def test_what_a_killed_write_left_is_no_checkpoint_and_is_swept_by_the_next(tmp_path: Path) -> None:
+    first = written(tmp_path, 3)
+    (first.parent / "step-000006.aside").mkdir()
+    (first.parent / "step-000006.aside" / "state.json").write_text("{")
+    assert checkpoint.whole_ones(tmp_path) == [first]
+    written(tmp_path, 6)
+    assert names(tmp_path) == ["step-000003", "step-000006"]
+
+
+@pytest.mark.parametrize("fails", [1, 2, 3, 4, 5, 6])
+def test_a_disk_that_fails_at_any_flush_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    """Files, their folder and the folder above are flushed one by one; the n-th fails."""
+    first = written(tmp_path, 3)
+    flush, calls = os.fsync, []
+
+    def failing(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == fails:
+            raise OSError(errno.EIO, "Input/output error")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(
+        OSError, match=r"step-000006 could not be written.*Input/output.*goes on from"
+    ):
+        written(tmp_path, 6, seed=2)
+    monkeypatch.undo()
+    found = checkpoint.whole_ones(tmp_path)
+    assert found[0] == first
+    for folder in found:  # at the last flush the new one has its name already, and is whole
+        checkpoint.load(folder, *made(3), identity=IDENTITY, world=ALONE)
+    assert len(found) == (2 if fails == 6 else 1)
+
+
+def test_a_checkpoint_of_another_run_names_what_differs(tmp_path: Path) -> None:
+    folder = written(tmp_path, 3)
+    for other, told in (
+        ({**IDENTITY, "rows": 8}, "its rows is 4, now 8"),
+        ({"rows": 4}, r"its shape is \{'text': \[1, 2\]\}, now None"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            checkpoint.load(folder, *made(1), identity=other, world=ALONE)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 1}'])
+def test_a_damaged_state_is_told_with_what_to_do(tmp_path: Path, text: str) -> None:
+    folder = written(tmp_path, 3)
+    (folder / "state.json").write_text(text)
+    with pytest.raises(ValueError, match=r"is no checkpoint.*remove it to go on"):
+        checkpoint.load(folder, *made(1), identity=IDENTITY, world=ALONE)
+
+
+@pytest.mark.parametrize("name", ["trained.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_weights_and_moments_are_told_with_what_to_do(
+    tmp_path: Path, name: str, damage: str
+) -> None:
+    path = written(tmp_path, 3) / name
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"is no checkpoint.*{name}.*remove it to go on"):
+        checkpoint.load(path.parent, *made(1), identity=IDENTITY, world=ALONE)
+
+
+def test_a_disk_that_is_full_ends_the_run_and_a_rerun_goes_on(tmp_path: Path) -> None:
+    """Files may grow to 1 MB, as on a disk that is full: a checkpoint is larger."""
+    shards = write_documents(tmp_path / "run", documents=12, heldout=2)
+    output = tmp_path / "model"
+    arguments = command(shards, output, "optimizer.steps=4", "data.workers=0")
+
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        check=False, cwd=ROOT, preexec_fn=small, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert f"{output}/checkpoints/step-000003" in ended.stderr
+    assert checkpoint.whole_ones(output) == []
+    finish(start(arguments))
+    assert [step["step"] for step in steps(output)] == [1, 2, 3, 4]
