@@ -24,6 +24,7 @@ from training.prepare import Asked, prepare, read_run
 from training.prompt import prompt_of
 
 CONSOLE: Final = Console(markup=False, highlight=False, soft_wrap=True)
+BESIDE: Final = Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # processes share the cores, not threads
 
 
@@ -98,7 +99,7 @@ def generate(
     """The prompt and its continuation."""
     parts: list[str | bytes] = [_bytes(path) for path in images]
     parts += [prompt] if prompt else []
-    trainer = _trained(run, ALONE)
+    trainer = _trained(run, ALONE, BESIDE)  # what is generated stands alone on standard output
     loaded = trainer.prepared.loaded
     batch = prompt_of(parts, encoder=loaded.encoder, rule=trainer.prepared.images)
     new = continuation(
@@ -135,16 +136,18 @@ def index(shards: Sequence[str], tokenizer: str) -> None:
     estimate.show_counts(folders(shards), tokenizer, CONSOLE)
 
 
-def _trained(run: Path, here: World) -> Trainer:
+def _trained(run: Path, here: World, console: Console = CONSOLE) -> Trainer:
     """A run at its last checkpoint."""
     if not whole_ones(run):
         raise ValueError(f"{run} holds 0 checkpoints, at least 1 is needed: fit it first")
-    return _trainer(run, read_run(run), here, Stop())
+    return _trainer(run, read_run(run), here, Stop(), console)
 
 
-def _trainer(output: Path, asked: Asked, here: World, stop: Stop) -> Trainer:
-    prepared = prepare(output, asked, world=here, say=CONSOLE.print)
-    return Trainer(prepared=prepared, output=output, world=here, console=CONSOLE, stop=stop)
+def _trainer(
+    output: Path, asked: Asked, here: World, stop: Stop, console: Console = CONSOLE
+) -> Trainer:
+    prepared = prepare(output, asked, world=here, say=console.print)
+    return Trainer(prepared=prepared, output=output, world=here, console=console, stop=stop)
 
 
 def _bytes(path: Path) -> bytes:

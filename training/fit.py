@@ -98,7 +98,7 @@ class Trainer:
             )
             self.steps_done = state.step
             self._plan.load_state_dict(state.data)
-            self.say(f"going on from step {state.step:,} ({found[-1]})")
+            self.say(f"the weights are those of step {state.step:,} ({found[-1]})")
 
     def say(self, text: str) -> None:
         if self.world.first:

@@ -34,7 +34,7 @@ from typing import Final
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from training.batch import Bytes, Ints
 
@@ -115,6 +115,10 @@ def decoded(data: bytes, *, pixels: int = PIXELS) -> Image.Image:
                     sides = f"{image.width} x {image.height}"
                     raise ValueError(f"it has {sides} pixels, over the limit of {pixels:,}")
                 return _displayed(image, data)
+    except UnidentifiedImageError as error:  # its own text tells an address in memory
+        raise ValueError(
+            f"image of {len(data):,} bytes does not decode: it is none of {', '.join(FORMATS)}"
+        ) from error
     except Exception as error:  # decoders raise anything on hostile bytes
         raise ValueError(f"image of {len(data):,} bytes does not decode: {error}") from error
 

@@ -51,20 +51,11 @@ class Asked:
 class Prepared:
     asked: Asked
     shape: Shape
+    order: Order
+    images: ImageRule
     loaded: Loaded
     sources: tuple[Source, ...]
     heldout: tuple[Source, ...]  # none where no folder has a held-out shard
-
-    @property
-    def order(self) -> Order:
-        data = self.asked.config.data
-        return Order(
-            sequence_length=self.shape.sequence_length,
-            image_tokens=self.shape.image_tokens,
-            rows=data.rows,
-            window=data.window,
-            seed=data.seed,
-        )
 
     def plan(self) -> Plan:
         return Plan(self.sources, self.loaded.digest, self.order)
@@ -87,15 +78,6 @@ class Prepared:
             encoder=self.loaded.encoder,
             digest=self.loaded.digest,
             images=self.images,
-        )
-
-    @property
-    def images(self) -> ImageRule:
-        return ImageRule(
-            longest=self.shape.longest,
-            shortest=self.shape.shortest,
-            table=self.shape.table,
-            image_tokens=self.shape.image_tokens,
         )
 
     def model(self) -> PackedIdefics2:
@@ -146,6 +128,7 @@ def prepare(output: Path, asked: Asked, *, world: World, say: Callable[[str], No
         ValueError: for what could not be trained.
     """
     shape = shape_of(asked)
+    order, images = order_of(asked, shape), images_of(shape)  # their limits hold, or this ends here
     sources = tuple(open_source(folder, weight=weight) for folder, weight in asked.shards)
     heldout = _heldout(asked, say)
     if world.first:
@@ -157,9 +140,10 @@ def prepare(output: Path, asked: Asked, *, world: World, say: Callable[[str], No
         count([*sources, *heldout], loaded, say)
         _write_run(output, asked)
     world.wait()
-    prepared = Prepared(asked=asked, shape=shape, loaded=loaded, sources=sources, heldout=heldout)
-    _ = (prepared.order, prepared.images)  # their limits hold
-    return prepared
+    return Prepared(
+        asked=asked, shape=shape, order=order, images=images,
+        loaded=loaded, sources=sources, heldout=heldout,
+    )  # fmt: skip
 
 
 def shape_of(asked: Asked) -> Shape:
@@ -175,6 +159,28 @@ def shape_of(asked: Asked) -> Shape:
         if getattr(data, one) is not None
     }
     return replace(SHAPES[name], **own)
+
+
+def order_of(asked: Asked, shape: Shape) -> Order:
+    """How rows are planned."""
+    data = asked.config.data
+    return Order(
+        sequence_length=shape.sequence_length,
+        image_tokens=shape.image_tokens,
+        rows=data.rows,
+        window=data.window,
+        seed=data.seed,
+    )
+
+
+def images_of(shape: Shape) -> ImageRule:
+    """How images are cut."""
+    return ImageRule(
+        longest=shape.longest,
+        shortest=shape.shortest,
+        table=shape.table,
+        image_tokens=shape.image_tokens,
+    )
 
 
 def count(sources: Sequence[Source], loaded: Loaded, say: Callable[[str], None]) -> None:

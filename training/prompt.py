@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from schemas.sample import Sample, SampleImage, SampleText
-from training.batch import IGNORED, Batch, Row, collate
+from training.batch import IGNORED, Batch, Bytes, Ints, Row, collate
 from training.encode import Encoder
 from training.images import patches_of
 from training.rows import NO_PATCH, NO_PLACE, ImageRule
@@ -33,11 +33,8 @@ def prompt_of(parts: Sequence[Part], *, encoder: Encoder, rule: ImageRule) -> Ba
     if not parts:
         raise ValueError("the prompt has 0 parts, at least 1 is needed: give --image or --prompt")
     sequence = sequence_of(_sample(parts), encoder, rule.image_tokens)
-    pictures = [
-        patches_of(part, longest=rule.longest, shortest=rule.shortest, table=rule.table)
-        for part in parts
-        if isinstance(part, bytes)
-    ]
+    images = [part for part in parts if isinstance(part, bytes)]
+    pictures = [_patches(image, number, rule) for number, image in enumerate(images, start=1)]
     tokens = sequence.tokens[:-1]  # all but EOS
     row = Row(
         tokens=tokens,
@@ -49,6 +46,13 @@ def prompt_of(parts: Sequence[Part], *, encoder: Encoder, rule: ImageRule) -> Ba
         pieces=(),
     )
     return collate([row])
+
+
+def _patches(image: bytes, number: int, rule: ImageRule) -> tuple[Bytes, Ints]:
+    try:
+        return patches_of(image, longest=rule.longest, shortest=rule.shortest, table=rule.table)
+    except ValueError as error:
+        raise ValueError(f"picture {number} of the prompt: {error}") from error
 
 
 def _sample(parts: Sequence[Part]) -> Sample:

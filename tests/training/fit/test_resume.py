@@ -47,7 +47,7 @@ def test_30_steps_killed_at_7_steps_are_the_30_steps_straight_to_the_bit(
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     told = finish(start(arguments))
-    assert "going on from step" in told
+    assert "the weights are those of step" in told
     assert len(steps(straight)) == STEPS
     assert steps(tmp_path) == steps(straight)
     evaluated = (straight / "evaluations.jsonl").read_bytes()
