@@ -11,21 +11,18 @@ from training.samples import write_samples
 
 def show_ending(trainer: Trainer) -> None:
     """Evaluate, write samples.html, and say what there is."""
-    found = trainer.evaluate()
-    if found is not None:
-        show_evaluation(trainer, found)
-    samples = trainer.output / "samples.html"
+    evaluated = trainer.evaluate()
+    if evaluated is not None:
+        show_evaluation(trainer, evaluated)
+    page = trainer.output / "samples.html"
     if trainer.world.first and trainer.prepared.heldout:
-        write_samples(
-            samples,
-            trainer.model,
-            trainer.heldout_batches(),
-            trainer.prepared,
-            step=trainer.steps_done,
-        )
+        batches = trainer.heldout_batches()
+        done = trainer.steps_done
+        for one in write_samples(page, trainer.model, batches, trainer.prepared, step=done)[:1]:
+            trainer.say(f"a held-out document   {one.given}\ngoes on, as written   {one.written}")
     trainer.world.wait()
     trainer.say(
-        f"samples: {samples}\nmodel: {trainer.output}/checkpoints\n"
+        f"samples: {page}\nmodel: {trainer.output}/checkpoints\n"
         f"metrics: {trainer.output}/metrics.jsonl, and for TensorBoard {trainer.output}/tensorboard"
     )
 

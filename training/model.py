@@ -37,7 +37,10 @@ from training.shapes import Shape, idefics2_config
 from training.vision import patch_states
 
 CHUNK: Final = 2**26  # logits that are held at once: 256 MiB in float32
-LATENT_STD: Final = 1.0  # as large as transformers' ones
+# Deviations at the start, by the picture test. Latents: as all other weights; transformers' ones stay
+# equal to each other, with 1.0 no count is learnt. Positions: as embedded patches; 0.02, no place is.
+LATENT_STD: Final = 0.02
+POSITION_STD: Final = 0.5
 
 
 class PackedIdefics2(nn.Module):
@@ -169,14 +172,16 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         idefics2 = Idefics2ForConditionalGeneration(config)
-        scatter_latents(idefics2)
+        scatter(idefics2)
     return PackedIdefics2(idefics2)
 
 
-def scatter_latents(idefics2: Idefics2ForConditionalGeneration) -> None:
-    """Draw the perceiver's latents: transformers' ones stay equal to each other for ever."""
+def scatter(idefics2: Idefics2ForConditionalGeneration) -> None:
+    """Draw latents and position table again, which transformers starts so that little is learnt."""
+    model = idefics2.model
     with torch.no_grad():
-        idefics2.model.connector.perceiver_resampler.latents.normal_(std=LATENT_STD)
+        model.connector.perceiver_resampler.latents.normal_(std=LATENT_STD)
+        model.vision_model.embeddings.position_embedding.weight.normal_(std=POSITION_STD)
 
 
 def _where(mask_T: Tensor, size: int) -> Tensor:

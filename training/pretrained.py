@@ -37,7 +37,7 @@ from transformers import (
 from transformers.models.idefics2.configuration_idefics2 import Idefics2VisionConfig
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
-from training.model import PackedIdefics2, scatter_latents
+from training.model import PackedIdefics2, scatter
 from training.shapes import PATCH, Shape, composed
 
 FAMILIES: Final = ("llama", "mistral", "qwen2", "qwen3")  # their layers pass Segments on
@@ -134,7 +134,7 @@ def _assembled(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         idefics2 = Idefics2ForConditionalGeneration(config)
-        scatter_latents(idefics2)
+        scatter(idefics2)
     config.text_config = real
     idefics2.model.text_model = spoken.model
     idefics2.lm_head = spoken.lm_head

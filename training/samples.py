@@ -43,8 +43,8 @@ class Continued:
 
 def write_samples(
     path: Path, model: PackedIdefics2, batches: Iterable[Batch], prepared: Prepared, *, step: int
-) -> int:
-    """Write the page; the number of documents on it, first of all those with a picture."""
+) -> Sequence[Continued]:
+    """Write the page; the documents on it, the first ones that have a picture."""
     found = []
     for batch in batches:
         for document in range(len(batch.pieces)):
@@ -58,7 +58,7 @@ def write_samples(
         if len(found) == DOCUMENTS:
             break
     path.write_text(_page(found, step=step))
-    return len(found)
+    return found
 
 
 def _continued(

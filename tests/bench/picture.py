@@ -37,12 +37,12 @@ mpl.use("agg")
 import matplotlib.pyplot as plt  # the backend is chosen first
 
 PAGES: Final = 4000
-STEPS: Final = 3000
-EVERY: Final = 150  # steps between two points of the curves
+STEPS: Final = 1500
+EVERY: Final = 100  # steps between two points of the curves
 SETTINGS: Final = (
-    "data.longest=84", "data.shortest=84", "data.sequence_length=360", "data.vocabulary=512",
-    "data.rows=8", "data.micro_rows=8", "optimizer.warmup=100", "optimizer.learning_rate=1e-3",
-    "run.checkpoint_every=1000", "run.heldout=60",
+    "data.longest=56", "data.shortest=56", "data.sequence_length=360", "data.vocabulary=512",
+    "data.rows=2", "data.micro_rows=2", "data.workers=1", "optimizer.warmup=100",
+    "optimizer.learning_rate=1e-3", "run.checkpoint_every=500", "run.heldout=60",
 )  # fmt: skip
 ENTROPY: Final = {name: math.log(len(values)) for name, values in ATTRIBUTES.items()}
 NEAR_ZERO: Final = 0.1  # nats, of colour and count

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.fit.runs import command, finish, start, steps, write_documents
+from tests.training.shards import Document, picture, prose, write_run
 
 STEPS = 30
 KILLS = 7
@@ -74,6 +75,38 @@ def test_two_ranks_train_the_same_batches_to_the_same_losses(
         assert [step[name] for step in both] == [step[name] for step in alone], name
     worst = max(abs(a["loss"] - b["loss"]) for a, b in zip(both, alone, strict=True))
     assert worst < 1e-5
+
+
+def test_two_ranks_of_which_one_or_both_may_have_no_image_and_fewer_rows(tmp_path: Path) -> None:
+    """Three rows a step: two micro-batches on one rank, one on the other; one document in six has
+    an image."""
+    documents: list[Document] = [
+        [
+            prose(20 + number, seed=number),
+            *[picture(90, 80, colour=number)] * (number % 6 == 0),
+            ".",
+        ]
+        for number in range(24)
+    ]
+    write_run(tmp_path / "run", documents)
+    told = {}
+    for ranks in (1, 2):
+        output = tmp_path / f"{ranks} ranks"
+        finish(
+            start(
+                command(
+                    tmp_path / "run", output, "optimizer.steps=8", "data.rows=3",
+                    "data.micro_rows=1", "data.workers=0",
+                ),
+                ranks=ranks,
+            )
+        )  # fmt: skip
+        told[ranks] = steps(output)
+    assert {step["images"] > 0 for step in told[1]} == {True, False}
+    for alone, both in zip(told[1], told[2], strict=True):
+        assert both["checksum"] == alone["checksum"]
+        assert both["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+        assert both["gradient_norm"] == pytest.approx(alone["gradient_norm"], rel=1e-3)
 
 
 def test_sigterm_saves_a_checkpoint_and_ends_with_0_and_the_rest_follows(
