@@ -28,6 +28,7 @@ LAST_FILES: Final[Mapping[str, tuple[str, ...]]] = {
     "filter_images": ("kept",),
     "shard": ("tables/drops", "index"),
 }
+ESTIMATED: Final = ("extract", "shard")  # their parts are planned inside the stage
 
 
 class Progress:
@@ -66,9 +67,11 @@ class Progress:
                     done = count(job, stage)
                 except OSError:
                     continue  # a bar is no reason to fail: the stage will say so, if it matters
-                bar.update(task, completed=done, total=max(total, done))
+                known = max(total, done)
+                bar.update(task, completed=done, total=known)
                 if not terminal:
-                    self._say(stage, f"{done} of {total} parts", start)
+                    about = "about " if stage in ESTIMATED else ""
+                    self._say(stage, f"{done} of {about}{known} parts", start)
 
         watcher = threading.Thread(target=look, daemon=True)
         with bar:

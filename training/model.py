@@ -37,8 +37,9 @@ from training.shapes import Shape, idefics2_config
 from training.vision import patch_states
 
 CHUNK: Final = 2**26  # logits that are held at once: 256 MiB in float32
-# Deviations at the start, by the picture test. Latents: as all other weights; transformers' ones stay
-# equal to each other, with 1.0 no count is learnt. Positions: as embedded patches; 0.02, no place is.
+# Deviations at the start, by the picture test. Latents: as all other weights; ones, as transformers
+# has them, stay equal to each other, and drawn as large as 1.0 they learn no count. Positions: as
+# large as embedded patches; of 0.02 nothing is seen beneath these, and no place is learnt.
 LATENT_STD: Final = 0.02
 POSITION_STD: Final = 0.5
 
