@@ -93,7 +93,7 @@ def responses(pages: int, seed: int = 7) -> Iterator[Response]:
         ]
         urls = [f"{site}/{number}-{k}.png" for k in range(PICTURES)]
         # an empty paragraph puts each sentence behind its picture
-        texts = [f"Page {number} has pictures.", *(drawn.sentence for drawn in shown)]
+        texts = ["This page has pictures.", *(drawn.sentence for drawn in shown)]
         date = f"2024-05-{1 + number % 28:02d}T10:00:00Z"
         yield Response(url=f"{site}/{number}", date=date, body=page(f"Page {number}", texts, urls))
         for url, drawn in zip(urls, shown, strict=True):

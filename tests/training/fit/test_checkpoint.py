@@ -7,32 +7,26 @@ import os
 import resource
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training.fit.runs import ROOT, command, finish, start, steps, write_documents
+from tests.training.model.reference import MINI
 from training import checkpoint
 from training.checkpoint import State
 from training.config import Optimizer
 from training.model import PackedIdefics2, build
 from training.optimizer import adamw
 from training.parallel import ALONE
-from training.shapes import SHAPES
 
-SHAPE = replace(
-    SHAPES["tiny"],
-    text=replace(SHAPES["tiny"].text, layers=1),
-    vision=replace(SHAPES["tiny"].vision, layers=1),
-)
 IDENTITY = {"rows": 4, "shape": {"text": [1, 2]}}
 
 
 def made(seed: int) -> tuple[PackedIdefics2, torch.optim.Optimizer]:
     """A model, and an optimizer with moments."""
-    model = build(SHAPE, vocabulary=64, bos=1, eos=2, pad=0, image_token=60, seed=seed)
+    model = build(MINI, vocabulary=64, bos=1, eos=2, pad=0, image_token=60, seed=seed)
     optimizer = adamw(model, Optimizer())
     for weight in model.parameters():
         weight.grad = torch.full_like(weight, 0.01 * seed)
