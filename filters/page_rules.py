@@ -1,8 +1,9 @@
 """Page rules: what a page asks for, and what its language must be.
 
 In:   a Document's page signals and its language.
-Out:  a Refusal of the document, or of its images.
-`noai` refuses the document, `noimageai` its images, a TDM reservation the document. `noindex` and
+Out:  a Refusal of the document.
+`noai` and a TDM reservation refuse the document; so does `noimageai`, which leaves it without an
+image. `noindex` and
 `none` are left alone: they speak to search engines about listing a page, not about learning from
 it (a page behind them was still served to the crawler, which robots.txt had let in).
 """
@@ -18,10 +19,9 @@ from schemas.verdict import Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoDirective:
-    """Refuse where the robots directives hold this one: the document, or only its images."""
+    """Refuse a document whose robots directives hold this one."""
 
     directive: str
-    images_only: bool
     reason: Reason
     source: str
 
@@ -37,7 +37,6 @@ class NoReservation:
 
     reason: Reason
     source: str
-    images_only: bool = False
 
     def __call__(self, page: PageSignals) -> Refusal | None:
         return Refusal(reason=self.reason, value=1, limit=0) if page.tdm_reservation else None

@@ -142,8 +142,8 @@ OURS: Final = "interloom: a sample needs it"
 
 CONSENT: Final[tuple[ConsentRule, ...]] = (
     NoReservation(reason=Reason.TDM_RESERVED, source=f"TDMRep (W3C community report); {LAW}"),
-    NoDirective(directive="noai", images_only=False, reason=Reason.NOAI, source=LAW),
-    NoDirective(directive="noimageai", images_only=True, reason=Reason.NOIMAGEAI, source=LAW),
+    NoDirective(directive="noai", reason=Reason.NOAI, source=LAW),
+    NoDirective(directive="noimageai", reason=Reason.NOIMAGEAI, source=LAW),
 )
 
 

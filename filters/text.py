@@ -54,7 +54,7 @@ def judge_text(
         if isinstance(node, TextNode):
             why = _judge_paragraph(node, recipe, met=repeated.get(position), before=before)
         else:
-            why = _judge_image(document, node, recipe, met=frequent.get(position))
+            why = _judge_image(node, recipe, met=frequent.get(position))
         if why is not None:
             nodes[position] = why
     kept = tuple(position for position in range(len(document.nodes)) if position not in nodes)
@@ -65,7 +65,7 @@ def judge_text(
 
 def _judge_page(document: Document, recipe: Recipe) -> Refusal | None:
     for rule in recipe.consent:
-        if not rule.images_only and (refusal := rule(document.signals)) is not None:
+        if (refusal := rule(document.signals)) is not None:
             return refusal
     if recipe.spoken is None:
         return None
@@ -95,12 +95,7 @@ def normal(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _judge_image(
-    document: Document, node: ImageNode, recipe: Recipe, *, met: int | None
-) -> Refusal | None:
-    for asked in recipe.consent:
-        if asked.images_only and (refusal := asked(document.signals)) is not None:
-            return refusal
+def _judge_image(node: ImageNode, recipe: Recipe, *, met: int | None) -> Refusal | None:
     for rule in recipe.image_node:
         if (refusal := rule(node)) is not None:
             return refusal

@@ -1,7 +1,8 @@
 """Groupings: facts in by key, decisions out by PART. What crosses documents is decided here.
 
 KeepLatestURL  a record met twice stays at its first place; of the captures of one URL, however it
-               is spelt, the latest stays (and of the documents with one set of images)
+               is spelt, the latest stays (and of the documents with one set of images); where
+               that one asks not to be used, no older one stays in its place
 DropFrequent   a key met too often goes everywhere (paragraphs of a domain, image URLs)
 DropNearTexts  a document that shares a MinHash band with an earlier one goes
 
@@ -74,12 +75,16 @@ def by_url(fact: TextFact) -> tuple[str, TextFact]:
 
 
 def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
-    """Of the captures of one URL the latest; of two at one moment, the larger id."""
+    """Of the captures of one URL the latest; of two at one moment, the larger id.
+
+    Where the latest asks not to be used none stays: its own refusal says why it goes itself.
+    """
     latest, count = max(map(_capture, facts)), sum(1 for _ in facts)
     for fact in facts:
         if _capture(fact) == latest:
-            yield fact
-        else:
+            if not fact.objects:
+                yield fact
+        elif not fact.objects:
             decided = about(fact.place, Reason.OLDER_CAPTURE, value=count, limit=1)
             yield TaggedOutput("decided", decided)
 

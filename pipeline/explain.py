@@ -102,8 +102,7 @@ def explain(
 def _judged(path: Path, page: Page, document: Document, recipe: Recipe) -> Explanation:
     judged = judge_text(document, recipe)
     # only the rules that ask about the whole page end a judgement before its nodes
-    later = tuple(rule for rule in recipe.consent if rule.images_only)
-    nodes = judge_text(document, replace(recipe, consent=later, spoken=None)).nodes
+    nodes = judge_text(document, replace(recipe, consent=(), spoken=None)).nodes
     texts = [
         node
         for position, node in enumerate(document.nodes)

@@ -34,7 +34,10 @@ class Decision(NamedTuple):
 
 
 class TextFact(NamedTuple):
-    """A document that the text rules let pass, as the groupings of filter_text need it."""
+    """A document that the text rules let pass, as the groupings of filter_text need it.
+
+    Or one whose page asks not to be used: then it only speaks against its older captures.
+    """
 
     place: Place
     id: str
@@ -43,6 +46,7 @@ class TextFact(NamedTuple):
     paragraphs: tuple[tuple[int, bytes], ...]  # (node, key of domain and text)
     images: tuple[tuple[int, bytes], ...]  # (first node with that URL, key of the URL)
     bands: tuple[int, ...]  # MinHash
+    objects: bool = False
 
 
 def key_of(*texts: str) -> bytes:

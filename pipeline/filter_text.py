@@ -25,7 +25,7 @@ from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_from_row
 from schemas.tables import VERDICTS
-from schemas.verdict import Drop, Reason
+from schemas.verdict import CONSENT, Drop, Reason
 
 STAGE = "filter_text"
 
@@ -36,13 +36,15 @@ def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
 
 
 def read_facts(part: str, job: Job) -> Iterator[TextFact]:
-    """The documents of a part that pass alone, as facts."""
+    """The documents of a part that pass alone, as facts; and those whose page objects."""
     recipe = job.settings.recipe
     minhash = None if recipe.minhash is None else MinHash(**asdict(recipe.minhash))
     for row, document in read_documents(job, part):
         judged = judge_text(document, recipe)
         if judged.refusal is None:
             yield fact_of(document, Place(part, row), judged, minhash)
+        elif judged.refusal.reason in CONSENT:
+            yield objection_of(document, Place(part, row))
 
 
 def fact_of(
@@ -73,6 +75,13 @@ def fact_of(
         images=tuple(images.values()),
         bands=() if minhash is None else tuple(minhash.band_keys("\n".join(texts))),
     )
+
+
+def objection_of(document: Document, place: Place) -> TextFact:
+    return TextFact(
+        place=place, id=document.id, url=document.url, date=document.date,
+        paragraphs=(), images=(), bands=(), objects=True,
+    )  # fmt: skip
 
 
 def by_paragraph(fact: TextFact) -> Iterator[tuple[bytes, Place]]:

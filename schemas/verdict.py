@@ -75,6 +75,7 @@ class Reason(StrEnum):
     PARENT = "parent"
 
 
+CONSENT: Final = (Reason.NOAI, Reason.NOIMAGEAI, Reason.TDM_RESERVED)  # what a page itself asks for
 OK: Final = "ok"  # the status of an image file that has bytes in a pack; otherwise a Reason
 
 

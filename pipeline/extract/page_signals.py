@@ -22,6 +22,10 @@ _DIRECTIVE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _VALUED: Final = frozenset(
     {"max-image-preview", "max-snippet", "max-video-preview", "unavailable_after"}
 )
+_PLAIN: Final = frozenset(  # some pages put no comma between these
+    {"noai", "noimageai", "noindex", "nofollow", "none", "noarchive", "nosnippet", "noimageindex",
+     "notranslate", "nocache", "noodp", "noydir", "all", "index", "follow"}
+)  # fmt: skip
 _ROBOTS: Final = frozenset({"robots", "googlebot", "bingbot", "googlebot-news", "ai", "aibots"})
 _LICENCE: Final = frozenset({"license", "licence", "dc.rights", "dcterms.license", "dcterms.rights",
                              "dc.rights.license", "copyright-license"})  # fmt: skip
@@ -64,8 +68,9 @@ def _named(metas: Iterable[Attributes]) -> Iterator[tuple[str, str]]:
 
 def _directives(values: Iterable[str]) -> Iterator[str]:
     for value in values:
-        for part in value.lower().split(","):
+        for part in re.split("[,;]", value.lower()):
             left, _, right = (piece.strip() for piece in part.partition(":"))
-            found = _DIRECTIVE.fullmatch(left if left in _VALUED or not right else right)
-            if found:
-                yield found[0]
+            named = left if left in _VALUED or not right else right
+            for one in named.split() if _PLAIN.issuperset(named.split()) else [named]:
+                if found := _DIRECTIVE.fullmatch(one):
+                    yield found[0]

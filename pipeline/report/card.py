@@ -24,10 +24,9 @@ from pipeline.job import Job
 from pipeline.report.pages import environment
 from schemas.manifest import STAGES, Ledger
 from schemas.sample_json import SAMPLE_JSON
-from schemas.verdict import Reason
+from schemas.verdict import CONSENT
 
 SPLITS: Final = ("train", "heldout")
-CONSENT: Final = (Reason.NOAI, Reason.NOIMAGEAI, Reason.TDM_RESERVED)
 SIZES: Final = (  # the Hub's size categories
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
     (10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"),
@@ -50,13 +49,7 @@ def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
             came=Yield.of(shard),
             samples={split: shard[f"samples.{split}"] for split in splits},
             funnel=Markup(as_text(funnel)),  # noqa: S704  # names of stages and reasons, and numbers
-            consent=[
-                (
-                    str(reason),
-                    *(refused[f"{kind}.dropped.{reason}"] for kind in ("documents", "images")),
-                )
-                for reason in CONSENT
-            ],
+            consent=[(str(one), refused[f"documents.dropped.{one}"]) for one in CONSENT],
         )
     )
     store.write_bytes(job.path("README.md"), page.encode())

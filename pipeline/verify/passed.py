@@ -25,7 +25,7 @@ def passed_text(fate: Fate, recipe: Recipe) -> Iterator[str]:
         return
     document = fate.document
     for rule in recipe.get("consent", ()):
-        if _asks(document, rule) and (not rule["images_only"] or any(_images(fate))):
+        if _asks(document, rule):
             yield f"{fate.where}: {rule['reason']}"
     if (spoken := recipe.get("spoken")) and not (
         document["language"] == recipe["language"] and document["language_score"] >= spoken["score"]
@@ -43,10 +43,6 @@ def _asks(document: Row, rule: Row) -> bool:
     """Whether a page asks for what a rule of consent grants."""
     asked = rule.get("directive")
     return bool(document["tdm_reservation"] if asked is None else asked in document["robots"])
-
-
-def _images(fate: Fate) -> Iterator[int]:
-    return (position for position, node in fate.left_by_text() if node["kind"] == "image")
 
 
 def passed_images(fate: Fate, recipe: Recipe) -> Iterator[str]:

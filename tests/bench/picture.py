@@ -37,11 +37,11 @@ mpl.use("agg")
 import matplotlib.pyplot as plt  # the backend is chosen first
 
 PAGES: Final = 4000
-STEPS: Final = 1500
+STEPS: Final = 1000
 EVERY: Final = 100  # steps between two points of the curves
 SETTINGS: Final = (
     "data.longest=56", "data.shortest=56", "data.sequence_length=360", "data.vocabulary=512",
-    "data.rows=2", "data.micro_rows=2", "data.workers=1", "optimizer.warmup=100",
+    "data.rows=4", "data.micro_rows=4", "data.workers=1", "optimizer.warmup=100",
     "optimizer.learning_rate=1e-3", "run.checkpoint_every=500", "run.heldout=60",
 )  # fmt: skip
 ENTROPY: Final = {name: math.log(len(values)) for name, values in ATTRIBUTES.items()}

@@ -34,6 +34,10 @@ VALUES = [
     ("all", ("all",)),
     (",, ,", ()),
     ("no ai", ()),
+    ("noimageai noai", ("noai", "noimageai")),
+    ("noindex;noai", ("noai", "noindex")),
+    ("somebot: noindex noai; nofollow", ("noai", "nofollow", "noindex")),
+    ("noai please", ()),
 ]
 
 

@@ -72,7 +72,7 @@ def test_a_refused_node_goes_alone() -> None:
     ("document", "refused"),
     [
         (page(text(), PICTURE, robots="noai"), Reason.NOAI),
-        (page(text(), PICTURE, robots="noimageai"), Reason.NO_IMAGE),
+        (page(text(), PICTURE, robots="noimageai"), Reason.NOIMAGEAI),
         (page(text(), PICTURE, robots="noindex none nofollow"), None),
         (page(text(), PICTURE, language="de"), Reason.LANGUAGE),
         (page(text(), PICTURE, score=0.79), Reason.LANGUAGE),
@@ -95,9 +95,7 @@ def test_a_reservation_refuses_the_document_first_of_all() -> None:
     assert reason(judge_text(replace(document, signals=PageSignals()), OBELICS)) == Reason.LANGUAGE
 
 
-def test_noimageai_refuses_every_image_and_no_text() -> None:
-    judged = judge_text(page(text(), PICTURE, PICTURE, robots="noimageai"), OBELICS)
-    assert judged.nodes == {at: Refusal(reason=Reason.NOIMAGEAI, value=1, limit=0) for at in (1, 2)}
+def test_off_keeps_what_a_page_asks_to_leave() -> None:
     assert judge_text(page(text(), PICTURE, robots="noimageai noai"), OFF).kept == (0, 1)
 
 

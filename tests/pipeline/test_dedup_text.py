@@ -88,6 +88,24 @@ def test_the_latest_stays_and_of_one_record_met_twice_the_first_place() -> None:
     }
 
 
+def test_a_page_that_asks_not_to_be_used_any_more_takes_its_older_captures_with_it() -> None:
+    """And one that asked once, and no longer does, is used."""
+    dates = [f"2024-0{month}-01T00:00:00Z" for month in (1, 2, 3)]
+    first, second, third = (
+        fact(name, Place("p", row), date=date)
+        for row, (name, date) in enumerate(zip("abc", dates, strict=True))
+    )
+    kept, decided = settle([first, second, third._replace(objects=True)])
+    assert kept == []
+    assert {(one.row, one.reason, one.value) for _, one in decided} == {
+        (0, Reason.OLDER_CAPTURE, 3),
+        (1, Reason.OLDER_CAPTURE, 3),
+    }
+    kept, decided = settle([first, second._replace(objects=True), third])
+    assert kept == [third]
+    assert [(one.row, one.reason) for _, one in decided] == [(0, Reason.OLDER_CAPTURE)]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "pages"),
     [

@@ -14,8 +14,8 @@ def test_a_rule_is_said_with_its_direction_and_limit() -> None:
 def test_a_rule_of_its_own_kind_is_said_in_its_own_settings() -> None:
     words = {"rule": "NoWordInPath", "words": ["logo", "icon"], "reason": "x", "source": "y"}
     assert says(words) == "no word in path: logo, icon"
-    assert says({"rule": "NoReservation", "images_only": False}) == "no reservation"
-    assert says({"rule": "NoReservation", "images_only": True}) == "no reservation: images only"
+    assert says({"rule": "NoReservation"}) == "no reservation"
+    assert says({"rule": "NoDirective", "directive": "noai"}) == "no directive: directive noai"
     given = {"rule": "AtLeastFrom", "signal": "punctuation", "limit": 0.001, "given_from": 12}
     assert says(given) == "punctuation at least from 0.001, given from 12"
 
