@@ -37,8 +37,8 @@ from training.shapes import Shape, idefics2_config
 from training.vision import patch_states
 
 CHUNK: Final = 2**26  # logits that are held at once: 256 MiB in float32
-# Deviations at the start, by the picture test. Latents: ones, as transformers has them, stay equal to
-# each other, and drawn as large as 1.0 they learn no count. Positions: nearly as large as embedded
+# Deviations at the start, by the picture test. Latents: ones, as transformers has them, stay equal
+# to each other, drawn as large as 1.0 they learn no count. Positions: nearly as large as embedded
 # patches, since of 0.02 nothing is seen beneath these, and no place is learnt.
 LATENT_STD: Final = 0.1
 POSITION_STD: Final = 0.3
