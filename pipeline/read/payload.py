@@ -27,6 +27,9 @@ from schemas.verdict import Reason
 _EMPTY_LINE: Final = re.compile(rb"\r?\n\r?\n")
 _STATUS: Final = re.compile(rb"HTTP/\d(?:\.\d+)?[ \t]+(\d{3})(?![0-9])", re.IGNORECASE)
 _CHUNK: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_PLAIN: Final = re.compile(  # markup and images: br and deflate have no magic that tells them apart
+    rb"(?:\xef\xbb\xbf)?\s*<[!?/a-zA-Z]|\xff\xd8\xff|\x89PNG\r|GIF8|RIFF....WEBP", re.DOTALL
+)
 _HEADERS: Final = 256 << 10  # bytes of HTTP headers that are believed
 _FED: Final = 256  # zstd turns 4 bytes into 128 KiB, so it is fed in sips
 _PIECE: Final = 1 << 20
@@ -78,24 +81,30 @@ def media_type(content_type: str) -> str:
 def decode(http: Http, *, limit: int) -> tuple[bytes, Problem | None]:
     """The body without transfer and content coding, or why there is none."""
     body: bytes | None = http.body
-    if "chunked" in header(http.headers, "transfer-encoding").lower():
+    if "chunked" in _listed(http.headers, "transfer-encoding"):
         body = dechunk(http.body)
     if body is None:
         return b"", Problem(reason=Reason.BAD_ENCODING)
-    codings = header(http.headers, "content-encoding").lower().split(",")
-    for coding in reversed([coding.strip() for coding in codings]):
+    for coding in reversed(_listed(http.headers, "content-encoding")):
         decoder = _DECODERS.get(coding)
         if decoder is None or not body:
             continue
         try:
             body = _bounded(decoder(body), limit)
         except (zlib.error, zstandard.ZstdError, brotli.error, EOFError):
-            return b"", Problem(reason=Reason.BAD_ENCODING)
+            if not _PLAIN.match(body):
+                return b"", Problem(reason=Reason.BAD_ENCODING)
         if len(body) > limit:
             break
     if len(body) > limit:
         return b"", Problem(reason=Reason.RECORD_TOO_LARGE, value=len(body), limit=limit)
     return body, None
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    """The values of a header that may hold several, in one line or in more."""
+    values = ",".join(value for key, value in headers if key == name)
+    return [value.strip() for value in values.lower().split(",")]
 
 
 def dechunk(body: bytes) -> bytes | None:

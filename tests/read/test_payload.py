@@ -54,6 +54,8 @@ def test_codings_are_undone_last_first() -> None:
     twice = brotli.compress(CODED["gzip"])
 
     assert decode(response(twice, "gzip, br"), limit=LIMIT) == (PAGE, None)
+    in_two_lines = (("content-encoding", "gzip"), ("content-encoding", "br"))
+    assert decode(Http(status=200, headers=in_two_lines, body=twice), limit=LIMIT) == (PAGE, None)
 
 
 @pytest.mark.parametrize("coding", CODED)
@@ -63,7 +65,7 @@ def test_a_coded_body_that_breaks_off_is_bad_encoding(coding: str) -> None:
     assert (body, problem and problem.reason) == (b"", Reason.BAD_ENCODING)
 
 
-@pytest.mark.parametrize("coding", ["gzip", "zstd", "utf-8", "identity", "none"])
+@pytest.mark.parametrize("coding", [*CODED, "utf-8", "identity", "none"])
 def test_a_body_that_plainly_is_not_coded_is_let_be(coding: str) -> None:
     assert decode(response(PAGE, coding), limit=LIMIT) == (PAGE, None)
 
