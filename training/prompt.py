@@ -88,7 +88,8 @@ def opening(
         run = _last_of_run(places.tolist(), per_image)
         cut, shown = run + 2 + words, int((places <= run).sum()) // per_image
     cut = min(cut, end - start)
-    begin, stop = (int(batch.images_N1[one]) for one in (first, first + shown))
+    images_N1 = batch.images_N1[first : first + shown + 1]
+    begin, stop = int(images_N1[0]), int(images_N1[-1])
     lengths = torch.tensor([0, cut], dtype=torch.int32)
     prompt = replace(
         batch,
@@ -98,9 +99,9 @@ def opening(
         documents_D1=lengths,
         patches_KC=batch.patches_KC[begin:stop],
         patch_places_K=batch.patch_places_K[begin:stop],
-        images_N1=batch.images_N1[first : first + shown + 1] - begin,
+        images_N1=images_N1 - begin,
         longest_document=cut,
-        longest_image=int(batch.images_N1[1:].sub(batch.images_N1[:-1]).max()) if shown else 0,
+        longest_image=max(images_N1.diff().tolist(), default=0),
         targets=0,
         pieces=batch.pieces[document : document + 1],
     )
