@@ -108,8 +108,11 @@ class Codec(Protocol):
         """Whether a member starts here, by a bounded look."""
         ...
 
-    def closes(self, window: Window, offset: int, place: int) -> bool:
-        """Whether what lies before `place` looks like the end of a member begun at `offset`."""
+    def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:
+        """Whether what lies before `place` shows that a member begun at `offset` ended there.
+
+        `whole` sound members stand from `place` on.
+        """
         ...
 
 

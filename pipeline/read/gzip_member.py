@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from pipeline.read.codec import TRIAL, Found, Plain, Sink, damaged, opens_record, search
 from pipeline.read.window import Window
 
@@ -27,6 +29,9 @@ _NAME: Final = 4096  # the longest file name or comment that a header may hold
 _RATIO: Final = 1032  # deflate shortens no further
 _SPARE: Final = 0.9  # and lengthens by less than this, header and trailer of a record included
 _LONGEST: Final = 64 << 20  # plain bytes of a record that are believed without proof
+_LEAST: Final = 18  # bytes of header and trailer alone
+_BLOCK: Final = 65_535  # bytes of a stored block at most
+_HEAD: Final = 1 << 6
 _CANDIDATE: Final = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]")
 
 
@@ -79,13 +84,32 @@ class GzipMembers:
             return False
         return bool(plain) and opens_record(plain)
 
-    def closes(self, window: Window, offset: int, place: int) -> bool:
-        """A true end tells the plain length; what lies before a planted member hardly can."""
+    def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:
+        """A true end tells the plain length; what lies before a planted member hardly can.
+
+        Where the end was cut off: a member stands in deflate as it is only in a stored block, whose
+        head tells its length twice. Without such a head, one whole member at `place` is enough.
+        """
         length = place - offset
-        if length < 18:  # header and trailer alone
-            return False
-        told = int.from_bytes(window.at(place - 4, 4), "little")
-        return _SPARE * length <= told <= min(_RATIO * length, _LONGEST)
+        if length >= _LEAST:
+            told = int.from_bytes(window.at(place - 4, 4), "little")
+            if _SPARE * length <= told <= min(_RATIO * length, _LONGEST):
+                return True
+        return whole > 0 and not _stored(window, offset, place)
+
+
+def _stored(window: Window, offset: int, place: int) -> bool:
+    """Whether the bytes between look as if `place` lay in a stored block (RFC 1951, 3.2.4)."""
+    start = max(offset, place - _BLOCK - 5)
+    read = np.frombuffer(window.at(start, place - start), dtype=np.uint8).astype(np.uint32)
+    if len(read) < 5:
+        return False
+    words = read[:-1] | read[1:] << 8
+    head, length, complement = read[:-4], words[1:-2], words[3:]
+    # above the block's three bits its head is filled with zeros
+    found = (head < _HEAD) & (length ^ complement == 0xFFFF)
+    reach = np.arange(len(head)) + 5 + length
+    return bool((found & (reach > len(read))).any())
 
 
 def _body(window: Window, offset: int) -> int | None:

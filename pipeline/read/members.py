@@ -9,7 +9,8 @@ Refused: damage is a Member too, known by its offset, nothing of it is used; a m
 Behind damage the next member is searched: a candidate must open a record within 512 compressed
 bytes, and the members from it on must reach the point where the damaged one broke. Then they must
 go on for 1 MiB or to the end of the file, or the bytes before the candidate must look like the end
-of the damaged one; so a WARC inside a damaged record does not pass for the crawl's own.
+of the damaged one, or unlike deflate's way to hold a WARC as it is; so a WARC inside a damaged
+record does not pass for the crawl's own.
 Planted candidates cost bounded work (`BUDGET` a damaged stretch, then nothing is read twice). All
 is a function of the file's bytes from the stretch's start on: cuts elsewhere change nothing.
 """
@@ -326,7 +327,7 @@ class _Reader:
         else:
             return True
         believed = at >= reached and stretch.named < NAMED
-        if believed and self._codec.closes(self._window, damaged, place):
+        if believed and self._codec.closes(self._window, damaged, place, whole=len(chain)):
             return True
         stretch.refused |= chain
         return False

@@ -82,7 +82,7 @@ class PlainRecords:
         body, length = self._header(window, skip_blank(window, offset), longest=_PEEK)
         return body is not None and length is not None
 
-    def closes(self, window: Window, offset: int, place: int) -> bool:  # noqa: ARG002
+    def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:  # noqa: ARG002
         return True  # a candidate stands behind a line break, and there is no more to be had
 
     def _header(

@@ -77,7 +77,7 @@ class ZstdFrames:
         frame = _frame(window, offset, blocks=1)
         return len(frame.pieces) > 1 and opens_record(self._first(window, frame))
 
-    def closes(self, window: Window, offset: int, place: int) -> bool:  # noqa: ARG002
+    def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:  # noqa: ARG002
         return True  # no mark to look for; a zstd crawl inside a zstd crawl is hardly ever met
 
     def _walked(self, window: Window, frame: _Frame, end: int) -> Found:

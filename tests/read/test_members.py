@@ -121,6 +121,23 @@ def test_two_damaged_members_in_a_row_are_two_losses(tmp_path: Path) -> None:
     assert urls(records) == ALL[:3] + ALL[5:]
 
 
+@pytest.mark.parametrize("form", ["gzip", "zstd", "plain"])
+@pytest.mark.parametrize("cut", [(2, 6), (2, 4, 6, 8), (1, 2, 5), (0, 9)])
+def test_what_lies_between_records_that_were_cut_short_is_not_lost(
+    tmp_path: Path, form: str, cut: tuple[int, ...]
+) -> None:
+    """But for a member that zlib stored: its cut block tells that it goes on over the next ones."""
+    coded = [FORMS[form](record) for record in PAGES]
+    for victim in cut:
+        coded[victim] = coded[victim][: len(coded[victim]) // 2]
+    path = tmp_path / "crawl"
+    path.write_bytes(b"".join(coded))
+
+    found = urls(read(path))
+
+    assert [url for url in ALL if url not in found] in ([], [ALL[victim] for victim in cut])
+
+
 def test_a_bit_that_flips_in_a_stored_block_leaves_the_end_of_its_member_known() -> None:
     crawl = bytearray(b"".join(stored(record) for record in PAGES))
     places = starts(bytes(crawl))
