@@ -37,6 +37,7 @@ class Crawl:
     inputs: tuple[str, ...]
     indexes: tuple[str, ...] = ()  # Parquet or CSV: which records of the inputs are wanted
     sizes: tuple[int, ...] = ()  # bytes of each; empty where there are too many to ask
+    ends: tuple[str, ...] = ()  # of each local one a digest of its first and last bytes
     base: str = ""  # what relative names in lists and indexes are joined to
     part_size: int = 64 * MIB
     limit: int | None = None  # only the first N records of each input
@@ -196,5 +197,5 @@ def read_crawl(output: str) -> Crawl:
     """The inputs of a run, from its run.json."""
     read = json.loads(store.read_bytes(store.join(output, "run.json")))
     crawl = read["crawl"]
-    lists = {name: tuple(crawl[name]) for name in ("inputs", "indexes", "sizes")}
+    lists = {name: tuple(crawl.get(name, ())) for name in ("inputs", "indexes", "sizes", "ends")}
     return Crawl(**crawl | lists)

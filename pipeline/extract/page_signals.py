@@ -26,7 +26,9 @@ _PLAIN: Final = frozenset(  # some pages put no comma between these
     {"noai", "noimageai", "noindex", "nofollow", "none", "noarchive", "nosnippet", "noimageindex",
      "notranslate", "nocache", "noodp", "noydir", "all", "index", "follow"}
 )  # fmt: skip
-_ROBOTS: Final = frozenset({"robots", "googlebot", "bingbot", "googlebot-news", "ai", "aibots"})
+_ROBOTS: Final = frozenset(
+    {"robots", "x-robots-tag", "googlebot", "bingbot", "googlebot-news", "ai", "aibots"}
+)
 _LICENCE: Final = frozenset({"license", "licence", "dc.rights", "dcterms.license", "dcterms.rights",
                              "dc.rights.license", "copyright-license"})  # fmt: skip
 
@@ -62,7 +64,7 @@ def page_signals(
 
 def _named(metas: Iterable[Attributes]) -> Iterator[tuple[str, str]]:
     for meta in metas:
-        name = meta.get("name") or meta.get("property") or ""
+        name = meta.get("name") or meta.get("property") or meta.get("http-equiv") or ""
         yield name.strip().lower(), " ".join((meta.get("content") or "").split())
 
 

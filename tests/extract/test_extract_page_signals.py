@@ -48,6 +48,11 @@ def test_directives_are_whole_words_whoever_they_address(
     assert read(headers=[("X-Robots-Tag", value)]).robots == expected
 
 
+def test_directives_in_the_place_of_a_header_are_read() -> None:
+    assert read([{"http-equiv": "X-Robots-Tag", "content": "noai"}]).robots == ("noai",)
+    assert read([{"http-equiv": "refresh", "content": "noai"}]).robots == ()
+
+
 def test_no_flood_of_directives_hides_one() -> None:
     flood = ", ".join(f"a{i}" for i in range(5_000)) + ", noai"
     assert "noai" in read([{"name": "robots", "content": flood}]).robots

@@ -169,11 +169,16 @@ def test_an_input_that_changed_or_went_between_two_starts_is_refused(
 ) -> None:
     output = tmp_path / "run"
     assert command("run", input_, "-o", output, "--stage=extract", "--workers=1").code == 0
-    before, was = tree(output), input_.stat().st_size
-    write(input_, input_.read_bytes() + gzipped(good(2)))
+    before, was, whole = tree(output), input_.stat().st_size, input_.read_bytes()
+    write(input_, whole + gzipped(good(2)))
     for named in ((input_,), ()):  # named again, or left to run.json
         line = refused(*named, "-o", output)
         assert f"{input_} had {was:,} bytes, now {input_.stat().st_size:,}" in line
+    for place in (20, was - 20):  # another file of the same size, near its start and near its end
+        other = bytearray(whole)
+        other[place] ^= 1
+        write(input_, bytes(other))
+        assert f"{input_} has other bytes now" in refused(input_, "-o", output)
     input_.unlink()
     assert f"{input_}: does not exist" in refused(input_, "-o", output)
     line = refused("-o", output)
