@@ -132,7 +132,7 @@ def draw_curves(points: Sequence[tuple[int, Losses]], path: Path) -> None:
         for kind, line in zip(PICTURES, ("-", "--", ":"), strict=True):
             axis.plot(steps, [losses[kind][name] for _, losses in points], line, label=kind)
         axis.axhline(ENTROPY[name], color="grey", linewidth=0.8, label="entropy")
-        axis.set(title=name, xlabel="step", ylim=(0, 1.6 * ENTROPY[name]))
+        axis.set(title=name, xlabel="step", yscale="log", ylim=(1e-4, 30))
     axes[0].set_ylabel("nats a word, held out")
     axes[-1].legend()
     figure.savefig(path, dpi=110)
