@@ -11,11 +11,15 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +27,7 @@ class World:
     rank: int
     size: int
     device: torch.device
+    patient: dist.ProcessGroup | None = None  # for waits: a rank may count tokens for hours
 
     @property
     def first(self) -> bool:
@@ -48,7 +53,7 @@ class World:
     def wait(self) -> None:
         """Until every rank is here."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=self.patient)
 
     def autocast(self, precision: torch.dtype) -> torch.autocast:
         """A context in which matrices are multiplied in this precision; float32: as they are."""
@@ -75,7 +80,8 @@ def world() -> Iterator[World]:
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(rank=rank, size=size, device=device)
+        patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield World(rank=rank, size=size, device=device, patient=patient)
     finally:
         dist.destroy_process_group()
 
