@@ -56,6 +56,7 @@ class Walker:
         self._box = -1
         self._manner = Manner()
         self._figures = 0
+        self._sources: dict[int, Sequence[Attributes]] = {}  # of a <picture>, by its image
 
     def walk(self, root: LexborNode) -> Layout:
         """All that lies in `root`."""
@@ -100,7 +101,7 @@ class Walker:
             self._paragraphs.line(self._manner.inside)
             return False
         if tag in _IMAGES:
-            self._image(node.attributes, ())
+            self._image(node.attributes, self._sources.pop(node.mem_id, ()))
             return False
         return self._enter_inline(node, tag)
 
@@ -170,7 +171,8 @@ class Walker:
             inside, role = Inside.ROW, Role.TABLE_ROW
         if role is _CODE:
             inside = Inside.CODE
-        return Manner(role, figure, inside, table, captions, outer.link, outer.muted, outer.twin)
+        return Manner(role, figure, inside, table, captions, outer.link, outer.muted, outer.twin,
+                      outer.picture)  # fmt: skip
 
     def _enter_inline(self, node: LexborNode, tag: str) -> bool:
         if tag in _SPECIAL and (entered := self._enter_special(node, tag)) is not None:
@@ -197,9 +199,10 @@ class Walker:
         return True
 
     def _enter_special(self, node: LexborNode, tag: str) -> bool | None:
-        """Whether to look into it; None for a button that is to be read as other elements are."""
+        """Whether to look into it; None for what is to be read as other elements are."""
         if tag == "picture":
-            return self._picture(node)
+            self._picture(node)
+            return None
         if tag == "noscript":
             if len(node.text()) > _LONG_NOSCRIPT:  # a page for readers without scripts
                 return self._enter_block(node, tag)
@@ -210,13 +213,20 @@ class Walker:
         self._layout.edits["form_control"] += 1
         return False
 
-    def _picture(self, node: LexborNode) -> bool:
-        image = node.css_first("img, amp-img")
+    def _picture(self, node: LexborNode) -> None:
+        """Its first image has its sources; all else in it is read too, for it may be unclosed."""
+        inside = list(node.iter())
+        image = next((child for child in inside if child.tag in _IMAGES), None)
+        if (
+            image is None and not self._manner.picture
+        ):  # deeper, but not in each of a thousand nested
+            image = node.css_first("img, amp-img")
         if image is None:
             self._layout.edits["image_without_source"] += 1
         else:
-            self._image(image.attributes, [source.attributes for source in node.css("source")])
-        return False
+            sources = [child.attributes for child in inside if child.tag == "source"]
+            self._sources[image.mem_id] = sources
+        self._manner = self._manner.within(picture=True)
 
     def _image(self, attributes: Attributes, sources: Sequence[Attributes]) -> None:
         src = (attributes.get("src") or "").strip()

@@ -22,10 +22,8 @@ _DIRECTIVE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _VALUED: Final = frozenset(
     {"max-image-preview", "max-snippet", "max-video-preview", "unavailable_after"}
 )
-_PLAIN: Final = frozenset(  # some pages put no comma between these
-    {"noai", "noimageai", "noindex", "nofollow", "none", "noarchive", "nosnippet", "noimageindex",
-     "notranslate", "nocache", "noodp", "noydir", "all", "index", "follow"}
-)  # fmt: skip
+# wherever it stands: some pages put blanks or other words where commas belong
+_WISH: Final = re.compile(r"(?<![a-z0-9_.-])(?:noai|noimageai)(?![a-z0-9_.-])")
 _ROBOTS: Final = frozenset(
     {"robots", "x-robots-tag", "googlebot", "bingbot", "googlebot-news", "ai", "aibots"}
 )
@@ -73,6 +71,6 @@ def _directives(values: Iterable[str]) -> Iterator[str]:
         for part in re.split("[,;]", value.lower()):
             left, _, right = (piece.strip() for piece in part.partition(":"))
             named = left if left in _VALUED or not right else right
-            for one in named.split() if _PLAIN.issuperset(named.split()) else [named]:
-                if found := _DIRECTIVE.fullmatch(one):
-                    yield found[0]
+            if found := _DIRECTIVE.fullmatch(named):
+                yield found[0]
+        yield from _WISH.findall(value.lower())

@@ -55,10 +55,17 @@ class Manner:
     link: bool = False
     muted: bool = False  # text is not for readers; images may be
     twin: bool = False  # in a <noscript>
+    picture: bool = False  # in a <picture>
     parts: int = 0  # block-level elements of a row, or of code, that are open
 
     def within(
-        self, *, link: bool = False, muted: bool = False, twin: bool = False, parts: int = 0
+        self,
+        *,
+        link: bool = False,
+        muted: bool = False,
+        twin: bool = False,
+        picture: bool = False,
+        parts: int = 0,
     ) -> Manner:
         """The same, and what is told (`dataclasses.replace` takes five times as long)."""
         return Manner(
@@ -70,6 +77,7 @@ class Manner:
             self.link or link,
             self.muted or muted,
             self.twin or twin,
+            self.picture or picture,
             self.parts + parts,
         )
 

@@ -36,8 +36,11 @@ VALUES = [
     ("no ai", ()),
     ("noimageai noai", ("noai", "noimageai")),
     ("noindex;noai", ("noai", "noindex")),
-    ("somebot: noindex noai; nofollow", ("noai", "nofollow", "noindex")),
-    ("noai please", ()),
+    ("somebot: noindex noai; nofollow", ("noai", "nofollow")),
+    ("noai please", ("noai",)),
+    ("noai/noimageai", ("noai", "noimageai")),
+    ("max-image-preview:large noai", ("max-image-preview", "noai")),
+    ("noaid, not-noai", ("noaid", "not-noai")),
 ]
 
 

@@ -65,6 +65,17 @@ def test_an_image_in_a_list_item_stays_beside_its_text() -> None:
     assert roles(page) == [("one", Role.LIST_ITEM), ("two", Role.LIST_ITEM)]
 
 
+def test_what_else_stands_in_a_picture_is_read_too() -> None:
+    """A browser shows all that follows a <picture> that was never closed."""
+    found = read(
+        "<div><picture><source srcset=a.webp><img src=a.jpg><p>first<img src=b.jpg><p>second</div>"
+        "<p>third <picture><span>a caption</span><img src=c.jpg></picture>"
+    )
+    assert brief(found) == [
+        "<a.jpg>", "first", "<b.jpg>", "second", "third a caption", "<c.jpg>"
+    ]  # fmt: skip
+
+
 def test_a_picture_with_many_sources_is_one_image() -> None:
     page = read(
         "<picture><source media='(min-width: 9px)' srcset='a-400.webp 400w, a-900.webp 900w'>"
