@@ -26,7 +26,7 @@ from schemas.verdict import Reason
 
 Decided = tuple[str, Decision]  # PART, what was decided
 Keyed = Callable[[TextFact], Iterable[tuple[bytes, Place]]]
-Capture = tuple[str, str, Place]  # date, document id, place: the order of captures
+Capture = tuple[str, bool, str, Place]  # date, whether it objects, id, place: their order
 Sifted = Iterator[TextFact | TaggedOutput[Literal["decided"], Decided]]
 
 # when several groupings refuse a document, the first of these is its reason
@@ -75,7 +75,7 @@ def by_url(fact: TextFact) -> tuple[str, TextFact]:
 
 
 def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
-    """Of the captures of one URL the latest; of two at one moment, the larger id.
+    """Of the captures of one URL the latest; of two at one moment, one that objects, else the larger id.
 
     Where the latest asks not to be used none stays: its own refusal says why it goes itself.
     """
@@ -90,7 +90,7 @@ def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
 
 
 def _capture(fact: TextFact) -> Capture:
-    return fact.date, fact.id, fact.place
+    return fact.date, fact.objects, fact.id, fact.place
 
 
 class DropFrequent(beam.PTransform[PCollection[TextFact], PCollection[Decided]]):

@@ -101,6 +101,8 @@ def test_a_page_that_asks_not_to_be_used_any_more_takes_its_older_captures_with_
         (0, Reason.OLDER_CAPTURE, 3),
         (1, Reason.OLDER_CAPTURE, 3),
     }
+    kept, _ = settle([third, third._replace(id="a", place=Place("p", 9), objects=True)])
+    assert kept == [], "of two at one moment the one that objects counts"
     kept, decided = settle([first, second._replace(objects=True), third])
     assert kept == [third]
     assert [(one.row, one.reason) for _, one in decided] == [(0, Reason.OLDER_CAPTURE)]
