@@ -26,7 +26,7 @@ from schemas.verdict import Reason
 
 Decided = tuple[str, Decision]  # PART, what was decided
 Keyed = Callable[[TextFact], Iterable[tuple[bytes, Place]]]
-Capture = tuple[str, bool, str, Place]  # date, whether it objects, id, place: their order
+Capture = tuple[str, str, Place]  # date, document id, place: the order of captures
 Sifted = Iterator[TextFact | TaggedOutput[Literal["decided"], Decided]]
 
 # when several groupings refuse a document, the first of these is its reason
@@ -75,9 +75,10 @@ def by_url(fact: TextFact) -> tuple[str, TextFact]:
 
 
 def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
-    """Of the captures of one URL the latest; of two at one moment, one that objects, else the larger id.
+    """Of the captures of one URL the latest; of two at one moment, the larger id.
 
-    Where the latest asks not to be used none stays: its own refusal says why it goes itself.
+    Where the latest, or one at that moment, asks not to be used none stays: its own refusal says
+    why it goes itself.
     """
     latest, count = max(map(_capture, facts)), sum(1 for _ in facts)
     for fact in facts:
@@ -89,7 +90,7 @@ def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
             yield TaggedOutput("decided", decided)
 
 
-def _capture(fact: TextFact) -> Capture:
+def _capture(fact: TextFact) -> tuple[str, bool, str, Place]:
     return fact.date, fact.objects, fact.id, fact.place
 
 
