@@ -141,14 +141,13 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
     inputs, indexes = tuple(known.get("inputs", ())), tuple(known.get("indexes", ()))
     if names:
         inputs, indexes = choose_inputs(names, base)
-    few = len(inputs) < FEW_INPUTS
-    sizes = tuple(map(_size_of, inputs)) if few else ()
+    sizes = tuple(map(_size_of, inputs)) if len(inputs) < FEW_INPUTS else ()
     part_size = _bytes_of("part size", asked.part_size)
     return Crawl(
         inputs=inputs,
         indexes=indexes,
         sizes=sizes,
-        ends=tuple(map(_ends_of, inputs)) if few else (),
+        ends=tuple(map(_ends_of, inputs)),
         base=base,
         part_size=pick(part_size, "part_size", default_part_size(sum(sizes))),
         limit=pick(asked.limit, "limit", None),
@@ -160,10 +159,14 @@ def _ends_of(name: str) -> str:
     """Tells a file from another of its name and size, and reads 128 KiB of it."""
     if scheme_of(name) not in {"", "file"}:
         return ""
-    with local_path(name).open("rb") as handle:
-        digest = hashlib.sha256(handle.read(END))
-        handle.seek(max(0, handle.seek(0, os.SEEK_END) - END))
-        digest.update(handle.read(END))
+    try:
+        with local_path(name).open("rb") as handle:
+            digest = hashlib.sha256(handle.read(END))
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, size - END))
+            digest.update(handle.read(END) + b"%d" % size)
+    except OSError as error:
+        raise _gone(name, error) from error
     return digest.hexdigest()[:32]
 
 
@@ -207,10 +210,14 @@ def _size_of(name: str) -> int:
     try:
         return size_of(name)
     except OSError as error:
-        raise ValueError(
-            f"{name} cannot be read any more ({error.strerror or error}): bring it back, or "
-            "choose another output for a run without it"
-        ) from error
+        raise _gone(name, error) from error
+
+
+def _gone(name: str, error: OSError) -> ValueError:
+    return ValueError(
+        f"{name} cannot be read any more ({error.strerror or error}): bring it back, or choose "
+        "another output for a run without it"
+    )
 
 
 def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:

@@ -37,7 +37,7 @@ class Crawl:
     inputs: tuple[str, ...]
     indexes: tuple[str, ...] = ()  # Parquet or CSV: which records of the inputs are wanted
     sizes: tuple[int, ...] = ()  # bytes of each; empty where there are too many to ask
-    ends: tuple[str, ...] = ()  # of each local one a digest of its first and last bytes
+    ends: tuple[str, ...] = ()  # of each local one a digest of its first and last bytes, and size
     base: str = ""  # what relative names in lists and indexes are joined to
     part_size: int = 64 * MIB
     limit: int | None = None  # only the first N records of each input
