@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +12,10 @@ import pytest
 import typer
 
 from pipeline.beam_options import OURS
+from pipeline.choose import Asked, choose_crawl
 from pipeline.cli import app
+from pipeline.read.parts import FEW_INPUTS
+from pipeline.run import check_same
 from tests.pipeline.bad_crawls import Ended, command, good, write
 from tests.pipeline.runs import SMALL, interloom, tree
 from tests.read.crawls import gzipped
@@ -184,6 +189,19 @@ def test_an_input_that_changed_or_went_between_two_starts_is_refused(
     line = refused("-o", output)
     assert f"{input_} cannot be read any more (No such file or directory): bring it back" in line
     assert tree(output) == before
+
+
+def test_one_of_many_inputs_that_was_replaced_is_refused(tmp_path: Path) -> None:
+    """So many that their sizes are not kept, each of one page."""
+    for number in range(FEW_INPUTS + 1):
+        write(tmp_path / f"{number:03d}.warc.gz", gzipped(good(1)))
+    crawl = choose_crawl([str(tmp_path)], Asked(), None)
+    assert not crawl.sizes
+    kept = json.loads(json.dumps(asdict(crawl)))  # as run.json has it
+    check_same("run", kept, choose_crawl([str(tmp_path)], Asked(), None))
+    write(tmp_path / "100.warc.gz", gzipped(good(2)))
+    with pytest.raises(ValueError, match=r"100\.warc\.gz has other bytes now"):
+        check_same("run", kept, choose_crawl([str(tmp_path)], Asked(), None))
 
 
 @pytest.mark.parametrize(
