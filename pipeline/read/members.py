@@ -8,7 +8,7 @@ Refused: damage is a Member too, known by its offset, nothing of it is used; a m
 
 Behind damage the next member is searched: a candidate must open a record within 512 compressed
 bytes, and the members from it on must reach the point where the damaged one broke. Then they must
-go on for 1 MiB or to the end of the file, or the bytes before the candidate must look like the end
+go on for 64 KiB or to the end of the file, or the bytes before the candidate must look like the end
 of the damaged one, or unlike deflate's way to hold a WARC as it is; so a WARC inside a damaged
 record does not pass for the crawl's own.
 Planted candidates cost bounded work (`BUDGET` a damaged stretch, then nothing is read twice). All
@@ -31,7 +31,9 @@ from pipeline.read.window import Window
 from pipeline.read.zstd_frame import ZstdFrames, opens_frame
 from schemas.verdict import Reason
 
-PROOF: Final = 1 << 20  # raw bytes that members must go on for behind a candidate
+# raw bytes that members must go on for behind a candidate: a block that deflate stores holds less,
+# so none of these can be what a damaged record holds as it is
+PROOF: Final = 1 << 16
 BUDGET: Final = 16 << 20  # bytes in and out that proofs of one damaged stretch may cost
 NAMED: Final = 16  # damaged members of one stretch that are told apart; then they count as one
 _RECOGNISED: Final = 4 << 20  # bytes in which a file must show what it is
