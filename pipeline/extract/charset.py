@@ -4,7 +4,9 @@ In:      bytes, and the HTTP headers that came with them.
 Out:     text without lone surrogates, the name of the encoding, how many bytes it did not fit.
 Order:   byte order mark, HTTP header, `<meta>` or XML declaration, detector (HTML standard,
          13.2.3.2); where a declaration does not fit (every fourth character beyond ASCII is a
-         replacement), the detector is asked as well, and taken if it needs fewer of them.
+         replacement), the detector is asked as well, and taken if it needs fewer of them. A page
+         that is UTF-8 from end to end is read so, though it names an encoding of single bytes, in
+         which all is a text: browsers show it garbled, and nobody learns from that.
 Refused: nothing. Whether too much was replaced is for `page.py` to say.
 
 Labels are those of the Encoding Standard: a page that says latin1 means windows-1252, gb2312 means
@@ -36,6 +38,7 @@ _XML: Final = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"'>]+
 _COMMENT: Final = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _MISFIT: Final = 0.25  # share of the characters beyond ASCII that are replacements
+_SINGLE: Final = re.compile(r"cp125|iso8859|koi8|cp866|cp874|mac")
 _WIDE: Final = frozenset(("utf-16-le", "utf-16-be"))
 # the Encoding Standard's decoders read more than Python's of the same name
 _WIDER: Final = {
@@ -67,7 +70,8 @@ def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Deco
     if declared is None:
         return _decode(html, _detected(html))
     decoded = _decode(html, declared)
-    if decoded.replaced and (utf8 := _decode(html, "utf-8")).replaced == 0:
+    doubted = decoded.replaced or (_SINGLE.match(declared) and not html.isascii())
+    if doubted and (utf8 := _decode(html, "utf-8")).replaced == 0:
         return utf8  # by chance no other encoding's text is UTF-8 from end to end
     if _fits(decoded):
         return decoded

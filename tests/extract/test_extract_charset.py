@@ -102,6 +102,18 @@ def test_a_declaration_that_does_not_fit_gives_way_to_a_detection_that_does() ->
     assert decoded.replaced == 0
 
 
+@pytest.mark.parametrize("declared", ["iso-8859-1", "windows-1252", "windows-1251", "iso-8859-15"])
+def test_utf_8_from_end_to_end_is_read_so_whatever_single_bytes_are_declared(declared: str) -> None:
+    text = "Don\u2019t \u2013 caf\u00e9"
+    page = f"<meta charset={declared}><p>{text}</p>".encode()
+    assert text in decode_page(page).text
+    plain = f"<meta charset={declared}><p>caf\u00e9</p>"
+    if declared != "windows-1251":
+        assert decode_page(plain.encode("cp1252")).text == plain, "what is not UTF-8 stays as named"
+    ascii_only = f"<meta charset={declared}><p>cafe</p>".encode()
+    assert decode_page(ascii_only).charset != "utf-8"
+
+
 def test_a_stray_byte_does_not_change_the_encoding_of_a_page() -> None:
     stray = f"<p>{RUSSIAN}</p>".encode() + b"\xe9"
     for headers in ([], header("utf-8")):
