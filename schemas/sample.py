@@ -97,7 +97,7 @@ def decode(body: bytes) -> Sample:
     Raises:
         ValueError: for another FORMAT_VERSION.
     """
-    read = json.loads(body)
+    read = json.loads(body.decode())
     if read.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"sample of format version {read.get('format_version')}, but this interloom reads "

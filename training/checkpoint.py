@@ -2,7 +2,7 @@
 
     OUT/checkpoints/step-000100/
         trained.safetensors   every weight that is trained, by its name
-        optimizer.pt          AdamW's moments
+        optimizer.pt          AdamW's moments, by the number of the weight
         state.json            step, state of the data, configuration, what it was trained on
         rng-RANK.pt           generators of each rank
 
@@ -25,7 +25,7 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError
 
-from training.lora import load_trained, save_trained
+from training.lora import FILE, load_trained, save_trained
 from training.model import PackedIdefics2
 from training.parallel import World
 
@@ -81,7 +81,7 @@ def save(
     if world.first:
         with _written(final):
             save_trained(model, aside)
-            torch.save(optimizer.state_dict(), aside / "optimizer.pt")
+            torch.save(optimizer.state_dict()["state"], aside / "optimizer.pt")
             facts = {
                 "format": FORMAT, "step": state.step, "data": state.data,
                 "identity": state.identity,
@@ -91,7 +91,8 @@ def save(
             aside.rename(final)
             _flush_folder(final.parent)
         for old in whole_ones(output)[:-keep]:
-            shutil.rmtree(old)
+            gone = old.rename(old.with_name(old.name + _ASIDE))  # none is ever half there
+            shutil.rmtree(gone)
     world.wait()
     return final
 
@@ -109,13 +110,12 @@ def load(
     Raises:
         ValueError: naming the first thing in which the run is another one.
     """
-    state = read_state(folder)
-    _check_same(folder, state.identity, identity)
-    with _told(folder / "trained.safetensors"):
-        load_trained(model, folder)
+    check_same(folder, read_state(folder).identity, identity)
+    state = load_weights(folder, model, identity=identity)
     with _told(folder / "optimizer.pt") as path:
         moments = torch.load(path, map_location=world.device, weights_only=True)
-        optimizer.load_state_dict(moments)
+        settings = optimizer.state_dict()["param_groups"]  # of today: decay and betas may change
+        optimizer.load_state_dict({"state": moments, "param_groups": settings})
     own = folder / f"rng-{world.rank}.pt"
     if own.exists():  # none where there are more ranks than before
         with _told(own):
@@ -123,6 +123,19 @@ def load(
             torch.set_rng_state(generators["cpu"])
             if world.device.type == "cuda" and "cuda" in generators:
                 torch.cuda.set_rng_state(generators["cuda"], world.device)
+    return state
+
+
+def load_weights(folder: Path, model: PackedIdefics2, *, identity: Mapping[str, Any]) -> State:
+    """Put a checkpoint's weights into a model whose `identity` is that of the run.
+
+    Raises:
+        ValueError: naming the first thing in which it is another one.
+    """
+    state = read_state(folder)
+    check_same(folder, {name: state.identity.get(name) for name in identity}, identity)
+    with _told(folder / FILE):
+        load_trained(model, folder)
     return state
 
 
@@ -158,7 +171,8 @@ def _told(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raises ValueError naming the first thing in which two runs are not the same."""
     new = json.loads(json.dumps(new))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

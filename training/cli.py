@@ -33,6 +33,10 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the configuration.")
 ]
 OfTokenizer = Annotated[str | None, typer.Option(help="Folder, .gguf or name on the hub.")]
+Moved = Annotated[
+    list[str] | None,
+    typer.Option("--shards", metavar="DIR[=WEIGHT]", help="If not where fit had them."),
+]
 Images = Annotated[list[Path] | None, typer.Option("--image", help="A picture; again for more.")]
 
 
@@ -61,12 +65,12 @@ def fit(
 
 
 @app.command()
-def evaluate(run: OfRun) -> None:
+def evaluate(run: OfRun, *, shards: Moved = None) -> None:
     """Held-out loss of the last checkpoint, with real, blank and shuffled pictures."""
     with user_errors():
         from training import commands  # noqa: PLC0415
 
-        commands.evaluate(run)
+        commands.evaluate(run, shards)
 
 
 @app.command()
@@ -106,6 +110,7 @@ def export(
 def data(
     run: OfRun,
     *,
+    shards: Moved = None,
     step: Annotated[int, typer.Option(min=1, help="Of the run, counted from 1.")] = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file.")] = None,
 ) -> None:
@@ -113,7 +118,7 @@ def data(
     with user_errors():
         from training import commands  # noqa: PLC0415
 
-        commands.data(run, step, output)
+        commands.data(run, shards, step, output)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,17 +15,17 @@ from rich.console import Console
 
 from training import config as configuration
 from training import estimate, look
-from training.checkpoint import whole_ones
 from training.ending import show_ending, show_evaluation
 from training.export import export as write_export
-from training.fit import Stop, Trainer, stop_on_signals
+from training.fit import Trainer, stop_on_signals
 from training.generate import continuation
-from training.parallel import ALONE, World, world
-from training.prepare import Asked, prepare, read_run
+from training.parallel import ALONE, world
+from training.prepare import count, open_heldout, prepare
 from training.prompt import prompt_of
+from training.recipe import Asked, read_run, write_run
+from training.trained import open_trained
 
 CONSOLE: Final = Console(markup=False, highlight=False, soft_wrap=True)
-BESIDE: Final = Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # processes share the cores, not threads
 
 
@@ -65,26 +66,32 @@ def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
 def fit(output: Path, asked: Asked) -> int:
     """Train to the end, or to a signal, whose number it gives."""
     with stop_on_signals() as stop, world() as here:
-        trainer = _trainer(output, asked, here, stop)
+        prepared = prepare(output, asked, world=here, say=CONSOLE.print)
+        trainer = Trainer(prepared=prepared, output=output, world=here, console=CONSOLE, stop=stop)
+        if here.first:
+            write_run(output, asked)  # not before the checkpoint there was found to be of this run
         steps, every = asked.config.optimizer.steps, asked.config.run.evaluate_every
-        while trainer.fit(until=_next(trainer.steps_done, every)):
-            if trainer.steps_done == steps:
-                show_ending(trainer)
-                return 0
-            trainer.evaluate()
-        trainer.say(f"stopped at step {trainer.steps_done:,}: the same command goes on")
-        return stop.number
+        while (done := trainer.steps_done) < steps:
+            if every and done and done % every == 0:
+                trainer.evaluate()
+            if not trainer.fit(until=(done // every + 1) * every if every else None):
+                trainer.say(f"stopped at step {trainer.steps_done:,}: the same command goes on")
+                return stop.number
+        show_ending(trainer)
+        return 0
 
 
-def _next(done: int, every: int) -> int | None:
-    """The step of the next evaluation; None where there is only one, at the end."""
-    return (done // every + 1) * every if every else None
-
-
-def evaluate(run: Path) -> None:
+def evaluate(run: Path, shards: Sequence[str] | None) -> None:
+    """On held-out documents of `shards`, else of those that the run was trained on."""
     with world() as here:
-        trainer = _trained(run, here)
-        show_evaluation(trainer, trainer.evaluate())
+        trained = open_trained(run, here)
+        heldout = open_heldout(_moved(trained.recipe.asked, shards), CONSOLE.print)
+        if here.first:
+            count(heldout, trained.recipe.loaded, CONSOLE.print)
+        here.wait()
+        found = trained.recipe.evaluate(trained.model, heldout, here)
+        if here.first:
+            show_evaluation(found, step=trained.step, console=CONSOLE)
 
 
 def generate(
@@ -99,31 +106,32 @@ def generate(
     """The prompt and its continuation."""
     parts: list[str | bytes] = [_bytes(path) for path in images]
     parts += [prompt] if prompt else []
-    trainer = _trained(run, ALONE, BESIDE)  # what is generated stands alone on standard output
-    loaded = trainer.prepared.loaded
-    batch = prompt_of(parts, encoder=loaded.encoder, rule=trainer.prepared.images)
-    new = continuation(
-        trainer.model,
-        batch,
-        length=length,
-        eos=loaded.special.eos,
-        suppressed=(loaded.special.fake, loaded.special.image),
-        temperature=temperature,
-        seed=seed,
-    )
+    with world() as here:
+        trained = open_trained(run, here)
+        loaded = trained.recipe.loaded
+        batch = prompt_of(parts, encoder=loaded.encoder, rule=trained.recipe.images)
+        new = continuation(
+            trained.model,
+            batch.to(here.device),
+            length=length,
+            eos=loaded.special.eos,
+            suppressed=(loaded.special.fake, loaded.special.image),
+            temperature=temperature,
+            seed=seed,
+        )
     return prompt + str(loaded.tokenizer.decode(new))
 
 
 def export(run: Path, output: Path) -> None:
-    trainer = _trained(run, ALONE)
-    prepared = trainer.prepared
-    write_export(trainer.model, prepared.loaded.tokenizer, prepared.shape, output)
-    CONSOLE.print(f"step {trainer.steps_done:,} of {run} is in {output}")
+    trained = open_trained(run, ALONE)
+    write_export(trained.model, trained.recipe.loaded.tokenizer, trained.recipe.shape, output)
+    CONSOLE.print(f"step {trained.step:,} of {run} is in {output}")
 
 
-def data(run: Path, step: int, output: Path | None) -> None:
+def data(run: Path, shards: Sequence[str] | None, step: int, output: Path | None) -> None:
     path = output or run / f"step-{step:06d}.html"
-    prepared = prepare(run, read_run(run), world=ALONE, say=CONSOLE.print)
+    asked = _moved(read_run(run), shards)
+    prepared = prepare(run, asked, world=ALONE, say=CONSOLE.print)
     look.write_step(prepared, run, step, path)
     CONSOLE.print(f"the documents of step {step:,}: {path}")
 
@@ -136,18 +144,9 @@ def index(shards: Sequence[str], tokenizer: str) -> None:
     estimate.show_counts(folders(shards), tokenizer, CONSOLE)
 
 
-def _trained(run: Path, here: World, console: Console = CONSOLE) -> Trainer:
-    """A run at its last checkpoint."""
-    if not whole_ones(run):
-        raise ValueError(f"{run} holds 0 checkpoints, at least 1 is needed: fit it first")
-    return _trainer(run, read_run(run), here, Stop(), console)
-
-
-def _trainer(
-    output: Path, asked: Asked, here: World, stop: Stop, console: Console = CONSOLE
-) -> Trainer:
-    prepared = prepare(output, asked, world=here, say=console.print)
-    return Trainer(prepared=prepared, output=output, world=here, console=console, stop=stop)
+def _moved(asked: Asked, shards: Sequence[str] | None) -> Asked:
+    """With the shards where they lie now."""
+    return replace(asked, shards=folders(shards)) if shards else asked
 
 
 def _bytes(path: Path) -> bytes:

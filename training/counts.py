@@ -43,7 +43,7 @@ from training.sources import Shard, Source
 
 VERSION: Final = b"1"  # of what is counted; another is counted again
 VERSION_KEY: Final = b"interloom.counts"
-SAMPLES_KEY: Final = b"interloom.samples"  # digest of the keys, in order
+SAMPLES_KEY: Final = b"interloom.samples"  # digest of the shard's index
 TOGETHER: Final = 256  # samples tokenised at a time
 FEW: Final = 4096  # samples that are counted before a process would have started
 
@@ -179,8 +179,9 @@ def _kept(shard: Shard, digest: str) -> Kept:
 
 
 def _of_index(shard: Shard) -> bytes:
-    keys = read_index(shard.index, ["key"])["key"].to_pylist()
-    return hashlib.sha256("\n".join(keys).encode()).hexdigest().encode()
+    """Of the whole file, which tells where members lie and how long texts are."""
+    system, path = fsspec.core.url_to_fs(shard.index)
+    return hashlib.sha256(system.cat_file(path)).hexdigest().encode()
 
 
 def _count_shard(shard: Shard, encoder: Encoder, digest: str) -> Iterator[int]:

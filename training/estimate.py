@@ -21,7 +21,8 @@ from training.flops import PEAKS, Flops, flops
 from training.images import patch_grid
 from training.order import one_epoch
 from training.parallel import ALONE
-from training.prepare import Asked, Prepared, count, prepare
+from training.prepare import Prepared, count, prepare
+from training.recipe import Asked, Recipe
 from training.sources import open_source
 from training.windows import RowPlan, Totals, row_patches
 
@@ -42,7 +43,7 @@ def show_plan(asked: Asked, console: Console, *, gpus: int, gpu: str, mfu: float
     with TemporaryDirectory() as room:  # a tokenizer that is trained for this is not kept
         prepared = prepare(Path(room), asked, world=ALONE, say=console.print)
         epoch = epoch_of(prepared)
-    chosen, totals, order = asked.config, epoch.totals, prepared.order
+    chosen, totals, order = asked.config, epoch.totals, prepared.recipe.order
     steps = chosen.optimizer.steps
     step = epoch.flops.step(frozen_backbones=_is_lora(asked)) * order.rows / totals.rows
     seconds = steps * step / (gpus * PEAKS[gpu] * mfu)
@@ -68,34 +69,34 @@ def show_plan(asked: Asked, console: Console, *, gpus: int, gpu: str, mfu: float
 
 def epoch_of(prepared: Prepared) -> Epoch:
     """Sums over the first epoch, from index and counts alone."""
-    grid = partial(patch_grid, longest=prepared.shape.longest, shortest=prepared.shape.shortest)
+    recipe = prepared.recipe
+    grid = partial(patch_grid, longest=recipe.shape.longest, shortest=recipe.shape.shortest)
     totals, patches = Totals(), 0
     sums = Flops(vision=0, connector=0, text=0)
-    for window in one_epoch(prepared.sources, prepared.loaded.digest, prepared.order):
+    for window in one_epoch(prepared.sources, recipe.loaded.digest, recipe.order):
         totals.add(window.totals)
         if window.rows:  # all of one source
             source = prepared.sources[window.rows[0][0].source]
             per_row = row_patches(source, window.rows, grid)
             patches += sum(per_row)
-            sums = _plus(sums, _flops(prepared, window.rows, per_row))
-    sums = replace(sums, text=sums.text + _head(prepared, totals.targets))
+            sums = _plus(sums, _flops(recipe, window.rows, per_row))
+    sums = replace(sums, text=sums.text + _head(recipe, totals.targets))
     return Epoch(totals=totals, patches=patches, flops=sums)
 
 
-def _flops(prepared: Prepared, rows: tuple[RowPlan, ...], patches: list[int]) -> Flops:
+def _flops(recipe: Recipe, rows: tuple[RowPlan, ...], patches: list[int]) -> Flops:
     """Of rows; the images of a row are taken to be of one size."""
     documents = [piece.size for row in rows for piece in row]
     images = []
     for row, of_row in zip(rows, patches, strict=True):
         shown = sum(piece.images for piece in row)
         images += [of_row // shown] * shown if shown else []
-    return flops(prepared.shape, 0, documents=documents, images=images, targets=0)
+    return flops(recipe.shape, 0, documents=documents, images=images, targets=0)
 
 
-def _head(prepared: Prepared, targets: int) -> float:
-    return flops(
-        prepared.shape, prepared.loaded.vocabulary, documents=[], images=[], targets=targets
-    ).text
+def _head(recipe: Recipe, targets: int) -> float:
+    vocabulary = recipe.loaded.vocabulary
+    return flops(recipe.shape, vocabulary, documents=[], images=[], targets=targets).text
 
 
 def _plus(one: Flops, other: Flops) -> Flops:

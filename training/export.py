@@ -7,15 +7,17 @@ Out:     config, safetensors, tokenizer, processor and generation settings: what
          not needed. Greedy generation from it equals ours.
 Refused: a tokenizer without the image tokens, or whose ids are not the model's: ValueError.
 
-transformers' processor writes a space after an image that a word follows at once, and its tokenizer
-is given `<end_of_utterance>`, which therefore must have been in it when the model was trained.
+transformers' processor writes a space after an image that a word follows at once. It gives its
+tokenizer `<end_of_utterance>`, which therefore must have been in it when the model was trained, and
+leaves BOS to it, which is put there.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Final
 
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     GenerationConfig,
     Idefics2ImageProcessorPil,
@@ -26,10 +28,7 @@ from transformers import (
 from training.lora import merged
 from training.model import PackedIdefics2
 from training.shapes import Shape
-
-FAKE: Final = "<fake_token_around_image>"
-IMAGE: Final = "<image>"
-END: Final = "<end_of_utterance>"
+from training.tokenizer import ADDED, FAKE, IMAGE
 
 
 def export(
@@ -37,7 +36,7 @@ def export(
 ) -> None:
     """Write the folder; what lies there under the same names is written over."""
     known = tokenizer.get_vocab()
-    missing = [token for token in (FAKE, IMAGE, END) if token not in known]
+    missing = [token for token in ADDED if token not in known]
     if missing:
         raise ValueError(
             f"the tokenizer lacks {', '.join(missing)}: export with the one that the model was "
@@ -53,7 +52,7 @@ def export(
         size={"shortest_edge": shape.shortest, "longest_edge": shape.longest},
         do_image_splitting=False,
     )
-    processor = Idefics2Processor(images, tokenizer, image_seq_len=shape.image_tokens)
+    processor = Idefics2Processor(images, _with_bos(tokenizer), image_seq_len=shape.image_tokens)
     plain.generation_config = GenerationConfig.from_dict(
         {
             "bos_token_id": tokenizer.bos_token_id,
@@ -64,3 +63,18 @@ def export(
     )
     plain.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def _with_bos(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A copy that puts BOS before a prompt and nothing behind it, as documents begin here.
+
+    The processor leaves that to its tokenizer, and many put nothing there (SmolLM2's, GPT-2's).
+    """
+    plain: PreTrainedTokenizerBase = copy.deepcopy(tokenizer)
+    bos = str(plain.bos_token or plain.eos_token)
+    token = plain.get_vocab()[bos]
+    if plain("a").input_ids != [token, *plain("a", add_special_tokens=False).input_ids]:
+        plain.backend_tokenizer.post_processor = TemplateProcessing(
+            single=[bos, "$A"], pair=[bos, "$A", "$B"], special_tokens=[(bos, token)]
+        )
+    return plain

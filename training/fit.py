@@ -16,33 +16,28 @@ import json
 import signal
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
-import torch
 from rich.console import Console
 
 from training import checkpoint
-from training.batch import Batch
 from training.checkpoint import State
-from training.config import Run
-from training.evaluate import Evaluation, evaluate
+from training.evaluate import Evaluation
 from training.metrics import EVALUATIONS, Metrics, cut
 from training.model import PackedIdefics2
 from training.optimizer import adamw, learning_rate, set_learning_rate
 from training.optimizer import check as check_optimizer
-from training.order import RankPlan
+from training.order import RankPlan, check_ranks
 from training.parallel import World
 from training.prepare import Prepared
 from training.progress import watch
 from training.step import Stepped, train_step
 from training.stream import Step
-
-PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -81,24 +76,38 @@ class Trainer:
     steps_done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        chosen = self.prepared.asked.config
+        recipe = self.prepared.recipe
+        chosen = recipe.asked.config
         check_optimizer(chosen.optimizer)
-        set_up_torch(chosen.run)
-        self._plan = self.prepared.plan()
+        recipe.set_up_torch()
+        plan = self.prepared.plan()
+        check_ranks(plan.order.rows, self.world.size)
+        self._data: Mapping[str, Any] = plan.state_dict()  # where the next step begins
         self._identity = self.prepared.identity()
-        self.model = self.prepared.model().to(self.world.device)
+        self.model = recipe.model().to(self.world.device)
         if chosen.run.recompute:
             self.model.recompute()
         self._optimizer = adamw(self.model, chosen.optimizer)
         self._bad = 0  # steps in a row without a finite loss
         found = checkpoint.whole_ones(self.output)
         if found:
-            state = checkpoint.load(
-                found[-1], self.model, self._optimizer, identity=self._identity, world=self.world
+            self._go_on(found[-1])
+        if chosen.lora.rank and recipe.asked.language_model is None:
+            self.say(f"the whole model is trained: lora.rank = {chosen.lora.rank} is for "
+                     "--language-model")  # fmt: skip
+
+    def _go_on(self, folder: Path) -> None:
+        state = checkpoint.load(
+            folder, self.model, self._optimizer, identity=self._identity, world=self.world
+        )
+        steps = self.prepared.recipe.asked.config.optimizer.steps
+        if state.step > steps:
+            raise ValueError(
+                f"optimizer.steps is {steps:,}, but {folder} is of step {state.step:,}: choose "
+                f"{state.step} or more, or another output"
             )
-            self.steps_done = state.step
-            self._plan.load_state_dict(state.data)
-            self.say(f"the weights are those of step {state.step:,} ({found[-1]})")
+        self.steps_done, self._data = state.step, state.data
+        self.say(f"the weights are those of step {state.step:,} ({folder})")
 
     def say(self, text: str) -> None:
         if self.world.first:
@@ -106,8 +115,10 @@ class Trainer:
 
     def fit(self, until: int | None = None) -> bool:
         """Train to the last step, or to step `until`; False where a signal stopped it before."""
-        chosen = self.prepared.asked.config
-        ranks = RankPlan(self._plan, rank=self.world.rank, world=self.world.size)
+        chosen = self.prepared.recipe.asked.config
+        plan = self.prepared.plan()
+        plan.load_state_dict(self._data)  # a plan runs ahead of its steps, by what workers prefetch
+        ranks = RankPlan(plan, rank=self.world.rank, world=self.world.size)
         model = self.world.wrap(self.model)
         model.train()
         total, done = chosen.optimizer.steps, self.steps_done
@@ -127,40 +138,34 @@ class Trainer:
                     step.batches,
                     self._optimizer,
                     clip=chosen.optimizer.clip,
-                    precision=self.precision,
+                    precision=self.prepared.recipe.precision(self.world.device),
                     world=self.world,
                 )
-                self.steps_done += 1
+                self.steps_done, self._data = self.steps_done + 1, step.state
                 told = self._told(step, stepped, rate)
                 host = self._host(step, time.perf_counter() - began)
                 metrics.step(self.steps_done, told, host)
                 tell(self.steps_done, _line(told, host))
                 self._check_finite(stepped)
-                if self._ends(step, last):
+                if self._ends(last):
                     break
         return self.steps_done == last
 
-    @property
-    def precision(self) -> torch.dtype:
-        """Of the forward pass; on a CPU always float32."""
-        chosen = PRECISIONS[self.prepared.asked.config.run.precision]
-        return chosen if self.world.device.type == "cuda" else torch.float32
-
-    def _ends(self, step: Step, last: int) -> bool:
+    def _ends(self, last: int) -> bool:
         """Save where it is time to; whether to stop here."""
         stopping = self.world.sums(self.stop.number > 0)[0] > 0
-        every = self.prepared.asked.config.run.checkpoint_every
+        every = self.prepared.recipe.asked.config.run.checkpoint_every
         if stopping or self.steps_done == last or self.steps_done % every == 0:
-            self._save(step)
+            self._save()
         return stopping
 
-    def _save(self, step: Step) -> None:
+    def _save(self) -> None:
         checkpoint.save(
             self.output,
             self.model,
             self._optimizer,
-            State(step=self.steps_done, data=dict(step.state), identity=self._identity),
-            keep=self.prepared.asked.config.run.keep,
+            State(step=self.steps_done, data=dict(self._data), identity=self._identity),
+            keep=self.prepared.recipe.asked.config.run.keep,
             world=self.world,
         )
 
@@ -184,7 +189,8 @@ class Trainer:
             "images": int(images),
             "documents": int(documents),
             "checksum": int(checksum),  # of the documents' names, whatever their order
-            "fill": tokens / (self.prepared.order.rows * self.prepared.order.sequence_length),
+            "fill": tokens
+            / (self.prepared.recipe.order.rows * self.prepared.recipe.order.sequence_length),
         }
         if broken:
             told["broken"] = self.world.gather(
@@ -214,7 +220,7 @@ class Trainer:
             f"step {self.steps_done}: loss {stepped.loss}, gradient {stepped.norm}: left out. Its "
             f"documents: {some}"
         )
-        most = self.prepared.asked.config.optimizer.non_finite
+        most = self.prepared.recipe.asked.config.optimizer.non_finite
         if self._bad == most:
             raise RuntimeError(
                 f"{most} steps in a row without a finite loss (optimizer.non_finite = {most}), the "
@@ -224,36 +230,14 @@ class Trainer:
 
     def evaluate(self) -> Evaluation | None:
         """The held-out documents, with the pictures and without; None where there are none."""
-        if not self.prepared.heldout:
-            return None
-        found = evaluate(
-            self.model,
-            self.heldout_batches(),
-            size_of=self.prepared.loaded.encoder.size_of,
-            vocabulary=self.prepared.loaded.vocabulary,
-            precision=self.precision,
-            world=self.world,
-        )
-        if self.world.first:
+        prepared = self.prepared
+        found = prepared.recipe.evaluate(self.model, prepared.heldout, self.world)
+        if found is not None and self.world.first:
             path = self.output / EVALUATIONS
             cut(path, self.steps_done - 1)
             with path.open("a") as file:
                 file.write(json.dumps({"step": self.steps_done, **found.told()}) + "\n")
         return found
-
-    def heldout_batches(self) -> Iterator[Batch]:
-        """This rank's share, once."""
-        with closing(self.prepared.heldout_steps(self.world)) as steps:
-            for step in steps:
-                yield from step.batches
-
-
-def set_up_torch(chosen: Run) -> None:
-    """Threads and determinism; of a process, so once."""
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    if chosen.deterministic:
-        torch.use_deterministic_algorithms(mode=True)
 
 
 def _line(told: dict[str, Any], host: dict[str, float]) -> str:

@@ -12,6 +12,7 @@ An image member that is missing is no error here: its document is trained withou
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -25,6 +26,7 @@ from schemas.index import INDEX, Place, index_row
 from schemas.sample import Sample, decode
 
 JSON: Final = "json"
+CLOSING: Final = 2 * tarfile.BLOCKSIZE  # POSIX pax: two blocks of zeros end an archive
 
 
 def read_index(url: str, columns: list[str] | None = None) -> pa.Table:
@@ -61,14 +63,14 @@ def make_index(tar: str, size: int) -> bytes:
             rows = list(_rows(opened, tar))
             ending = opened.offset
             stream.seek(ending)
-            closed = stream.read(tarfile.BLOCKSIZE)
+            closed = stream.read(CLOSING)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(
             f"{tar} of {size:,} bytes is no whole tar ({error}): copy it again"
         ) from error
-    if closed.strip(b"\0") or len(closed) < tarfile.BLOCKSIZE:
+    if closed.strip(b"\0") or len(closed) < CLOSING:
         raise ValueError(
-            f"{tar} is cut short: it ends at byte {size:,} without the empty block that ends a "
+            f"{tar} is cut short: it ends at byte {size:,} without the two empty blocks that end a "
             "tar; copy it again"
         )
     held = io.BytesIO()
@@ -111,6 +113,11 @@ def read_sample(body: bytes, key: str, tar: str) -> Sample:
     """
     try:
         sample = decode(body)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{tar}, sample {key}: what stands where its JSON should is none ({error}): copy the "
+            "tar again, or shard again"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{tar}, sample {key}: {error or 'no sample'}") from error
     if sample.key != key:

@@ -9,32 +9,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.checkpoint import read_state, whole_ones
+from training.checkpoint import check_same, read_state, whole_ones
 from training.prepare import Prepared
 from training.render import Meaning, render
 
 
 def write_step(prepared: Prepared, run: Path, step: int, path: Path) -> None:
     """Write the page of a step of a run."""
-    plan = prepared.plan()
-    states = (read_state(folder) for folder in whole_ones(run))
-    before = [state for state in states if state.step < step]
-    if before:
-        plan.load_state_dict(before[-1].data)
+    steps = prepared.recipe.asked.config.optimizer.steps
+    if step > steps:
+        raise ValueError(f"--step is {step:,}, but {run} has {steps:,} steps: choose one of them")
+    plan, identity = prepared.plan(), prepared.identity()
+    for folder in whole_ones(run):
+        state = read_state(folder)
+        check_same(folder, state.identity, identity)
+        if state.step < step:
+            plan.load_state_dict(state.data)
     while plan.step < step - 1:
         plan.next_batch()
-    rows, broken = prepared.reader().read(plan.next_batch())
-    page = render(rows, meaning_of(prepared), title=f"Step {step:,}", broken=broken)
+    rows, broken = prepared.recipe.reader(prepared.sources).read(plan.next_batch())
+    page = render(rows, _meaning(prepared), title=f"Step {step:,}", broken=broken)
     path.write_text(page)
 
 
-def meaning_of(prepared: Prepared) -> Meaning:
-    loaded = prepared.loaded
+def _meaning(prepared: Prepared) -> Meaning:
+    loaded, shape = prepared.recipe.loaded, prepared.recipe.shape
     return Meaning(
         decode=lambda tokens: str(loaded.tokenizer.decode(tokens)),
         special=loaded.special,
-        image_tokens=prepared.shape.image_tokens,
-        table=prepared.shape.table,
-        sequence_length=prepared.shape.sequence_length,
+        image_tokens=shape.image_tokens,
+        table=shape.table,
+        sequence_length=shape.sequence_length,
         sources=[source.name for source in prepared.sources],
     )

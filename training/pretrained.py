@@ -17,6 +17,7 @@ from 27 x 27 to 70 x 70, for images of up to 980 pixels (after NaViT, arXiv 2307
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,26 +66,49 @@ def pretrained(
     return PackedIdefics2(idefics2)
 
 
+def limit_of(source: str) -> int:
+    """Tokens that each token of a language model can see, itself with them; no weight is read."""
+    with _readable(source):
+        config = AutoConfig.from_pretrained(**_named(source))
+    _check_family(source, config)
+    limit = int(config.max_position_embeddings)
+    window = getattr(config, "sliding_window", None)
+    layers = getattr(config, "layer_types", None)  # of those families that have both kinds
+    if window is not None and (layers is None or "sliding_attention" in layers):
+        limit = min(limit, int(window))
+    return limit
+
+
 def load_language(source: str) -> PreTrainedModel:
     """A causal language model in float32, from a folder, a GGUF file or a name."""
-    try:
+    with _readable(source):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             **_named(source), dtype=torch.float32
         )
-    except OSError as error:
-        raise ValueError(
-            f"--language-model is {source}, which cannot be read ({error}): give a folder with "
-            "config.json and safetensors, a .gguf file, or a name on the hub"
-        ) from error
-    if model.config.model_type not in FAMILIES:
-        raise ValueError(
-            f"--language-model {source} is a {model.config.model_type}: choose one of the families "
-            f"{', '.join(FAMILIES)}"
-        )
+    _check_family(source, model.config)
     if hasattr(model.config, "quantization_config"):  # of a GGUF; the weights no longer are
         del model.config.quantization_config
         setattr(model, "hf_quantizer", None)  # noqa: B010, torch types it as a module
     return model
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--language-model is {source}, which cannot be read ({error}): give a folder with "
+            "config.json and safetensors, a .gguf file, or a name on the hub"
+        ) from error
+
+
+def _check_family(source: str, config: PreTrainedConfig) -> None:
+    if config.model_type not in FAMILIES:
+        raise ValueError(
+            f"--language-model {source} is a {config.model_type}: choose one of the families "
+            f"{', '.join(FAMILIES)}"
+        )
 
 
 def load_vision(source: str, table: int) -> Idefics2VisionTransformer:

@@ -5,8 +5,9 @@ Out:     a Row each (batch.py), and which images were broken, with the reason.
 Refused: a tar or an index that is not what the plan was made of: ValueError; what a store does not
          give after some attempts: OSError. Both name the shard.
 
-A broken image (its member is missing, or does not decode) leaves with its tokens: its document
-closes up and the row is that much shorter; no other document and no other row changes (law 9).
+A broken image (its member is missing, is not what was sharded, or does not decode) leaves with its
+tokens: its document closes up and the row is that much shorter; no other document and no other row
+changes (law 9).
 All ranges of a call are asked for at once: the samples' JSON and the members in whose place the
 shown images stand. Only where an image is another member than its place tells (of a tar that was
 not made here, or lacks a member) it is asked for after the JSON. This runs in worker processes, so
@@ -15,6 +16,7 @@ a RowReader pickles, and takes along nothing that it has opened or read.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,27 +137,30 @@ class RowReader:
                 f"{shard.tar}, sample {place.key}: {len(sequence.tokens):,} tokens, but its counts "
                 f"say {counted:,}: remove counts/ beside the shards, which is then made anew"
             )
-        images = [node.member for node in sample.nodes if isinstance(node, SampleImage)]
+        images = [node for node in sample.nodes if isinstance(node, SampleImage)]
         return _Sample(place=place, shard=shard.name, sequence=sequence, images=images)
 
     def _pictures(
         self, samples: Mapping[Name, _Sample], shown: Sequence[Picture]
     ) -> tuple[dict[Picture, Patches], list[Broken]]:
         """Patches of every shown image that is whole."""
-        self._hold_rest([(samples[name].place, samples[name].images[one]) for name, one in shown])
+        wanted = [(samples[name].place, samples[name].images[one].member) for name, one in shown]
+        self._hold_rest(wanted)
         pictures: dict[Picture, Patches] = {}
         broken: list[Broken] = []
         for name, number in shown:
             sample, rule = samples[name], self.images
-            member = sample.images[number]
+            image = sample.images[number]
             try:
-                data = sample.place.image(member)
+                data = sample.place.image(image)
                 pictures[name, number] = patches_of(
                     data, longest=rule.longest, shortest=rule.shortest, table=rule.table
                 )
             except ValueError as error:
                 key, reason = sample.place.key, str(error)
-                broken.append(Broken(shard=sample.shard, key=key, member=member, reason=reason))
+                broken.append(
+                    Broken(shard=sample.shard, key=key, member=image.member, reason=reason)
+                )
         return pictures, broken
 
     def _hold_rest(self, members: Sequence[tuple[_Place, str]]) -> None:
@@ -249,10 +254,14 @@ class _Place:
         names = [name for name in self.ranges if name != JSON]
         return [JSON, *names[image : image + images]]
 
-    def image(self, member: str) -> bytes:
-        if member not in self.held:
+    def image(self, image: SampleImage) -> bytes:
+        """The member of an image, which must be what was sharded."""
+        if image.member not in self.held:
             raise ValueError("its member is missing in the tar")
-        return self.held[member]
+        data = self.held[image.member]
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            raise ValueError("its member holds other bytes than were sharded (sha256)")
+        return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,7 +269,7 @@ class _Sample:
     place: _Place
     shard: str
     sequence: TokenSequence
-    images: Sequence[str]  # member of each image node, in order
+    images: Sequence[SampleImage]  # in order
 
 
 def _name(piece: PiecePlan) -> Name:

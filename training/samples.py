@@ -20,8 +20,8 @@ import jinja2
 from training.batch import Batch
 from training.generate import continuation
 from training.model import PackedIdefics2
-from training.prepare import Prepared
 from training.prompt import opening
+from training.recipe import Recipe
 from training.render import as_url, picture_of
 
 HERE: Final = Path(__file__).parent
@@ -42,17 +42,17 @@ class Continued:
 
 
 def write_samples(
-    path: Path, model: PackedIdefics2, batches: Iterable[Batch], prepared: Prepared, *, step: int
+    path: Path, model: PackedIdefics2, batches: Iterable[Batch], recipe: Recipe, *, step: int
 ) -> Sequence[Continued]:
     """Write the page; the documents on it, the first ones that have a picture."""
     found = []
     for batch in batches:
         for document in range(len(batch.pieces)):
             prompt, rest = opening(
-                batch, document, image_token=prepared.loaded.special.image, words=GIVEN
+                batch, document, image_token=recipe.loaded.special.image, words=GIVEN
             )
             if prompt.images_N1.numel() > 1 and rest and batch.pieces[document].start == 0:
-                found.append(_continued(model, prompt, rest, prepared))
+                found.append(_continued(model, prompt, rest, recipe))
             if len(found) == DOCUMENTS:
                 break
         if len(found) == DOCUMENTS:
@@ -61,10 +61,8 @@ def write_samples(
     return found
 
 
-def _continued(
-    model: PackedIdefics2, prompt: Batch, rest: list[int], prepared: Prepared
-) -> Continued:
-    loaded = prepared.loaded
+def _continued(model: PackedIdefics2, prompt: Batch, rest: list[int], recipe: Recipe) -> Continued:
+    loaded = recipe.loaded
     special = loaded.special
     device = next(model.parameters()).device
     new = continuation(
@@ -80,7 +78,7 @@ def _continued(
             picture_of(
                 prompt.patches_KC[start:end].numpy(),
                 prompt.patch_places_K[start:end].numpy(),
-                table=prepared.shape.table,
+                table=recipe.shape.table,
             )
         )
         for start, end in pairwise(ends)

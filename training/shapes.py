@@ -49,6 +49,11 @@ class Text:
         _divides("text.width", self.width, "2 x text.heads", 2 * self.heads)
         _divides("text.heads", self.heads, "text.kv_heads", self.kv_heads)
 
+    @property
+    def limit(self) -> int:
+        """Tokens that each token can see, itself with them."""
+        return min(self.positions, self.window or self.positions)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vision:
@@ -112,6 +117,15 @@ class Shape:
     def table(self) -> int:
         """Side of the position table: a patch's place is row * table + column."""
         return self.vision.table
+
+
+def check_limit(sequence_length: int, limit: int) -> None:
+    """Raises ValueError where a document may be longer than its language model can see."""
+    if sequence_length > limit:
+        raise ValueError(
+            f"data.sequence_length is {sequence_length:,} tokens, but the language model sees "
+            f"{limit:,} (its positions, or its sliding window): choose at most {limit}"
+        )
 
 
 SHAPES: Final[Mapping[str, Shape]] = {

@@ -14,11 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from training.batch import Batch
 from training.parallel import World, without_sync
@@ -43,7 +41,7 @@ def train_step(
     world: World,
 ) -> Stepped:
     """Forward, backward and AdamW; every rank calls it with its own batches."""
-    optimizer.zero_grad(set_to_none=False)
+    _zero_gradients(model)
     targets = round(world.sums(sum(batch.targets for batch in batches))[0])
     losses = []
     for number, batch in enumerate(batches):
@@ -70,6 +68,16 @@ def train_step(
     )
 
 
-def inner(model: nn.Module) -> nn.Module:
-    """The model that DDP wraps."""
-    return cast("nn.Module", model.module) if isinstance(model, DistributedDataParallel) else model
+def _zero_gradients(model: nn.Module) -> None:
+    """Zeros, never None: AdamW would leave out what has had no gradient since the process began.
+
+    A step without an image would then move the vision weights (decay, moments) or not, depending
+    on whether the run was resumed before it.
+    """
+    for weight in model.parameters():
+        if not weight.requires_grad:
+            continue
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        else:
+            weight.grad.zero_()

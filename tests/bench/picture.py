@@ -31,7 +31,8 @@ from training.encode import Encoder
 from training.evaluate import PICTURES, blank, shuffled
 from training.fit import Stop, Trainer
 from training.parallel import ALONE
-from training.prepare import Asked, prepare
+from training.prepare import prepare
+from training.recipe import Asked
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # the backend is chosen first
@@ -84,11 +85,11 @@ def train(run: Path, output: Path, steps: int) -> list[tuple[int, Losses]]:
 @torch.no_grad()
 def measure(trainer: Trainer) -> Losses:
     """Held-out nats of each attribute's words, with each kind of pictures."""
-    special = trainer.prepared.loaded.special
-    words = words_of(trainer.prepared.loaded.encoder)
+    special = trainer.prepared.recipe.loaded.special
+    words = words_of(trainer.prepared.recipe.loaded.encoder)
     sums = {kind: {name: [0.0, 0] for name in ATTRIBUTES} for kind in PICTURES}
     trainer.model.eval()
-    for batch in trainer.heldout_batches():
+    for batch in trainer.prepared.recipe.one_pass(trainer.prepared.heldout, ALONE):
         swapped, stayed = shuffled(batch, special.image)
         assert not stayed, f"{stayed} images had no other document to come from"
         shown = {"real": batch, "blank": blank(batch), "shuffled": swapped}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,27 @@ def test_a_disk_that_is_full_ends_the_run_and_a_rerun_goes_on(tmp_path: Path) ->
     assert checkpoint.whole_ones(output) == []
     finish(start(arguments))
     assert [step["step"] for step in steps(output)] == [1, 2, 3, 4]
+
+
+def test_a_kill_while_an_old_one_is_swept_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = written(tmp_path, 3), written(tmp_path, 6)
+    removed = []
+
+    def killed(folder: Path) -> None:
+        removed.append(next(Path(folder).iterdir()))
+        removed[0].unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, 9)
+    monkeypatch.undo()
+    assert removed
+    found = checkpoint.whole_ones(tmp_path)
+    assert found == [second, first.with_name("step-000009")]
+    for folder in found:
+        checkpoint.load(folder, *made(3), identity=IDENTITY, world=ALONE)
+    written(tmp_path, 12)
+    assert names(tmp_path) == ["step-000009", "step-000012"]

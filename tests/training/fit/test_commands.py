@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoProcessor, Idefics2ForConditionalGeneration
 from typer.testing import CliRunner
 
@@ -18,15 +16,6 @@ from tests.training.shards import picture, write_run
 from training.cli import app
 
 STEPS = 3
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """A command sets those of its process."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
 
 
 @pytest.fixture(scope="module")

@@ -101,3 +101,18 @@ def test_an_exported_folder_holds_no_name_of_ours(tmp_path: Path) -> None:
     told = [path.read_text() for path in tmp_path.iterdir() if path.suffix == ".json"]
     assert told
     assert not any("interloom" in text for text in told)
+
+
+@pytest.mark.parametrize("bos", ["<s>", None], ids=["own BOS", "EOS in its place"])
+def test_a_tokenizer_that_puts_nothing_before_a_prompt_is_exported_with_bos(
+    tmp_path: Path, bos: str | None
+) -> None:
+    """As those of SmolLM2 and GPT-2: trained is with BOS in front, or EOS where there is none."""
+    plain = tokenizer()
+    plain.backend_tokenizer.post_processor = processors.ByteLevel()
+    plain.bos_token = bos
+    export(perturbed(torch.float32), plain, ENOUGH, tmp_path)
+    exported = AutoProcessor.from_pretrained(tmp_path).tokenizer  # type: ignore[no-untyped-call]
+    word = len(SPECIAL)
+    assert exported("w3 w9").input_ids == [EOS if bos is None else BOS, word + 3, word + 9]
+    assert plain("w3 w9").input_ids == [word + 3, word + 9]

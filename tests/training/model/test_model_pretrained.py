@@ -10,7 +10,10 @@ from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
     Idefics2ForConditionalGeneration,
+    LlamaConfig,
+    MistralConfig,
     PreTrainedConfig,
+    Qwen2Config,
     SiglipConfig,
     SiglipModel,
     SiglipVisionConfig,
@@ -18,9 +21,11 @@ from transformers import (
 )
 
 from tests.training.model.reference import MINI, VOCABULARY, document, packed, perturbed, theirs
-from tests.training.model.starts import CONFIGS, NEW, NEW_IDS, saved, shown, started
+from tests.training.model.starts import CONFIGS, NEW, NEW_IDS, SIZES, saved, shown, started
+from training.config import load
 from training.model import PackedIdefics2
 from training.pretrained import load_vision, pretrained
+from training.recipe import Asked, shape_of
 
 
 @pytest.fixture
@@ -146,3 +151,43 @@ def test_another_family_is_refused(tmp_path: Path) -> None:
     source = saved(GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=VOCABULARY), tmp_path)
     with pytest.raises(ValueError, match="is a gpt2: choose one of the families"):
         started(source)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (LlamaConfig(**SIZES, max_position_embeddings=96), 96),
+        (MistralConfig(**SIZES, max_position_embeddings=96, sliding_window=64), 64),
+        (MistralConfig(**SIZES, max_position_embeddings=96, sliding_window=None), 96),
+        (Qwen2Config(**SIZES, max_position_embeddings=96, sliding_window=64), 96),
+        (
+            Qwen2Config(
+                **SIZES, max_position_embeddings=96, sliding_window=64, use_sliding_window=True,
+                max_window_layers=1,
+            ),
+            64,
+        ),
+    ],
+    ids=["llama", "mistral", "mistral without", "qwen2 that does not use it", "qwen2"],
+)  # fmt: skip
+def test_a_sequence_that_is_longer_than_the_model_sees_is_refused_before_weights_are_read(
+    config: PreTrainedConfig, limit: int, tmp_path: Path
+) -> None:
+    config.save_pretrained(tmp_path)
+    fits, longer = (
+        Asked(
+            shards=(), language_model=str(tmp_path),
+            config=load("tiny", [f"data.sequence_length={length}"]),
+        )
+        for length in (limit, limit + 1)
+    )  # fmt: skip
+    assert shape_of(fits).sequence_length == limit
+    with pytest.raises(ValueError, match=f"sequence_length is {limit + 1} tokens.*at most {limit}"):
+        shape_of(longer)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("tiny", 32_768), ("idefics2-8b", 4096)])
+def test_a_sequence_that_is_longer_than_a_shape_sees_is_refused(name: str, limit: int) -> None:
+    asked = Asked(shards=(), config=load(name, [f"data.sequence_length={limit + 1}"]))
+    with pytest.raises(ValueError, match=f"choose at most {limit}$"):
+        shape_of(asked)

@@ -274,3 +274,12 @@ def test_a_web_server_that_lists_no_folder_is_asked_for_what_the_run_wrote(
         place = find_counts(source.shards[0], "0" * 32)
         assert place is not None
         assert own_cache in Path(place).parents
+
+
+def test_a_tar_that_ends_with_one_empty_block_is_refused_without_an_index(bare: Path) -> None:
+    """As one that was cut between two samples in a file that was laid out beforehand."""
+    tar = bare / "train-00000.tar"
+    with tarfile.open(tar) as opened:
+        second = opened.getmembers()[2].offset
+    tar.write_bytes(tar.read_bytes()[:second] + bytes(512))
+    refused(bare, r"train-00000\.tar is cut short: it ends at byte .* two empty blocks")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -200,3 +202,22 @@ def test_a_file_is_kept_whole_or_not_at_all(
         kept.write(b"data")
     assert kept.found() == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_other_texts_under_the_same_keys_are_counted_again(tmp_path: Path) -> None:
+    source = run(tmp_path)
+    count(source)
+    tar = Path(source.shards[0].tar)
+    with tarfile.open(tar) as opened:
+        members = [(info.name, opened.extractfile(info).read()) for info in opened]  # type: ignore[union-attr]
+    with tarfile.open(tar, "w") as opened:
+        for name, body in members:
+            other = body.replace(b'"text":"the sea', b'"text":"the wide sea')
+            info = tarfile.TarInfo(name)
+            info.size = len(other)
+            opened.addfile(info, io.BytesIO(other))
+    Path(source.shards[0].index).unlink()
+    again = open_source(str(tmp_path / "run"))
+    keys = [pq.read_table(one.shards[0].index)["key"].to_pylist() for one in (again,)]
+    assert keys == [[name.removesuffix(".json") for name, _ in members if name.endswith(".json")]]
+    assert count(again) == len(DOCUMENTS)

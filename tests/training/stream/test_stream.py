@@ -316,3 +316,28 @@ def test_images_that_the_model_has_no_places_for_are_refused(longest: int, short
     ImageRule(longest=83, shortest=14, table=5, image_tokens=4)
     with pytest.raises(ValueError, match="choose from 14, one patch, to 83"):
         ImageRule(longest=longest, shortest=shortest, table=5, image_tokens=4)
+
+
+def test_an_image_that_is_not_the_one_that_was_sharded_is_a_broken_image(own_run: Path) -> None:
+    """An index of two swapped members would else train documents on each other's pictures."""
+    rows = members_of(own_run)
+    one, two = [row["members"][1] for row in rows if len(row["members"]) > 1][:2]
+    for name in ("offset", "length"):
+        one[name], two[name] = two[name], one[name]
+    pq.write_table(pa.Table.from_pylist(rows, INDEX), own_run / "index/train-00000.parquet")
+    broken = [image for step in take(*feed(str(own_run)), 6) for image in step.broken]
+    keys = [row["key"] for row in rows if len(row["members"]) > 1][:2]
+    assert {(image.key, image.member) for image in broken} == set(
+        zip(keys, (one["name"], two["name"]), strict=True)
+    )
+    assert {image.reason for image in broken} == {
+        "its member holds other bytes than were sharded (sha256)"
+    }
+
+
+def test_a_hole_in_a_tar_is_told_with_what_to_do(own_run: Path) -> None:
+    plan, reader = feed(str(own_run))
+    place = members_of(own_run)[3]["members"][0]
+    overwrite(own_run, place["offset"], bytes(place["length"]))
+    with pytest.raises(ValueError, match=r"train-00000\.tar.*is none.*copy the tar again"):
+        take(plan, reader, 20)
