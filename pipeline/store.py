@@ -28,6 +28,11 @@ from pipeline.read.raw import file_systems
 RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
 COPIED: Final = 1 << 20  # bytes at a time into an object store
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
+FULL: Final = {  # errors of a place that takes no more: what is wanting, and what helps
+    errno.ENOSPC: ("no space left", "free some"),
+    errno.EDQUOT: ("no quota left", "free some of it"),
+    errno.EFBIG: ("a file may not be large enough", "raise the limit (ulimit -f)"),
+}
 
 
 class FullDiskError(OSError):
@@ -69,20 +74,15 @@ def create(path: str) -> Iterator[BinaryIO]:
         aside.replace(target)
     except BaseException as error:
         aside.unlink(missing_ok=True)
-        if _is_full(error):
+        told = isinstance(error, FullDiskError)
+        if isinstance(error, OSError) and error.errno in FULL and not told:
+            reason, remedy = FULL[error.errno]
             raise FullDiskError(
-                errno.ENOSPC,
-                f"no space left to write {path}: free some, then run the same command again; "
-                "what is whole stays and is not done again",
+                error.errno,
+                f"{reason} to write {path}: {remedy}, then run the same command again; what is "
+                "whole stays and is not done again",
             ) from error
         raise
-
-
-def _is_full(error: BaseException) -> bool:
-    """No space or quota left, and nobody has said yet for which file."""
-    if not isinstance(error, OSError) or isinstance(error, FullDiskError):
-        return False
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def read_bytes(path: str) -> bytes:

@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -19,7 +20,7 @@ from typing import IO, Any, Final
 import pytest
 
 from pipeline.failure import cause_of
-from pipeline.store import ASIDE
+from pipeline.store import ASIDE, FullDiskError, write_bytes
 from tests.pipeline.bad_crawls import command
 from tests.pipeline.processes import Running, command_line, start
 from tests.pipeline.runs import SMALL, interloom, tree
@@ -242,3 +243,16 @@ def test_of_a_hundred_lines_of_traceback_the_last_cause_is_told(
     text: str, cause: tuple[str, str]
 ) -> None:
     assert cause_of(text) == cause
+
+
+def test_a_file_that_may_not_grow_so_large_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """As under `ulimit -f`, or on a file system of 4 GB files."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    target = tmp_path / "part.parquet"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(FullDiskError, match=rf"write {target}: raise the limit \(ulimit -f\)"):
+            write_bytes(str(target), bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
