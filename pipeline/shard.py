@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Final
-
-import webdataset
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import parquet, store
 from pipeline.job import Job
@@ -32,6 +30,9 @@ from schemas.sample import (
     member_name,
 )
 
+if TYPE_CHECKING:
+    import webdataset
+
 STAGE: Final = "shard"
 
 
@@ -42,6 +43,8 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     done = parquet.read_mark(index_path, part=name)
     if done is not None and done.fingerprint == fingerprint:
         return done
+    import webdataset  # noqa: PLC0415  # imports torch where there is one: 3 s of every process
+
     ledger = Ledger()
     packs = PackReader(job.path("packs"))
     try:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -39,9 +40,13 @@ def add_lora(
     alpha: int,
     dora: bool,
     new_tokens: Sequence[int],
+    seed: int,
     train_vision: bool,
 ) -> None:
-    """Adapters on every linear layer of the language model, and its new tokens trainable."""
+    """Adapters on every linear layer of the language model, and its new tokens trainable.
+
+    The same seed draws the same adapters.
+    """
     idefics2 = model.idefics2
     inner = idefics2.named_modules()
     linear = [
@@ -61,7 +66,9 @@ def add_lora(
         if new_tokens
         else None,
     )
-    inject_adapter_in_model(config, idefics2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, idefics2)
     idefics2.model.connector.requires_grad_(requires_grad=True)  # injection froze all
     idefics2.model.vision_model.requires_grad_(requires_grad=train_vision)
 

@@ -31,7 +31,7 @@ from training.recipe import (
     shape_of,
     tokenizer_of,
 )
-from training.sources import Source, open_source
+from training.sources import NoShardsError, Source, open_source
 from training.stream import Step, Steps
 from training.tokenizer import Loaded
 
@@ -106,7 +106,7 @@ def open_heldout(asked: Asked, say: Say) -> tuple[Source, ...]:
     for folder, weight in asked.shards:
         try:
             found.append(open_source(folder, weight=weight, split="heldout"))
-        except ValueError as error:
+        except NoShardsError as error:
             say(f"not evaluated on: {error}")
     return tuple(found)
 

@@ -16,7 +16,7 @@ from 27 x 27 to 70 x 70, for images of up to 980 pixels (after NaViT, arXiv 2307
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +68,7 @@ def pretrained(
 
 def limit_of(source: str) -> int:
     """Tokens that each token of a language model can see, itself with them; no weight is read."""
-    with _readable(source):
+    with _readable("--language-model", source):
         config = AutoConfig.from_pretrained(**_named(source))
     _check_family(source, config)
     limit = int(config.max_position_embeddings)
@@ -81,11 +81,14 @@ def limit_of(source: str) -> int:
 
 def load_language(source: str) -> PreTrainedModel:
     """A causal language model in float32, from a folder, a GGUF file or a name."""
-    with _readable(source):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            **_named(source), dtype=torch.float32
+    with _readable("--language-model", source):
+        read: Any = AutoModelForCausalLM.from_pretrained(
+            **_named(source), dtype=torch.float32, output_loading_info=True
         )
+    model: PreTrainedModel
+    model, loading = read
     _check_family(source, model.config)
+    _check_whole("--language-model", source, loading["missing_keys"])
     if hasattr(model.config, "quantization_config"):  # of a GGUF; the weights no longer are
         del model.config.quantization_config
         setattr(model, "hf_quantizer", None)  # noqa: B010, torch types it as a module
@@ -93,14 +96,24 @@ def load_language(source: str) -> PreTrainedModel:
 
 
 @contextmanager
-def _readable(source: str) -> Iterator[None]:
+def _readable(option: str, source: str) -> Iterator[None]:
+    """What cannot be read is the user's to mend; readers raise all kinds of errors."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
-            f"--language-model is {source}, which cannot be read ({error}): give a folder with "
-            "config.json and safetensors, a .gguf file, or a name on the hub"
+            f"{option} is {source}, which cannot be read ({error}): give a folder with config.json "
+            "and safetensors, a .gguf file, or a name on the hub"
         ) from error
+
+
+def _check_whole(option: str, source: str, missing: Collection[str]) -> None:
+    """A weight that is not there would be drawn at random without a word."""
+    if missing:
+        raise ValueError(
+            f"{option} {source} lacks {len(missing)} weights, {min(missing)} the first: give a "
+            "folder with all its safetensors"
+        )
 
 
 def _check_family(source: str, config: PreTrainedConfig) -> None:
@@ -119,13 +132,9 @@ def load_vision(source: str, table: int) -> Idefics2VisionTransformer:
     own = config.image_size // PATCH
     config.image_size = table * PATCH
     model = Idefics2VisionTransformer(config)
-    weights = dict(_tensors(folder, set(model.state_dict())))
-    missing = sorted(set(model.state_dict()) - set(weights))
-    if missing:
-        raise ValueError(
-            f"--vision-model {source} lacks {len(missing)} weights, {missing[0]} the first: give a "
-            "folder with all its safetensors"
-        )
+    with _readable("--vision-model", source):
+        weights = dict(_tensors(folder, set(model.state_dict())))
+    _check_whole("--vision-model", source, set(model.state_dict()) - set(weights))
     weights[_TABLE] = _interpolated(weights[_TABLE], own, table)
     model.load_state_dict(weights)
     return model

@@ -97,6 +97,7 @@ class Recipe:
                 alpha=chosen.alpha,
                 dora=chosen.dora,
                 new_tokens=self.loaded.added,
+                seed=seed,
                 train_vision=asked.vision_model is None,  # a random one has all to learn
             )
         return model

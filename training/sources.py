@@ -8,8 +8,8 @@ Refused: an empty folder, a run whose shards are not whole, another FORMAT_VERSI
          cut short, an index that does not fit its tar: ValueError with the remedy, at the start.
 See it:  interloom-train plan --shards DIR
 
-Checked of each shard, at any size, are two small ranges: the last member's header lies where the
-index says and the tar goes on to its end, and the first sample is of this format version.
+Checked of each shard, at any size, are small ranges: the last member's header lies where the index
+says and nothing but zeros follows it, and the first sample is of this format version.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ from training.members import Members, Range
 Split = Literal["train", "heldout"]
 HELDOUT: Final = "heldout-"  # how the names of held-out shards begin
 BLOCK: Final = tarfile.BLOCKSIZE
+LONGEST: Final = 2**23  # bytes that may close a tar: it is written in records of any size
 THREADS: Final = 8  # shards looked at side by side, since a store answers slowly
+
+
+class NoShardsError(ValueError):
+    """A folder whose tars are all of the other split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +70,7 @@ def open_source(folder: str, *, weight: float = 1.0, split: Split = "train") -> 
     """The shards of a folder.
 
     Raises:
+        NoShardsError: where there are tars, but none of this split.
         ValueError: for what cannot be trained on, with the remedy.
     """
     if not 0 < weight < float("inf"):
@@ -80,7 +86,7 @@ def open_source(folder: str, *, weight: float = 1.0, split: Split = "train") -> 
         remedy = (
             "shard with a larger --heldout share" if split == "heldout" else "give another folder"
         )
-        raise ValueError(
+        raise NoShardsError(
             f"{folder} holds {len(tars.sizes)} tars, but 0 of them are {split} shards, and at "
             f"least 1 is needed: {remedy}"
         )
@@ -190,7 +196,7 @@ def _beside(tars: Tars, name: str) -> list[str]:
 
 
 def _check(tar: str, index: str, size: int) -> int:
-    """Samples of a shard whose index fits; two ranges of the tar are read."""
+    """Samples of a shard whose index fits; three ranges of the tar are read."""
     table = read_index(index, ["key", "members"])
     if not table.num_rows:
         raise ValueError(f"{tar} holds 0 samples, and at least 1 is needed: remove it")
@@ -202,34 +208,37 @@ def _check(tar: str, index: str, size: int) -> int:
         raise ValueError(
             f"{tar} ends at byte {size:,}, but its index {index} goes to {end:,}: {remedy}"
         )
-    if size - end > tarfile.RECORDSIZE + 3 * BLOCK:
-        raise ValueError(
-            f"{tar} goes on to byte {size:,}, but its index {index} ends at {end:,}: {remedy}"
-        )
-    header, body, again = _ranges(tar, opening, closing)
+    header, body, again, rest = _ranges(tar, size, opening, closing)
     for row, member, block in ((first, opening, header), (last, closing, again)):
         _check_header(block, f"{row['key']}.{member['name']}", member["length"],
                       f"{tar}: its index {index} does not fit it ({{}}): {remedy}")  # fmt: skip
+    if rest.strip(b"\0") or size - end > LONGEST:
+        raise ValueError(
+            f"{tar} goes on to byte {size:,}, but its index {index} ends at {end:,}: {remedy}"
+        )
     read_sample(body, first["key"], tar)
     return int(table.num_rows)
 
 
 def _ranges(
-    tar: str, opening: Mapping[str, Any], closing: Mapping[str, Any]
-) -> tuple[bytes, bytes, bytes]:
+    tar: str, size: int, opening: Mapping[str, Any], closing: Mapping[str, Any]
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """The first member's header and bytes, the last one's header, and what follows it."""
     start, length = opening["offset"], opening["length"]
+    end = closing["offset"] + closing["length"]
     members = Members()
     try:
-        header, body, again = members.read(
+        header, body, again, rest = members.read(
             [
                 Range(url=tar, offset=max(start - BLOCK, 0), length=BLOCK),
                 Range(url=tar, offset=start, length=length),
                 Range(url=tar, offset=max(closing["offset"] - BLOCK, 0), length=BLOCK),
+                Range(url=tar, offset=end, length=min(size - end, LONGEST)),
             ]
         )
     finally:
         members.close()
-    return header, body, again
+    return header, body, again, rest
 
 
 def _check_header(block: bytes, name: str, length: int, message: str) -> None:

@@ -104,7 +104,7 @@ def main() -> None:
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda"):
         model = build(shape, vocabulary=VOCABULARY, bos=1, eos=2, pad=0, image_token=IMAGE, seed=0)
-        add_lora(model, rank=64, alpha=128, dora=False, new_tokens=(), train_vision=False)
+        add_lora(model, rank=64, alpha=128, dora=False, new_tokens=(), seed=0, train_vision=False)
     torch.set_default_dtype(torch.float32)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)

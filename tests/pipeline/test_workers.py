@@ -24,3 +24,13 @@ def test_workers_import_what_their_run_imports_wherever_it_is_started(
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "run" / "extract.manifest.json").exists()
+
+
+def test_a_process_of_the_pipeline_does_without_torch() -> None:
+    """Which would cost each process 3 s and 300 MB where the trainer is installed beside it."""
+    program = "import sys, pipeline.run, pipeline.worker; print(sorted({'torch'} & {*sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(), capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"

@@ -159,3 +159,14 @@ def test_shards_that_hold_nothing_are_told(tmp_path: Path) -> None:
     write_run(tmp_path, [["A text."]])
     told = told_by("fit", "--shards", f"{tmp_path}=often", "-o", str(tmp_path / "model"), code=2)
     assert "'often' is no weight" in told
+
+
+def test_a_held_out_shard_that_is_damaged_ends_it_at_the_start(
+    shards: Path, tmp_path: Path
+) -> None:
+    """It is no folder without one: a run would else end without an evaluation."""
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    tar = copy / "shards" / "heldout-00000.tar"
+    tar.write_bytes(tar.read_bytes()[:1500])
+    told = told_by("fit", "--shards", str(copy), "-o", str(tmp_path / "model"), code=2)
+    assert "heldout-00000.tar ends at byte 1,500" in told

@@ -21,7 +21,7 @@ def language(tmp_path: Path) -> str:
 
 def adapted(language: str, *, dora: bool = False, train_vision: bool = True) -> PackedIdefics2:
     model = started(language)
-    add_lora(model, rank=2, alpha=4, dora=dora, new_tokens=NEW, train_vision=train_vision)
+    add_lora(model, rank=2, alpha=4, dora=dora, new_tokens=NEW, seed=0, train_vision=train_vision)
     return model
 
 
@@ -100,3 +100,25 @@ def test_a_merged_model_is_a_plain_one_of_the_same_logits(
     loaded = Idefics2ForConditionalGeneration.from_pretrained(tmp_path / "merged")
     assert not [name for name in loaded.state_dict() if "lora" in name or "adapter" in name]
     assert (PackedIdefics2(loaded).logits(batch) - expected).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_a_seed_draws_the_same_adapters_and_leaves_other_generators_alone(
+    language: str, *, dora: bool
+) -> None:
+    """A run that was killed before its first checkpoint begins again as it did."""
+    drawn: list[dict[str, torch.Tensor]] = []
+    for seed in (3, 3, 4):
+        model = started(language)
+        torch.manual_seed(99 + len(drawn))
+        before = torch.get_rng_state()
+        add_lora(
+            model, rank=2, alpha=4, dora=dora, new_tokens=NEW, seed=seed, train_vision=False
+        )  # fmt: skip
+        assert torch.equal(torch.get_rng_state(), before)
+        drawn.append({name: one for name, one in trained(model).items() if "lora_A" in name})
+    one, again, other = drawn
+    assert one
+    for name in one:
+        assert torch.equal(one[name], again[name])
+        assert not torch.equal(one[name], other[name])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -191,3 +192,25 @@ def test_a_sequence_that_is_longer_than_a_shape_sees_is_refused(name: str, limit
     asked = Asked(shards=(), config=load(name, [f"data.sequence_length={limit + 1}"]))
     with pytest.raises(ValueError, match=f"choose at most {limit}$"):
         shape_of(asked)
+
+
+def test_weights_that_are_missing_or_cut_short_are_told_and_never_drawn(language: str) -> None:
+    path = Path(language) / "model.safetensors"
+    whole, weights = path.read_bytes(), load_file(path)
+    for name in ("model.norm.weight", "model.layers.1.mlp.up_proj.weight"):
+        save_file({key: one for key, one in weights.items() if key != name}, path, {"format": "pt"})
+        with pytest.raises(ValueError, match=rf"lacks \d weights, .*{name}"):
+            started(language)
+    path.write_bytes(whole[:2000])
+    with pytest.raises(ValueError, match=r"--language-model is .*cannot be read"):
+        started(language)
+    path.write_bytes(whole)
+    assert started(language)
+
+
+def test_a_vision_model_that_is_cut_short_is_told(language: str, tmp_path: Path) -> None:
+    folder = Path(siglip(tmp_path / "siglip"))
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"--vision-model is .*cannot be read"):
+        started(language, str(folder))

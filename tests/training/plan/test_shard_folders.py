@@ -193,9 +193,21 @@ def test_an_index_of_another_tar_is_refused(run: Path) -> None:
 
 
 def test_a_tar_that_goes_on_behind_its_index_is_refused(run: Path) -> None:
+    """Behind its end, and in its place."""
     tar = run / "shards" / "train-00000.tar"
-    tar.write_bytes(tar.read_bytes() + bytes(20_480))
-    refused(run, rf"train-00000\.tar goes on to byte .* ends at .*: {REMEDY}")
+    body, end = tar.read_bytes(), end_of_members(tar)
+    full = end + -end % 512
+    for longer in (body + bytes(20_480) + b"x", body[:full] + body[:1024], body + bytes(2**23)):
+        tar.write_bytes(longer)
+        refused(run, rf"train-00000\.tar goes on to byte .* ends at .*: {REMEDY}")
+
+
+def test_a_tar_of_large_records_is_read(run: Path, bare: Path) -> None:
+    """`tar -b 2000` fills a tar up to a megabyte with zeros."""
+    for folder in (run / "shards", bare):
+        tar = folder / "train-00000.tar"
+        tar.write_bytes(tar.read_bytes().ljust(1_024_000, b"\0"))
+    assert open_source(str(run)).samples == open_source(str(bare)).samples > 0
 
 
 def test_an_index_whose_offsets_are_another_s_is_refused(run: Path) -> None:
