@@ -3,7 +3,8 @@
 In:      a Sample; a tokenizer's serialized form (tokenizer.json).
 Out:     Runs, neighbouring texts joined by a blank line; their tokens, alone or with the
          characters that each stands for.
-Refused: nothing here; a text that holds "<image>" or "</s>" is text and never a special token.
+Refused: nothing here; a text that holds "<image>" or "</s>" is text and no special token, as far as
+         the tokenizer's model has no such word (tokenizer.py refuses one that has "<image>").
 
 Tokens are not additive over a joint (in GPT-2's vocabulary 346 of 346 joined pairs differed), so a
 run is tokenised as one string, here and when counting. No torch: processes that count import this.

@@ -4,7 +4,8 @@ In:      a folder, a .gguf file or a name on the hub; or the texts of a training
 Out:     Loaded: transformers' tokenizer (which `export` saves), its ids, the tokens that are new
          to it and so have no embedding yet, and a digest that names its counts.
 Refused: what is no tokenizer, one without EOS, one without a tokenizer.json (a "slow" one tells no
-         character offsets), a vocabulary too small for bytes: ValueError.
+         character offsets), one that reads the text "<image>" as the token, too small a vocabulary
+         for bytes: ValueError.
 See it:  interloom-train index --shards DIR prints the digest and the tokens of each shard.
 
 `train_bpe` is GPT-2's byte-level BPE (Radford et al. 2019, section 2.2), which spells any text. It
@@ -95,7 +96,7 @@ def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> Loaded:
     ids = tokenizer.get_vocab()
     eos = int(tokenizer.eos_token_id)
     serialized = backend.to_str()
-    return Loaded(
+    loaded = Loaded(
         tokenizer=tokenizer,
         special=Special(
             bos=eos if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id),
@@ -107,6 +108,20 @@ def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> Loaded:
         digest=_digest(serialized),
         serialized=serialized,
     )
+    _check_text(loaded, name)
+    return loaded
+
+
+def _check_text(loaded: Loaded, name: str) -> None:
+    """Raises ValueError where a text could stand for a picture that is not there."""
+    for token in (FAKE, IMAGE):
+        for ids in loaded.encoder.ids([token, f"a {token} b"]):
+            if {loaded.special.fake, loaded.special.image} & set(ids):
+                raise ValueError(
+                    f"tokenizer {name} has {token} among its words, so that a text which holds it "
+                    "would be read as a picture: take it out of the vocabulary of its model, or "
+                    "give another tokenizer"
+                )
 
 
 def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> Loaded:

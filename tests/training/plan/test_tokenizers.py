@@ -96,3 +96,9 @@ def test_a_trained_tokenizer_spells_any_text_and_starts_a_prompt_with_bos(tmp_pa
 def test_a_vocabulary_that_bytes_would_fill_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="vocabulary is 511 tokens: choose at least 512"):
         train_bpe(TEXTS, 511, tmp_path)
+
+
+@pytest.mark.parametrize("token", ["<image>", "<fake_token_around_image>"])
+def test_a_tokenizer_whose_words_have_an_image_token_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match=f"has {token} among its words.*give another"):
+        extended(word_tokenizer("</s>", token, eos_token="</s>"), "words")
