@@ -34,6 +34,8 @@ class ImageFacts:
     height: int = 0
     format: str = ""  # told by the content
     bytes: int = 0
+    robots: tuple[str, ...] = ()  # directives of its response
+    tdm_reservation: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,9 +53,13 @@ def refuse_image(facts: ImageFacts | None, recipe: Recipe) -> Refusal | None:
         return Refusal(reason=Reason.NOT_FETCHED)
     if facts.status != OK:
         return Refusal(reason=Reason(facts.status), value=facts.value, limit=facts.limit)
-    if (refusal := recipe.formats(facts.format)) is not None:
+    if (refusal := _consents(facts, recipe) or recipe.formats(facts.format)) is not None:
         return refusal
     return first_refusal(recipe.image, image_ratios(width=facts.width, height=facts.height))
+
+
+def _consents(facts: ImageFacts, recipe: Recipe) -> Refusal | None:
+    return next((refusal for rule in recipe.consent if (refusal := rule(facts))), None)
 
 
 def judge_images(

@@ -1,45 +1,56 @@
 """Page rules: what a page asks for, and what its language must be.
 
-In:   a Document's page signals and its language.
-Out:  a Refusal of the document.
+In:   a Document's page signals and its language; what the response of an image file asks for.
+Out:  a Refusal of the document, or of the image.
 `noai` and a TDM reservation refuse the document; so does `noimageai`, which leaves it without an
-image. `noindex` and
-`none` are left alone: they speak to search engines about listing a page, not about learning from
-it (a page behind them was still served to the crawler, which robots.txt had let in).
+image. An image goes for any of them in its own response. `noindex` and `none` are left alone: they
+speak to search engines about listing a page, not about learning from it (a page behind them was
+still served to the crawler, which robots.txt had let in).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from filters.rules import Refusal
-from schemas.document import PageSignals
 from schemas.verdict import Reason
+
+
+class Asking(Protocol):
+    """What asks something of its readers: a page, or the response that an image came in."""
+
+    @property
+    def robots(self) -> Sequence[str]: ...
+
+    @property
+    def tdm_reservation(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoDirective:
-    """Refuse a document whose robots directives hold this one."""
+    """Refuse what has this one among its robots directives."""
 
     directive: str
     reason: Reason
     source: str
 
-    def __call__(self, page: PageSignals) -> Refusal | None:
-        if self.directive not in page.robots:
+    def __call__(self, asking: Asking) -> Refusal | None:
+        if self.directive not in asking.robots:
             return None
         return Refusal(reason=self.reason, value=1, limit=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoReservation:
-    """Refuse a document that reserves text and data mining."""
+    """Refuse what reserves text and data mining."""
 
     reason: Reason
     source: str
 
-    def __call__(self, page: PageSignals) -> Refusal | None:
-        return Refusal(reason=self.reason, value=1, limit=0) if page.tdm_reservation else None
+    def __call__(self, asking: Asking) -> Refusal | None:
+        return Refusal(reason=self.reason, value=1, limit=0) if asking.tdm_reservation else None
 
 
 ConsentRule = NoDirective | NoReservation

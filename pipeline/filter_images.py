@@ -99,6 +99,8 @@ def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
             height=row["height"] or 0,
             format=row["format"] or "",
             bytes=row["bytes"] or 0,
+            robots=tuple(row["robots"]),
+            tdm_reservation=row["tdm_reservation"],
         )
         yield row["url"], Stored(row["date"], facts, row["pack"] or "", row["pack_offset"] or 0)
 

@@ -99,6 +99,8 @@ IMAGES: Final = pa.schema(
         column("pack_offset", pa.int64(), "bytes", "where they start in it", null=True),
         column("input", pa.string(), "", "crawl file it was found in", null=True),
         column("offset", pa.int64(), "bytes", "of its record's member in that file", null=True),
+        column("robots", pa.list_(pa.string()), "", "directives of its response's X-Robots-Tag"),
+        column("tdm_reservation", pa.bool_(), "", "its response reserves text and data mining"),
         column("decision", pa.string(), "", "why it may be used: crawl (found in the crawl)"),
         column("decided", pa.string(), "ISO 8601, UTC", "when that was decided"),
     ]

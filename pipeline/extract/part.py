@@ -21,6 +21,7 @@ from pipeline import parquet
 from pipeline.decode import ImageLook, look_at, sniff
 from pipeline.extract.document import Identify, Origin, document_of
 from pipeline.extract.page import Page, read_page
+from pipeline.extract.page_signals import page_signals
 from pipeline.extract.urls import absolute_url
 from pipeline.job import Job
 from pipeline.language import Identifier, find_model
@@ -154,12 +155,15 @@ class _Sink:
 
     def _add_image(self, record: Record) -> None:
         look = record.problem or look_at(record.body)
+        asked = page_signals((), (), headers=record.headers, base=record.url)
         row = dict.fromkeys(IMAGES.names) | {
             # in the form in which pages name their images, or the two would not meet
             "url": absolute_url(record.url, base=record.url) or record.url,
             "date": record.date,
             "input": self.part.input,
             "offset": record.offset,
+            "robots": list(asked.robots),
+            "tdm_reservation": asked.tdm_reservation,
             "decision": "crawl",
             "decided": record.date,
         }

@@ -39,7 +39,7 @@ def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
     splits = [split for split in SPLITS if any(name.startswith(f"{split}-") for name in shards)]
     shard = ledgers["shard"]
     front = front_matter(splits, image_members(shards, job), documents=shard["documents.kept"])
-    refused = ledgers["filter_text"]
+    pages, files = ledgers["filter_text"], ledgers["filter_images"]
     funnel = [row for stage in STAGES for row in funnel_of(stage, ledgers[stage])]
     page = (
         environment()
@@ -49,7 +49,10 @@ def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
             came=Yield.of(shard),
             samples={split: shard[f"samples.{split}"] for split in splits},
             funnel=Markup(as_text(funnel)),  # noqa: S704  # names of stages and reasons, and numbers
-            consent=[(str(one), refused[f"documents.dropped.{one}"]) for one in CONSENT],
+            consent=[
+                (one, pages[f"documents.dropped.{one}"], files[f"images.dropped.{one}"])
+                for one in map(str, CONSENT)
+            ],
         )
     )
     store.write_bytes(job.path("README.md"), page.encode())

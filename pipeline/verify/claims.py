@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pipeline.verify.digest import key_of
 from pipeline.verify.fate import Fate
 from pipeline.verify.folder import Row
-from pipeline.verify.limits import Recipe
+from pipeline.verify.limits import Recipe, asks
 from schemas.verdict import OK, Reason
 
 _DIGEST: Final = 16
@@ -93,8 +93,9 @@ class Files:
         """A row of images/."""
         url, facts = image["url"], [digest("held", image["url"])]
         if image["status"] == OK:
-            facts.append(digest("seen", *(image[name] for name in _SEEN)))
-            facts.append(digest("lies", *(image[name] for name in _LIES)))
+            if not any(asks(image, rule) for rule in recipe.get("consent", ())):
+                facts.append(digest("seen", *(image[name] for name in _SEEN)))
+                facts.append(digest("lies", *(image[name] for name in _LIES)))
             facts += [digest(url, *refused) for refused in _refusals(image, recipe)]
         else:
             facts.append(digest(url, image["status"], image["value"], image["limit"]))
@@ -126,6 +127,9 @@ class Files:
 
 def _refusals(image: Row, recipe: Recipe) -> Iterable[tuple[str, float | None, float | None]]:
     """For what a recipe may refuse a usable file by itself, the value with each limit."""
+    for rule in recipe.get("consent", ()):
+        if asks(image, rule):
+            yield rule["reason"], 1.0, 0.0
     width, height = image["width"], image["height"]
     values = {
         "short_side": float(min(width, height)),

@@ -100,6 +100,12 @@ _REPEATED: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 
 
+def asks(row: Row, rule: Row) -> bool:
+    """Whether a page or an image's response asks for what a rule of consent grants."""
+    asked = rule.get("directive")
+    return bool(row["tdm_reservation"] if asked is None else asked in row["robots"])
+
+
 class Limits:
     """What a recipe can refuse: documents, texts and images, each by reason."""
 

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pipeline.verify.fate import Fate
-from pipeline.verify.folder import Row
-from pipeline.verify.limits import DIRECTIONS, Recipe, measured
+from pipeline.verify.limits import DIRECTIONS, Recipe, asks, measured
 
 _GIVEN: Final = "AtLeastFrom"  # asked only where another signal is large enough
 
@@ -25,7 +24,7 @@ def passed_text(fate: Fate, recipe: Recipe) -> Iterator[str]:
         return
     document = fate.document
     for rule in recipe.get("consent", ()):
-        if _asks(document, rule):
+        if asks(document, rule):
             yield f"{fate.where}: {rule['reason']}"
     if (spoken := recipe.get("spoken")) and not (
         document["language"] == recipe["language"] and document["language_score"] >= spoken["score"]
@@ -37,12 +36,6 @@ def passed_text(fate: Fate, recipe: Recipe) -> Iterator[str]:
             given = rule["rule"] == _GIVEN and measured(rule["given"], node) < rule["given_from"]
             if math.isnan(value) or (DIRECTIONS[rule["rule"]](value, rule["limit"]) and not given):
                 yield f"{fate.where} node {position}: {rule['reason']}, {value}"
-
-
-def _asks(document: Row, rule: Row) -> bool:
-    """Whether a page asks for what a rule of consent grants."""
-    asked = rule.get("directive")
-    return bool(document["tdm_reservation"] if asked is None else asked in document["robots"])
 
 
 def passed_images(fate: Fate, recipe: Recipe) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -207,3 +208,18 @@ def test_every_node_that_came_this_far_is_kept_or_dropped_exactly_once(
         assert judged.kept == ()
         assert set(judged.nodes) <= set(seen)
     assert all(isinstance(document.nodes[at], ImageNode) for at in judged.nodes)
+
+
+def test_an_image_is_refused_for_what_its_response_asks_before_its_format() -> None:
+    asks = [
+        (replace(facts(image_format="gif"), robots=("noai",)), Reason.NOAI),
+        (replace(facts(), robots=("noimageai", "noindex")), Reason.NOIMAGEAI),
+        (replace(facts(width=3), tdm_reservation=True), Reason.TDM_RESERVED),
+        (replace(facts(status=Reason.UNDECODABLE), robots=("noai",)), Reason.UNDECODABLE),
+    ]
+    for image, reason in asks:
+        refusal = refuse_image(image, OBELICS)
+        assert refusal is not None
+        assert refusal.reason is reason
+    assert refuse_image(replace(facts(), robots=("noindex",)), OBELICS) is None
+    assert refuse_image(replace(facts(), robots=("noai",), tdm_reservation=True), OFF) is None

@@ -37,8 +37,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "images/PART.parquet": (
         "url date status value limit sha256 phash width height format bytes pack pack_offset "
-        "input offset decision decided",
-        "986487afa095",
+        "input offset robots tdm_reservation decision decided",
+        "67b2c292d201",
     ),
     "verdicts/STAGE/PART.parquet": (
         "part row id url node reason value limit",
