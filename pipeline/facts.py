@@ -36,7 +36,7 @@ class Decision(NamedTuple):
 class TextFact(NamedTuple):
     """A document that the text rules let pass, as the groupings of filter_text need it.
 
-    Or one whose page asks not to be used: then it only speaks against its older captures.
+    Or an answer that asks not to be used: then it only speaks against the older captures.
     """
 
     place: Place

@@ -1,6 +1,6 @@
 """filter_text: one part judged by its text, before and after what crosses documents is known.
 
-In:   documents/PART, and the decisions of the groupings about its rows.
+In:   documents/PART, objections/PART, and the decisions of the groupings about its rows.
 Out:  facts for the groupings; then verdicts/filter_text/PART, its counts, and the image URLs
       that its kept documents need.
 A document is judged twice: alone, so that only good ones take part in the groupings, and again
@@ -21,7 +21,7 @@ from pipeline.dedup_text import refusal_of
 from pipeline.facts import Decision, Place, TextFact, drop, key_of, verdict_row
 from pipeline.job import Job
 from pipeline.minhash import MinHash
-from schemas.document import Document, ImageNode, TextNode
+from schemas.document import Document, ImageNode, PageSignals, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_from_row
 from schemas.tables import VERDICTS
@@ -36,7 +36,7 @@ def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
 
 
 def read_facts(part: str, job: Job) -> Iterator[TextFact]:
-    """The documents of a part that pass alone, as facts; and those whose page objects."""
+    """The documents of a part that pass alone, as facts; and what objects to being used."""
     recipe = job.settings.recipe
     minhash = None if recipe.minhash is None else MinHash(**asdict(recipe.minhash))
     for row, document in read_documents(job, part):
@@ -44,7 +44,12 @@ def read_facts(part: str, job: Job) -> Iterator[TextFact]:
         if judged.refusal is None:
             yield fact_of(document, Place(part, row), judged, minhash)
         elif judged.refusal.reason in CONSENT:
-            yield objection_of(document, Place(part, row))
+            yield objection_of(document.id, document.url, document.date, Place(part, row))
+    for number, said in enumerate(parquet.read_rows(job.part("objections", part)), start=1):
+        asked = PageSignals(robots=said["robots"], tdm_reservation=said["tdm_reservation"])
+        if any(rule(asked) for rule in recipe.consent):
+            place = Place(part, -number)  # of no document
+            yield objection_of(f"{part} {-number}", said["url"], said["date"], place)
 
 
 def fact_of(
@@ -77,11 +82,10 @@ def fact_of(
     )
 
 
-def objection_of(document: Document, place: Place) -> TextFact:
+def objection_of(name: str, url: str, date: str, place: Place) -> TextFact:
     return TextFact(
-        place=place, id=document.id, url=document.url, date=document.date,
-        paragraphs=(), images=(), bands=(), objects=True,
-    )  # fmt: skip
+        place=place, id=name, url=url, date=date, paragraphs=(), images=(), bands=(), objects=True
+    )
 
 
 def by_paragraph(fact: TextFact) -> Iterator[tuple[bytes, Place]]:

@@ -37,7 +37,7 @@ from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
 
 # the folders whose parts a stage writes
 WRITES: Final = {
-    "extract": ("documents", "images", "packs", "verdicts/extract"),
+    "extract": ("documents", "images", "objections", "packs", "verdicts/extract"),
     "filter_text": ("verdicts/filter_text", "wanted"),
     "fetch": (),
     "filter_images": ("verdicts/filter_images", "kept"),

@@ -35,6 +35,12 @@ class File(NamedTuple):
 FILES: Final = (
     File("documents/PART.parquet", "a page as it was read", "extract", tables.DOCUMENTS),
     File("images/PART.parquet", "a capture of an image URL", "extract, fetch", tables.IMAGES),
+    File(
+        "objections/PART.parquet",
+        "an answer that became nothing and asks something of readers",
+        "extract",
+        tables.OBJECTIONS,
+    ),
     File("verdicts/STAGE/PART.parquet", "a drop", "every deciding stage", tables.VERDICTS),
     File("wanted/PARTITION.parquet", "an image URL to fetch", "filter_text", tables.WANTED),
     File("kept/PART.parquet", "a kept document", "filter_images", tables.KEPT),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,7 @@ class Response:
     media: str = "text/html"
     status: str = "200 OK"
     damaged: bool = False
+    robots: str = ""  # X-Robots-Tag
 
 
 # each at most once in a page, or it would be refused for repetition
@@ -157,7 +158,8 @@ def _accident(
         there = f"https://german-{seed}.example.net/"
         yield Response(url=there, date=late, body=page("Garten", [GERMAN] * 2, images, lang="de"))
     if number == 7:
-        yield Response(url=f"{url}/gone", date=late, body=b"<p>gone</p>", status="404 Not Found")
+        gone = Response(url=f"{url}/gone", date=late, body=b"<p>gone</p>", status="404 Not Found")
+        yield replace(gone, robots="noai")
         yield Response(url=f"{url}/broken", date=late, body=b"<p>x</p>" * 99, damaged=True)
 
 
@@ -182,9 +184,9 @@ def _members(found: list[Response]) -> Iterator[bytes]:
     for response in found:
         buffer = io.BytesIO()
         writer = WARCWriter(buffer, gzip=True)
-        http = StatusAndHeaders(
-            response.status, [("Content-Type", response.media)], protocol="HTTP/1.1"
-        )
+        headers = [("Content-Type", response.media)]
+        headers += [("X-Robots-Tag", response.robots)] * bool(response.robots)
+        http = StatusAndHeaders(response.status, headers, protocol="HTTP/1.1")
         record = writer.create_warc_record(
             response.url,
             "response",

@@ -1,8 +1,8 @@
 """One part of the crawl: its records become documents, image files, or Drops with a reason.
 
 In:       a Part (a range of whole records of one input).
-Out:      packs/, images/, verdicts/extract/ and, last, documents/PART.parquet: that file's mark
-          says that the part is whole, so a restart does not read the part again.
+Out:      packs/, images/, objections/, verdicts/extract/ and, last, documents/PART.parquet: that
+          file's mark says that the part is whole, so a restart does not read the part again.
 Refused:  records that are neither a page nor an image, and those that cannot be read.
 Counted:  records of every type; requests, metadata, revisits and the like are only counted.
 """
@@ -34,7 +34,7 @@ from schemas.document import TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
 from schemas.sample import EXTENSIONS
-from schemas.tables import DOCUMENTS, IMAGES, VERDICTS
+from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
 from schemas.verdict import OK, Reason
 
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
@@ -72,18 +72,19 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
         return kept
     ledger = Ledger()
     with ExitStack() as files:  # closed in reverse: the documents, which say it is whole, last
-        documents, verdicts, images = (
+        documents, verdicts, images, objections = (
             files.enter_context(parquet.Writer(job.part(kind, part.name), schema, fingerprint=mark))
             for kind, schema, mark in (
                 ("documents", DOCUMENTS, fingerprint),
                 ("verdicts/extract", VERDICTS, fingerprint),
                 ("images", IMAGES, fingerprint),
+                ("objections", OBJECTIONS, fingerprint),
             )
         )
         packs = files.enter_context(PackWriter(job.path("packs"), part.name))
         documents.counts = ledger
         sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
-                     images=images, packs=packs, tools=tools)  # fmt: skip
+                     images=images, objections=objections, packs=packs, tools=tools)  # fmt: skip
         for record in read_part(part, limits=Limits()):
             sink.take(record)
         ledger["packs"] = packs.count
@@ -99,12 +100,14 @@ class _Sink:
     documents: parquet.Writer
     verdicts: parquet.Writer
     images: parquet.Writer
+    objections: parquet.Writer
     packs: PackWriter
     tools: Tools
 
     def take(self, record: Record) -> None:
         self.ledger[f"records.type.{record.type}"] += 1
         if record.type in ASIDE_TYPES:
+            self._hear(record)
             return
         self.ledger.see("records")
         refusal = self._route(record)
@@ -138,7 +141,24 @@ class _Sink:
         self._add_document(record, page)
         return None
 
+    def _hear(self, record: Record) -> None:
+        """An answer that becomes nothing may still ask something, of older captures too."""
+        asked = page_signals((), (), headers=record.headers, base=record.url)
+        if not record.url or not (asked.robots or asked.tdm_reservation):
+            return
+        self.ledger["objections"] += 1
+        self.objections.add(
+            {
+                "url": record.url,
+                "date": record.date,
+                "offset": record.offset,
+                "robots": list(asked.robots),
+                "tdm_reservation": asked.tdm_reservation,
+            }
+        )
+
     def _refuse(self, record: Record, refusal: Problem) -> None:
+        self._hear(record)
         self.ledger.drop("records", refusal.reason)
         self.verdicts.add(
             {

@@ -28,7 +28,15 @@ from pipeline.problem import Problem
 from pipeline.read.capture_date import arc_date, warc_date
 from pipeline.read.members import Member, codec_of, members, members_in, unpack
 from pipeline.read.parts import Part, near_ranges
-from pipeline.read.payload import Headers, decode, header, media_type, parse_headers, parse_http
+from pipeline.read.payload import (
+    Headers,
+    Http,
+    decode,
+    header,
+    media_type,
+    parse_headers,
+    parse_http,
+)
 from pipeline.read.plain_record import split_header
 from pipeline.read.raw import open_raw
 from pipeline.read.window import Window
@@ -36,6 +44,7 @@ from schemas.verdict import Reason
 
 DAMAGED: Final = "damaged"  # the type of what cannot be read at all
 _PAYLOADS: Final = frozenset({"response", "resource"})
+_ANSWERS: Final = frozenset({"response", "revisit"})  # that hold HTTP headers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +60,9 @@ class Limits:
 class Record:
     """One record. `offset` and `length` are its member's, `place` its ordinal within the member.
 
-    `headers` are HTTP's, names in lower case. `body` is decoded; it is empty, and has no digest,
-    where there is a problem. A response that is not 200 has no problem for its body's sake.
+    `headers` are HTTP's, names in lower case; a revisit has them too. `body` is decoded; it is
+    empty, and has no digest, where there is a problem. A response that is not 200 has no problem
+    for its body's sake.
     """
 
     offset: int
@@ -167,6 +177,7 @@ def _envelope(data: bytes) -> _Envelope:
 
 def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
     said = _envelope(data)
+    http = parse_http(said.block) if said.type in _ANSWERS else None
     record = Record(
         offset=member.offset,
         length=member.length,
@@ -175,12 +186,15 @@ def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
         url=said.url,
         date=said.date,
         record_id=said.record_id,
+        headers=() if http is None else http.headers,
         media_type=said.media_type,
         problem=_problem(said),
     )
     if record.problem is not None or record.type not in _PAYLOADS:
         return record
-    return _response(record, said, limits) if record.type == "response" else _resource(record, said)
+    if record.type == "response":
+        return _response(record, http, limits)
+    return _resource(record, said)
 
 
 def _warc(head: bytes, block: bytes, told: int) -> _Envelope:
@@ -230,8 +244,7 @@ def _problem(said: _Envelope) -> Problem | None:
     return None
 
 
-def _response(record: Record, said: _Envelope, limits: Limits) -> Record:
-    http = parse_http(said.block)
+def _response(record: Record, http: Http | None, limits: Limits) -> Record:
     if http is None:
         return _with(record, media_type="", problem=Problem(reason=Reason.BAD_HTTP))
     body, problem = decode(http, limit=limits.body_bytes)

@@ -24,6 +24,7 @@ from pipeline.verify.differences import (
     IMAGES,
     KEPT,
     KEPT_PASSED,
+    OBJECTIONS,
     REFUSED_RECORDS,
     TABLES,
     TEXT_PASSED,
@@ -115,6 +116,10 @@ def _count_records(
         count.wrong[REFUSED_RECORDS] += rows.refused(verdict)
         tables.lose_record(verdict)
         across.records.refused(part, verdict)
+    for objection in folder.rows("objections", part):
+        ledger["objections"] += 1
+        count.wrong[OBJECTIONS] += rows.objection(objection)
+        across.records.objection(part, objection)
     for image in folder.rows("images", part):
         ledger.see("records")
         ledger.keep("records")

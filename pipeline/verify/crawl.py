@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.extract.page_signals import page_signals
 from pipeline.extract.part import ASIDE_TYPES
 from pipeline.extract.urls import absolute_url
 from pipeline.verify.checks import Check, compare, named, not_counted
@@ -73,7 +74,7 @@ class Records:
         for said, count in zip(here[0].tolist(), here[1].tolist(), strict=True):
             if count > counted.get(said, 0):
                 yield f"no such URL at byte {said[0]}"
-        for about in ("date", "length"):
+        for about in ("date", "length", "asked"):
             if len(told := crawl.of(about)):
                 for said in np.setdiff1d(self.of(about), told).tolist():
                     yield f"another {about} at byte {said[0]}"
@@ -91,6 +92,7 @@ class AtRest:
     def __init__(self) -> None:
         self.rows: Counter[int] = Counter()
         self._of: dict[int, Records] = defaultdict(Records)
+        self._objections: dict[int, Records] = defaultdict(Records)
 
     def document(self, part: str, row: Row) -> None:
         more = {"date": row["date"], "length": row["length"]}
@@ -98,6 +100,12 @@ class AtRest:
 
     def image(self, part: str, row: Row) -> None:
         self._add(part, row["offset"], row["url"], date=row["date"])
+
+    def objection(self, part: str, row: Row) -> None:
+        """Beside the row of a refused record, or of a revisit, which has none."""
+        asked = asked_by(row["robots"], row["tdm_reservation"])
+        records = self._objections[input_of(part)]
+        records.add(row["offset"], row["url"], date=row["date"], asked=asked)
 
     def refused(self, part: str, row: Row) -> None:
         self._add(part, row["row"], row["url"] or "")
@@ -110,6 +118,13 @@ class AtRest:
     def of(self, place: int) -> Records:
         return self._of[place]
 
+    def objections(self, place: int) -> Records:
+        return self._objections[place]
+
+
+def asked_by(robots: Sequence[str], tdm_reservation: bool) -> str:  # noqa: FBT001  # a column
+    return f"{' '.join(robots)} {tdm_reservation}"
+
 
 @dataclass(kw_only=True)
 class _Sums:
@@ -120,6 +135,7 @@ class _Sums:
     payloads: int = 0
     rows: int = 0
     other: list[str] = field(default_factory=list)  # rows that say something else
+    objections: list[str] = field(default_factory=list)  # that nobody made
     differing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -132,19 +148,26 @@ def check_inputs(folder: RunFolder, rest: AtRest, *, read: bool) -> Iterator[Che
         return
     told, sums = told_types(folder), _Sums()
     for place, name in enumerate(crawl["inputs"]):
-        records = Records()
+        records, asking = Records(), Records()
         try:
-            counted = _count(crawl, name, told.get(place, Ledger()), records)
+            counted = _count(crawl, name, told.get(place, Ledger()), records, asking)
         except CannotJudge as why:
             yield not_counted(_STAGE, f"records of {name}", why=str(why), counted_in=name)
             continue
         _add(sums, name, counted, told.get(place, Ledger()), rest.rows[place])
         sums.other += (f"{name}: {one}" for one in rest.of(place).not_as(records))
+        sums.objections += (f"{name}: {one}" for one in rest.objections(place).not_as(asking))
     yield from _checks(sums)
 
 
-def _count(crawl: Mapping[str, object], name: str, told: Ledger, records: Records) -> Ledger:
+def _count(
+    crawl: Mapping[str, object], name: str, told: Ledger, records: Records, asking: Records
+) -> Ledger:
     def meet(met: Met) -> None:
+        said = page_signals((), (), headers=met.headers, base=met.url)
+        if said.robots or said.tdm_reservation:
+            asked = asked_by(said.robots, said.tdm_reservation)
+            asking.add(met.offset, met.url, date=met.date, asked=asked)
         if met.type not in ASIDE_TYPES:
             more = {} if met.length is None else {"length": met.length}
             records.add(met.offset, met.url, date=met.date, **more)
@@ -190,3 +213,6 @@ def _checks(sums: _Sums) -> Iterator[Check]:
     yield compare(_STAGE, "rows as their records", sums.rows - other, sums.rows,
                   counted_in=_AT_REST, held_against="raw inputs, by warcio",
                   note=named(sums.other))  # fmt: skip
+    yield compare(_STAGE, "objections that no answer makes", len(sums.objections), 0,
+                  counted_in="objections/", held_against="raw inputs, by warcio",
+                  note=named(sums.objections))  # fmt: skip

@@ -51,6 +51,10 @@ IMAGES: Final = Kind(
     stage="extract", what="image files that contradict themselves", counted_in="images/",
     breaks="images",
 )  # fmt: skip
+OBJECTIONS: Final = Kind(
+    stage="extract", what="objections that ask for nothing", counted_in="objections/",
+    breaks="objections",
+)  # fmt: skip
 PACKS: Final = Kind(
     stage="extract", what="images other than images/ says", counted_in="packs/",
     held_against="images/", breaks="images",
@@ -135,7 +139,7 @@ FATES_OF_SAMPLES: Final = ("documents", "kept")  # what the fates of samples nee
 
 # in the order in which a stage is to blame before those that build on it
 KINDS: Final = (
-    REFUSED_RECORDS, DOCUMENTS, IMAGES, PACKS, PACK_BYTES, PICTURES, FILES_OF_KEPT,
+    REFUSED_RECORDS, DOCUMENTS, IMAGES, OBJECTIONS, PACKS, PACK_BYTES, PICTURES, FILES_OF_KEPT,
     TEXT_VERDICTS, TEXT_VALUES, TEXT_PASSED, WANTED,
     FETCHED,
     IMAGE_VERDICTS, IMAGE_VALUES, FATES, KEPT, KEPT_PASSED, KEPT_IMAGES,

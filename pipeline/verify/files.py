@@ -29,6 +29,7 @@ NAMELESS: Final = frozenset(
 FOLDERS: Final = {
     "documents": ("extract", "extract"),
     "images": ("extract", "extract"),
+    "objections": ("extract", "extract"),
     "verdicts/extract": ("extract", "extract"),
     "verdicts/filter_text": ("filter_text", "filter_text"),
     "images/fetch-": ("fetch", "fetch"),
@@ -41,9 +42,10 @@ FOLDERS: Final = {
 }
 _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
     ("images/fetch-", "fetch"), ("documents/", "extract"), ("images/", "extract"),
-    ("packs/", "extract"), ("verdicts/extract/", "extract"), ("wanted/", "filter_text"),
-    ("verdicts/filter_text/", "filter_text"), ("verdicts/filter_images/", "filter_images"),
-    ("kept/", "filter_images"), ("shards/", "shard"), ("index/", "shard"), ("tables/", "shard"),
+    ("objections/", "extract"), ("packs/", "extract"), ("verdicts/extract/", "extract"),
+    ("wanted/", "filter_text"), ("verdicts/filter_text/", "filter_text"),
+    ("verdicts/filter_images/", "filter_images"), ("kept/", "filter_images"),
+    ("shards/", "shard"), ("index/", "shard"), ("tables/", "shard"),
     ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in STAGES),
 )  # fmt: skip
 _PACKED: Final = "files as their rows are packed"

@@ -26,6 +26,7 @@ from schemas.tables import (
     DOCUMENTS,
     IMAGES,
     KEPT,
+    OBJECTIONS,
     PARTS,
     TABLE_DOCUMENTS,
     TABLE_DROPS,
@@ -37,6 +38,7 @@ from schemas.tables import (
 SCHEMAS: Final = {
     "documents": DOCUMENTS,
     "images": IMAGES,
+    "objections": OBJECTIONS,
     "verdicts/extract": VERDICTS,
     "verdicts/filter_text": VERDICTS,
     "verdicts/filter_images": VERDICTS,

@@ -26,11 +26,13 @@ from warcio.exceptions import ArchiveLoadFailed
 from warcio.recordloader import ArcWarcRecord
 
 from pipeline.read.capture_date import arc_date, warc_date
+from pipeline.read.payload import Headers, parse_http
 from pipeline.read.raw import open_raw
 from schemas.manifest import Ledger
 
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
+HEADERS: Final = 1 << 18  # bytes of a block in which HTTP headers are looked for
 _PIECE: Final = 1 << 16  # what zlib leaves of a piece is copied at each member's end
 _OF_GZIP: Final = 16 + zlib.MAX_WBITS
 
@@ -47,6 +49,7 @@ class Met(NamedTuple):
     length: int | None  # None where no gzip member tells it
     url: str
     date: str
+    headers: Headers  # of an HTTP answer
 
 
 def count_records(
@@ -137,7 +140,7 @@ def _plain(stream: BinaryIO) -> BinaryIO | _Unzipped:
 def _records(plain: BinaryIO | _Unzipped) -> Iterator[Met]:
     records = ArchiveIterator(plain, no_record_parse=True)
     for record in records:
-        head = record.raw_stream.read(5)
+        head = record.raw_stream.read(HEADERS)
         read = len(head)
         while piece := record.raw_stream.read(_PIECE):
             read += len(piece)
@@ -147,21 +150,28 @@ def _records(plain: BinaryIO | _Unzipped) -> Iterator[Met]:
         records.read_to_end()
         if records.err_count:
             raise CannotJudge("warcio finds a Content-Length that is wrong")
-        yield _met(record, type_, records.member_info, plain)
+        yield _met(record, type_, records.member_info, plain, head)
 
 
 def _met(
-    record: ArcWarcRecord, type_: str, span: tuple[int, int], plain: BinaryIO | _Unzipped
+    record: ArcWarcRecord,
+    type_: str,
+    span: tuple[int, int],
+    plain: BinaryIO | _Unzipped,
+    head: bytes,
 ) -> Met:
-    """`span` is the place and the length of the record in the plain stream."""
+    """`span` is the place and the length of the record in the plain stream, `head` its block's."""
     of_warc = record.format == "warc"
     said = record.rec_headers
     url = said.get_header("WARC-Target-URI" if of_warc else "uri") or ""
     date = said.get_header("WARC-Date" if of_warc else "archive-date") or ""
+    date = warc_date(date) if of_warc else arc_date(date)
+    http = parse_http(head)
+    headers = () if http is None else http.headers
     if not isinstance(plain, _Unzipped):
-        return Met(type_, span[0], None, url, warc_date(date) if of_warc else arc_date(date))
+        return Met(type_, span[0], None, url, date, headers)
     offset, end = plain.members_of(*span)
-    return Met(type_, offset, end - offset, url, warc_date(date) if of_warc else arc_date(date))
+    return Met(type_, offset, end - offset, url, date, headers)
 
 
 def _type_of(record: ArcWarcRecord, head: bytes) -> str:
@@ -170,7 +180,7 @@ def _type_of(record: ArcWarcRecord, head: bytes) -> str:
         return (record.rec_type or "").lower()
     if record.rec_type == "arc_header":
         return "warcinfo"
-    return "response" if head == b"HTTP/" else "resource"
+    return "response" if head.startswith(b"HTTP/") else "resource"
 
 
 @contextlib.contextmanager

@@ -71,6 +71,12 @@ class RowsOfPart:
         if row["pack"] is not None and row["pack"].rpartition("-")[0] != self._part:
             yield f"{where}: in the pack {row['pack']} of another part"
 
+    def objection(self, row: Row) -> Iterator[str]:
+        where = f"{self._part} objection at {row['offset']}"
+        yield from self._order("objections", row["offset"], where)
+        if not (row["robots"] or row["tdm_reservation"]):
+            yield f"{where}: asks for nothing"
+
     def refused(self, row: Row) -> Iterator[str]:
         """A row of verdicts/extract: a record that became nothing."""
         where = f"{self._part} record at {row['row']}"

@@ -89,10 +89,15 @@ def page_record(number: int, *others: str, html: bytes | None = None) -> bytes:
 
 
 def image_record(
-    url: str, body: bytes, media: str = "image/jpeg", *, status: str = "200 OK"
+    url: str,
+    body: bytes,
+    media: str = "image/jpeg",
+    *,
+    status: str = "200 OK",
+    date: str = "2020-01-02T03:04:05Z",
 ) -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: {media}\r\n\r\n".encode()
-    return warc(head + body, url=url)
+    return warc(head + body, url=url, date=date)
 
 
 def good(*numbers: int) -> list[bytes]:
