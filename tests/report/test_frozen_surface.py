@@ -40,6 +40,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "input offset robots tdm_reservation decision decided",
         "67b2c292d201",
     ),
+    "objections/PART.parquet": (
+        "url date offset robots tdm_reservation",
+        "c2d1a790899e",
+    ),
     "verdicts/STAGE/PART.parquet": (
         "part row id url node reason value limit",
         "5827a9229a37",
