@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from pipeline.progress import LAST_FILES
+from pipeline.run import WRITES
 from pipeline.store import ASIDE
+from schemas.manifest import STAGES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # small parts and shards, so that a little crawl has many of each
@@ -71,6 +74,19 @@ def parts(output: Path, stage: str) -> dict[str, int]:
         for path in (output / folder).glob("*.parquet")
         if ASIDE not in path.name and path.name.startswith("fetch-") == (stage == "fetch")
     }
+
+
+def before(stage: str, reference: Path, output: Path) -> None:
+    """A copy of a run as it was before a stage began: what earlier stages wrote, and run.json."""
+    shutil.copytree(reference, output)
+    ahead = STAGES[STAGES.index(stage) :]
+    for folder in (folder for one in ahead for folder in WRITES[one]):
+        shutil.rmtree(output / folder)
+    gone = [path for one in ahead for path in output.glob(f"{one}.*")]
+    gone += [output / "report.html", output / "README.md"]  # shard's
+    gone += (output / "images").glob("fetch-*") if "fetch" in ahead else ()
+    for path in gone:
+        path.unlink()
 
 
 def members(session: int) -> list[int]:

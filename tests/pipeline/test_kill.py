@@ -1,7 +1,7 @@
 """`kill -9` of the whole process group inside every stage's own work; a rerun gives the same bytes.
 
 Where:  when the n-th part of a stage appears, n seeded; inside a filter stage's grouping; in the
-        midst of the write() of each manifest, and of run.json.
+        midst of the write() of each manifest, and of run.json. Earlier stages are whole already.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from pipeline.run import KEEPING, WRITES
 from pipeline.store import ASIDE
 from schemas.manifest import STAGES
-from tests.pipeline.runs import ROOT, SMALL, environment, interloom, parts, tree
+from tests.pipeline.runs import ROOT, SMALL, before, environment, interloom, parts, tree
 
 WORKERS: Final = 2
 # (stage, module, function, call): where a run is stopped, to be killed there
@@ -80,16 +80,17 @@ def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
     nth = random.Random(f"kill/{stage}").randint(1, len(parts(reference, stage)) - 1)
     command = ["pipeline", "run", *map(str, crawl), "-o", str(output), *SMALL,
                f"--workers={WORKERS}"]  # fmt: skip
+    before(stage, reference, output)
     process = start(command, tmp_path / "log")
     kill_when(process, lambda: len(parts(output, stage)) >= nth, tmp_path / "log")
-    before = parts(output, stage)
-    in_flight = begun(output, stage) - names(before)
-    interloom(*command[1:])
+    whole = parts(output, stage)
+    in_flight = begun(output, stage) - names(whole)
+    interloom(*command[1:-1], "--workers=1")
     after = parts(output, stage)
-    again = {name for name, stamp in before.items() if after[name] != stamp}
+    again = {name for name, stamp in whole.items() if after[name] != stamp}
     say(
-        f"{stage}: killed at part {nth} of {len(after)}, {len(before)} whole before, "
-        f"{len(after) - len(before) + len(again)} written after; written again: {len(again)} "
+        f"{stage}: killed at part {nth} of {len(after)}, {len(whole)} whole before, "
+        f"{len(after) - len(whole) + len(again)} written after; written again: {len(again)} "
         f"that were whole, {len(in_flight)} that were begun"
     )
     if stage in KEEPING:
@@ -110,6 +111,7 @@ def test_killed_inside_a_grouping_a_rerun_gives_the_same_bytes(
 ) -> None:
     output, marker = tmp_path / "run", tmp_path / "reached"
     arguments = ["run", *map(str, crawl), "-o", str(output), *SMALL, "--workers=1"]
+    before(stage, reference, output)
     pause = ["tests.pipeline.pause", module, function, str(call), str(marker), "--"]
     process = start([*pause, *arguments], tmp_path / "log")
     kill_when(process, marker.exists, tmp_path / "log")
@@ -124,6 +126,8 @@ def test_killed_in_the_midst_of_a_manifest_s_write_a_rerun_gives_the_same_bytes(
 ) -> None:
     output, marker = tmp_path / "run", tmp_path / "reached"
     arguments = ["run", *map(str, crawl), "-o", str(output), *SMALL, "--workers=1"]
+    if name != "run.json":
+        before(name.partition(".")[0], reference, output)
     seam = ["tests.pipeline.half_written", name, str(marker), "--"]
     process = start([*seam, *arguments], tmp_path / "log")
     kill_when(process, marker.exists, tmp_path / "log")
