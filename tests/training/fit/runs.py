@@ -7,9 +7,12 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+import torch
 
 from tests.training.shards import picture, prose, write_run
 
@@ -19,6 +22,15 @@ TINY: Final = (
     "data.window=16", "data.vocabulary=512", "run.threads=1", "run.checkpoint_every=3",
     "run.deterministic=true", "run.heldout=4",
 )  # fmt: skip
+
+
+@contextmanager
+def torch_as_before() -> Iterator[None]:
+    """Around commands in this process, which set its threads and determinism."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
 
 
 def write_documents(folder: Path, *, documents: int = 40, heldout: int = 4) -> Path:

@@ -12,7 +12,14 @@ import torch
 from transformers import LlamaConfig
 from typer.testing import CliRunner
 
-from tests.training.fit.runs import command, finish, start, steps, write_documents
+from tests.training.fit.runs import (
+    command,
+    finish,
+    start,
+    steps,
+    torch_as_before,
+    write_documents,
+)
 from tests.training.model.starts import SIZES, saved
 from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
 from training.checkpoint import folder_of, whole_ones
@@ -34,7 +41,8 @@ def fit(shards: Path, output: Path, *settings: str, code: int = 0) -> str:
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     output = tmp_path_factory.mktemp("straight")
-    fit(shards, output, "optimizer.steps=9", "data.workers=0")
+    with torch_as_before():
+        fit(shards, output, "optimizer.steps=9", "data.workers=0")
     return output
 
 
