@@ -27,14 +27,16 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-import datasketch
 import numpy as np
 import numpy.typing as npt
 
 from filters.recipe import MinHashParameters
+
+if TYPE_CHECKING:
+    import datasketch
 
 Signature = npt.NDArray[np.uint32]
 
@@ -87,6 +89,8 @@ class MinHash(MinHashParameters):
 
 @cache
 def _empty(hashes: int, seed: int) -> datasketch.MinHash:
+    import datasketch  # noqa: PLC0415  # brings scipy: a second of every process of every stage
+
     return datasketch.MinHash(num_perm=hashes, seed=seed, hashfunc=crc32, scheme="affine32")
 
 
