@@ -26,7 +26,7 @@ _NODES: Final = ("documents.", "texts.", "images.")
 # counts of each stage that are made again here, part by part
 COUNTED: Final = {
     "extract": (*_NODES, "files.", "bytes.files", "records.seen", "records.kept",
-                "records.dropped."),
+                "records.dropped.", "objections"),
     "filter_text": _NODES,
     "fetch": ("wanted.",),
     "filter_images": (*_NODES, "bytes.kept"),
@@ -119,7 +119,8 @@ def folder_of(stage: str, name: str) -> str:
         kind = name.partition(".")[0]
         if name.startswith("records.dropped."):
             return "verdicts/extract"
-        return {"files": "images", "bytes": "images", "records": ""}.get(kind, "documents")
+        of = {"files": "images", "bytes": "images", "objections": "objections", "records": ""}
+        return of.get(kind, "documents")
     if stage in {"filter_text", "filter_images"} and ".dropped." in name:
         return "" if name.endswith(f".{Reason.PARENT}") else f"verdicts/{stage}"
     if stage == "filter_images" and name.endswith(".kept"):

@@ -25,7 +25,7 @@ from pipeline.shard import write_shard
 from schemas.document import Document, ImageNode, Node, Role, TextNode, document_id
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
-from schemas.tables import DOCUMENTS, IMAGES, KEPT, VERDICTS
+from schemas.tables import DOCUMENTS, IMAGES, KEPT, OBJECTIONS, VERDICTS
 from schemas.verdict import OK, Drop, Reason
 
 PARTS = ("crawl-a-0", "crawl-b-0")
@@ -77,6 +77,7 @@ class Fabricator:
     def _write_part(self, part: str, pages: list[FabricatedPage]) -> None:
         documents = [self._document(part, row, page) for row, page in enumerate(pages)]
         self._rows("documents", part, DOCUMENTS, "extract", map(document_to_row, documents))
+        self._rows("objections", part, OBJECTIONS, "extract", [])
         lost = Drop(part=part, row=77, id="", reason=Reason.HTTP_STATUS, value=404, limit=200)
         self._rows("verdicts/extract", part, VERDICTS, "extract", [verdict_row(lost)])
         stored = self._images(part)
@@ -116,7 +117,8 @@ class Fabricator:
         rows = []
         broken: dict[str, Any] = dict.fromkeys(IMAGES.names) | {
             "url": "https://example.org/broken.png", "date": "2024-05-01T00:00:00Z", "offset": 5,
-            "status": str(Reason.UNDECODABLE), "decision": "crawl", "decided": "",
+            "status": str(Reason.UNDECODABLE), "robots": [], "tdm_reservation": False,
+            "decision": "crawl", "decided": "",
         }  # fmt: skip
         with PackWriter(self.job.path("packs"), part) as packs:
             for url, (data, image_format) in self.bytes_of.items():

@@ -2,8 +2,8 @@
 
 Kept: four gardens, each less a line of numbers, an icon and a small picture. Dropped: a page that
 reserves its text, one in too few words, a copy of a garden, one whose pictures are all too small,
-one whose pictures are not in the crawl. Lost before: a page that is not there, a style sheet,
-half an image.
+one whose pictures are not in the crawl. Lost before: a page that is not there and asks not
+to be used, a style sheet, half an image.
 """
 
 from __future__ import annotations
@@ -112,7 +112,10 @@ def write_crawl(path: Path) -> None:
         for second, (url_path, status, media, body) in enumerate(responses()):
             date = DATE.format(second)
             asked = StatusAndHeaders("GET / HTTP/1.1", [("Host", "gardens.example.org")])
-            said = StatusAndHeaders(status, [("Content-Type", media)], protocol="HTTP/1.1")
+            headers = [("Content-Type", media)]
+            if not status.startswith("200"):
+                headers.append(("X-Robots-Tag", "noai"))
+            said = StatusAndHeaders(status, headers, protocol="HTTP/1.1")
             _write(writer, "request", SITE + url_path, date, asked, b"")
             _write(writer, "response", SITE + url_path, date, said, body)
         again = writer.create_revisit_record(

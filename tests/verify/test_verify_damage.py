@@ -30,6 +30,7 @@ from tests.verify.small_crawl import write_crawl
 WRITTEN_BY = {
     "documents": "extract",
     "images": "extract",
+    "objections": "extract",
     "verdicts/extract": "extract",
     "verdicts/filter_text": "filter_text",
     "verdicts/filter_images": "filter_images",
