@@ -3,14 +3,15 @@
 In:   documents/PART less verdicts/filter_text/PART, image facts joined to every use of their URL,
       clusters of near-duplicates, sets of images met before.
 Out:  verdicts/filter_images/PART, kept/PART and their counts.
-Of several captures of an image URL the latest usable one counts, then the smallest sha256;
-where none is usable, the latest says why.
+Of several captures of an image URL the latest usable one counts, then the smallest sha256; where
+none is usable, the latest says why. What a later answer asks for, usable or not, it asks for too.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -20,6 +21,7 @@ from filters.images import ImageFacts, ImageJudgement, judge_images
 from filters.rules import Refusal
 from pipeline import parquet
 from pipeline.account import ListParts
+from pipeline.extract.urls import absolute_url
 from pipeline.facts import WHOLE, Place, key_of, verdict_row
 from pipeline.filter_text import count_document, drops_of, read_documents
 from pipeline.job import Job
@@ -38,6 +40,14 @@ class Stored(NamedTuple):
     facts: ImageFacts
     pack: str
     offset: int
+
+
+class Asked(NamedTuple):
+    """What an answer to a URL asks of its readers, whatever else became of it."""
+
+    date: str
+    robots: tuple[str, ...]
+    tdm_reservation: bool
 
 
 class Use(NamedTuple):
@@ -86,6 +96,12 @@ def read_uses(part: str, job: Job) -> Iterator[tuple[str, Use]]:
                     yield url, Use(Place(part, row, position), document.id, rank)
 
 
+def read_objections(part: str, job: Job) -> Iterator[tuple[str, Asked]]:
+    for row in parquet.read_rows(job.part("objections", part)):
+        url = absolute_url(row["url"], base=row["url"]) or row["url"]
+        yield url, Asked(row["date"], tuple(row["robots"]), row["tdm_reservation"])
+
+
 def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
     for row in parquet.read_rows(job.part("images", part)):
         facts = ImageFacts(
@@ -116,6 +132,21 @@ def choose(captures: Iterable[Stored]) -> Stored | None:
     return min(captures, key=order, default=None)
 
 
+def heard(chosen: Stored | None, answers: Iterable[Asked]) -> Stored | None:
+    """The capture that counts, with what later answers to its URL ask for."""
+    if chosen is None:
+        return None
+    later = [one for one in answers if one.date >= chosen.date]
+    facts = replace(
+        chosen.facts,
+        robots=tuple(
+            sorted({*chosen.facts.robots, *(name for one in later for name in one.robots)})
+        ),
+        tdm_reservation=chosen.facts.tdm_reservation or any(one.tdm_reservation for one in later),
+    )
+    return chosen._replace(facts=facts)
+
+
 class JoinImages(beam.PTransform[PCollection[str], PCollection[tuple[str, Found]]]):
     """Parts -> (PART, Found) for every image node that is still needed."""
 
@@ -130,9 +161,10 @@ class JoinImages(beam.PTransform[PCollection[str], PCollection[tuple[str, Found]
             | "All image parts" >> beam.Flatten()
             | "Read images" >> beam.FlatMap(read_images, self._job)
         )
+        objections = parts | "Read objections" >> beam.FlatMap(read_objections, self._job)
         uses = parts | "Read uses" >> beam.FlatMap(read_uses, self._job)
         return (
-            (stored, uses)
+            (stored, objections, uses)
             | "Gather by URL" >> beam.Flatten()
             | "Join by URL" >> beam.GroupByKey()  # CoGroupByKey would hold all uses in a list
             | "Choose capture" >> beam.FlatMapTuple(_offer)
@@ -151,9 +183,10 @@ class Offer(NamedTuple):
 Key = tuple[str, int, int]  # a Place as a plain tuple: as a key, Beam has no coder for its class
 
 
-def _offer(_url: str, known: Iterable[Stored | Use]) -> Iterator[tuple[Key, Offer]]:
-    """Read twice and never held: an image may be on every page of a crawl."""
-    stored = choose(one for one in known if isinstance(one, Stored))
+def _offer(_url: str, known: Iterable[Stored | Asked | Use]) -> Iterator[tuple[Key, Offer]]:
+    """Read again and again, its uses never held: an image may be on every page of a crawl."""
+    chosen = choose(one for one in known if isinstance(one, Stored))
+    stored = heard(chosen, (one for one in known if isinstance(one, Asked)))
     for one in known:
         if isinstance(one, Use):
             part, row, node = one.place

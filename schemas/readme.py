@@ -37,7 +37,7 @@ FILES: Final = (
     File("images/PART.parquet", "a capture of an image URL", "extract, fetch", tables.IMAGES),
     File(
         "objections/PART.parquet",
-        "an answer that became nothing and asks something of readers",
+        "an answer that became no document and asks something of its readers",
         "extract",
         tables.OBJECTIONS,
     ),

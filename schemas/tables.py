@@ -108,7 +108,7 @@ IMAGES: Final = pa.schema(
 
 OBJECTIONS: Final = pa.schema(
     [
-        column("url", pa.string(), "", "that answered: with a revisit, an error, a redirect, ..."),
+        column("url", pa.string(), "", "that answered: with a revisit, an error, an image, ..."),
         column("date", pa.string(), "ISO 8601, UTC", "of the capture"),
         column("offset", pa.int64(), "bytes", "of its record's member in the crawl file"),
         column("robots", pa.list_(pa.string()), "", "directives of its X-Robots-Tag"),

@@ -41,10 +41,15 @@ def ask(
     return Asked(
         shards=folders(shards),
         config=configuration.load(config, settings or ()),
-        tokenizer=tokenizer,
-        language_model=language_model,
-        vision_model=vision_model,
+        tokenizer=_absolute(tokenizer),
+        language_model=_absolute(language_model),
+        vision_model=_absolute(vision_model),
     )
+
+
+def _absolute(source: str | None) -> str | None:
+    """As run.json keeps it for later commands, given elsewhere; a name of the hub stays."""
+    return str(Path(source).absolute()) if source and Path(source).exists() else source
 
 
 def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:

@@ -142,7 +142,7 @@ class _Sink:
         return None
 
     def _hear(self, record: Record) -> None:
-        """An answer that becomes nothing may still ask something, of older captures too."""
+        """An answer that becomes no document may still ask something, of older captures too."""
         asked = page_signals((), (), headers=record.headers, base=record.url)
         if not record.url or not (asked.robots or asked.tdm_reservation):
             return
@@ -174,6 +174,7 @@ class _Sink:
         )
 
     def _add_image(self, record: Record) -> None:
+        self._hear(record)
         look = record.problem or look_at(record.body)
         asked = page_signals((), (), headers=record.headers, base=record.url)
         row = dict.fromkeys(IMAGES.names) | {

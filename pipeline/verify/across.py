@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.extract.urls import absolute_url
 from pipeline.verify.claims import Files
 from pipeline.verify.crawl import AtRest, input_of
 from pipeline.verify.differences import (
@@ -60,6 +61,11 @@ class Across:
         self.files.tell(image, self.recipes["filter_images"])
         self.wanted.hold(image["url"])
         self.records.image(part, image)
+
+    def object(self, objection: Row) -> None:
+        """A row of objections/."""
+        url = absolute_url(objection["url"], base=objection["url"]) or objection["url"]
+        self.files.object(url, objection, self.recipes["filter_images"])
 
     def take(self, fate: Fate) -> None:
         """A document with all that was decided about it."""

@@ -100,6 +100,13 @@ class Files:
         else:
             facts.append(digest(url, image["status"], image["value"], image["limit"]))
         self._facts += b"".join(facts)
+        self.object(url, image, recipe)
+
+    def object(self, url: str, answer: Row, recipe: Recipe) -> None:
+        """What an answer asks for, it asks for earlier captures of its URL too."""
+        rules = [rule for rule in recipe.get("consent", ()) if asks(answer, rule)]
+        facts = [digest(url, rule["reason"], 1.0, 0.0) for rule in rules]
+        self._facts += b"".join(facts)
 
     def ask(self, fate: Fate) -> None:
         """What a document's verdicts and its kept row say of its image files."""
@@ -127,9 +134,6 @@ class Files:
 
 def _refusals(image: Row, recipe: Recipe) -> Iterable[tuple[str, float | None, float | None]]:
     """For what a recipe may refuse a usable file by itself, the value with each limit."""
-    for rule in recipe.get("consent", ()):
-        if asks(image, rule):
-            yield rule["reason"], 1.0, 0.0
     width, height = image["width"], image["height"]
     values = {
         "short_side": float(min(width, height)),

@@ -120,6 +120,7 @@ def _count_records(
         ledger["objections"] += 1
         count.wrong[OBJECTIONS] += rows.objection(objection)
         across.records.objection(part, objection)
+        across.object(objection)
     for image in folder.rows("images", part):
         ledger.see("records")
         ledger.keep("records")
