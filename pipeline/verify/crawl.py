@@ -99,7 +99,8 @@ class AtRest:
         self._add(part, row["offset"], row["url"], **more)
 
     def image(self, part: str, row: Row) -> None:
-        self._add(part, row["offset"], row["url"], date=row["date"])
+        asked = asked_by(row["robots"], row["tdm_reservation"])
+        self._add(part, row["offset"], row["url"], date=row["date"], asked=asked)
 
     def objection(self, part: str, row: Row) -> None:
         """Beside the row of a refused record, or of a revisit, which has none."""
@@ -165,12 +166,12 @@ def _count(
 ) -> Ledger:
     def meet(met: Met) -> None:
         said = page_signals((), (), headers=met.headers, base=met.url)
+        asked = asked_by(said.robots, said.tdm_reservation)
         if said.robots or said.tdm_reservation:
-            asked = asked_by(said.robots, said.tdm_reservation)
             asking.add(met.offset, met.url, date=met.date, asked=asked)
         if met.type not in ASIDE_TYPES:
             more = {} if met.length is None else {"length": met.length}
-            records.add(met.offset, met.url, date=met.date, **more)
+            records.add(met.offset, met.url, date=met.date, asked=asked, **more)
 
     if crawl.get("indexes"):
         raise CannotJudge("an index chose its records, and warcio reads all of them")

@@ -29,8 +29,6 @@ UNTOLD: Final = {
     "documents tdm_policy": "nothing was made of it",
     "documents canonical": "nothing was made of it",
     "documents licence": OF_DROPPED,
-    "images robots.*": "nothing was made of what is not asked for",
-    "images tdm_reservation": "of a file that no document keeps",
     "documents nodes.*.others.*": "of a document that went before its images were looked for",
 } | {
     f"documents nodes.*.counts.{name}": COUNTED
