@@ -28,6 +28,7 @@ from rich.console import Console
 from training import checkpoint
 from training.checkpoint import State
 from training.evaluate import Evaluation
+from training.lora import base_digest
 from training.metrics import EVALUATIONS, Metrics, cut
 from training.model import PackedIdefics2
 from training.optimizer import adamw, learning_rate, set_learning_rate
@@ -83,8 +84,8 @@ class Trainer:
         plan = self.prepared.plan()
         check_ranks(plan.order.rows, self.world.size)
         self._data: Mapping[str, Any] = plan.state_dict()  # where the next step begins
-        self._identity = self.prepared.identity()
         self.model = recipe.model().to(self.world.device)
+        self._identity = self.prepared.identity() | {"base weights": base_digest(self.model)}
         if chosen.run.recompute:
             self.model.recompute()
         self._optimizer = adamw(self.model, chosen.optimizer)

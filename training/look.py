@@ -22,7 +22,7 @@ def write_step(prepared: Prepared, run: Path, step: int, path: Path) -> None:
     plan, identity = prepared.plan(), prepared.identity()
     for folder in whole_ones(run):
         state = read_state(folder)
-        check_same(folder, state.identity, identity)
+        check_same(folder, {name: state.identity.get(name) for name in identity}, identity)
         if state.step < step:
             plan.load_state_dict(state.data)
     while plan.step < step - 1:

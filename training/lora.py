@@ -15,6 +15,7 @@ that the model's way through (model.py) and its names stay.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,7 @@ from training.model import PackedIdefics2
 
 TEXT: Final = "model.text_model"
 FILE: Final = "trained.safetensors"
+LOOKED_AT: Final = 4096  # values of each weight
 
 
 def add_lora(
@@ -76,6 +78,16 @@ def add_lora(
 def trained(model: nn.Module) -> dict[str, Tensor]:
     """The weights that are trained, by name; each once where some are tied."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def base_digest(model: nn.Module) -> str:
+    """Of the weights that are not trained, and so are in no checkpoint: the start of each."""
+    found = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        if not weight.requires_grad:
+            found.update(name.encode())
+            found.update(weight.detach().flatten()[:LOOKED_AT].float().cpu().numpy().tobytes())
+    return found.hexdigest()[:32]
 
 
 def save_trained(model: PackedIdefics2, folder: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.checkpoint import load_weights, whole_ones
+from training.lora import base_digest
 from training.model import PackedIdefics2
 from training.parallel import World
 from training.recipe import Recipe, read_run, recipe_of, tokenizer_of
@@ -34,5 +35,6 @@ def open_trained(run: Path, world: World) -> Trained:
     recipe = recipe_of(asked, loaded)
     recipe.set_up_torch()
     model = recipe.model().to(world.device)
-    state = load_weights(found[-1], model, identity=recipe.identity())
+    identity = recipe.identity() | {"base weights": base_digest(model)}
+    state = load_weights(found[-1], model, identity=identity)
     return Trained(recipe=recipe, model=model, step=state.step)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 from typer.testing import CliRunner
 
@@ -148,6 +149,17 @@ def test_adapters_on_a_language_model_go_on_to_the_bit_also_before_the_first_che
         runs.append(steps(output))
     assert runs[0] == runs[1]
     assert len(runs[0]) == 6
+    weights = load_file(language / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"] *= 1.5
+    save_file(weights, language / "model.safetensors", {"format": "pt"})
+    for asked in (
+        ["generate", str(output), "--prompt", "the sea"],
+        [*command(shards, output, "optimizer.steps=8", "lora.rank=2")[2:],
+         "--language-model", str(language)],
+    ):  # fmt: skip
+        result = CliRunner(env={"COLUMNS": "200"}).invoke(app, asked)
+        assert result.exit_code == 2
+        assert "is of another run: its base weights is" in result.output
 
 
 @pytest.fixture
