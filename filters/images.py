@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from filters.page_rules import refuse_asking
 from filters.recipe import Recipe
 from filters.rules import Refusal, first_refusal
 from filters.signals import Signal, image_ratios
@@ -53,13 +54,10 @@ def refuse_image(facts: ImageFacts | None, recipe: Recipe) -> Refusal | None:
         return Refusal(reason=Reason.NOT_FETCHED)
     if facts.status != OK:
         return Refusal(reason=Reason(facts.status), value=facts.value, limit=facts.limit)
-    if (refusal := _consents(facts, recipe) or recipe.formats(facts.format)) is not None:
+    refusal = refuse_asking(recipe.consent, facts) or recipe.formats(facts.format)
+    if refusal is not None:
         return refusal
     return first_refusal(recipe.image, image_ratios(width=facts.width, height=facts.height))
-
-
-def _consents(facts: ImageFacts, recipe: Recipe) -> Refusal | None:
-    return next((refusal for rule in recipe.consent if (refusal := rule(facts))), None)
 
 
 def judge_images(

@@ -10,7 +10,7 @@ still served to the crawler, which robots.txt had let in).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,11 @@ class NoReservation:
 
 
 ConsentRule = NoDirective | NoReservation
+
+
+def refuse_asking(rules: Iterable[ConsentRule], asking: Asking) -> Refusal | None:
+    """The refusal of the first rule whose wish is asked for."""
+    return next((refusal for rule in rules if (refusal := rule(asking))), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from filters.page_rules import refuse_asking
 from filters.recipe import Recipe
 from filters.rules import Refusal, first_refusal
 from filters.signals import measure_document, ratios
@@ -64,9 +65,8 @@ def judge_text(
 
 
 def _judge_page(document: Document, recipe: Recipe) -> Refusal | None:
-    for rule in recipe.consent:
-        if (refusal := rule(document.signals)) is not None:
-            return refusal
+    if (refusal := refuse_asking(recipe.consent, document.signals)) is not None:
+        return refusal
     if recipe.spoken is None:
         return None
     return recipe.spoken(

@@ -20,7 +20,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from pipeline.extract.urls import absolute_url
+from pipeline.extract.urls import normal_url
 from pipeline.facts import WHOLE, Decision, Place, TextFact
 from schemas.verdict import Reason
 
@@ -71,7 +71,7 @@ def keep_first(_id: str, facts: Iterable[TextFact]) -> Sifted:
 
 def by_url(fact: TextFact) -> tuple[str, TextFact]:
     """One key for all spellings by which a browser asks for one page, as pages name images."""
-    return absolute_url(fact.url, base=fact.url) or fact.url, fact
+    return normal_url(fact.url), fact
 
 
 def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:

@@ -33,6 +33,15 @@ class Decision(NamedTuple):
     limit: float
 
 
+class Objection(NamedTuple):
+    """What an answer to a URL asks of its readers, whatever else became of it."""
+
+    url: str
+    date: str
+    robots: tuple[str, ...]
+    tdm_reservation: bool
+
+
 class TextFact(NamedTuple):
     """A document that the text rules let pass, as the groupings of filter_text need it.
 

@@ -21,9 +21,9 @@ from filters.images import ImageFacts, ImageJudgement, judge_images
 from filters.rules import Refusal
 from pipeline import parquet
 from pipeline.account import ListParts
-from pipeline.extract.urls import absolute_url
-from pipeline.facts import WHOLE, Place, key_of, verdict_row
-from pipeline.filter_text import count_document, drops_of, read_documents
+from pipeline.extract.urls import normal_url
+from pipeline.facts import WHOLE, Objection, Place, key_of, verdict_row
+from pipeline.filter_text import count_document, drops_of, read_documents, read_objections
 from pipeline.job import Job
 from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
@@ -40,14 +40,6 @@ class Stored(NamedTuple):
     facts: ImageFacts
     pack: str
     offset: int
-
-
-class Asked(NamedTuple):
-    """What an answer to a URL asks of its readers, whatever else became of it."""
-
-    date: str
-    robots: tuple[str, ...]
-    tdm_reservation: bool
 
 
 class Use(NamedTuple):
@@ -96,10 +88,9 @@ def read_uses(part: str, job: Job) -> Iterator[tuple[str, Use]]:
                     yield url, Use(Place(part, row, position), document.id, rank)
 
 
-def read_objections(part: str, job: Job) -> Iterator[tuple[str, Asked]]:
-    for row in parquet.read_rows(job.part("objections", part)):
-        url = absolute_url(row["url"], base=row["url"]) or row["url"]
-        yield url, Asked(row["date"], tuple(row["robots"]), row["tdm_reservation"])
+def by_image_url(part: str, job: Job) -> Iterator[tuple[str, Objection]]:
+    for said in read_objections(job, part):
+        yield normal_url(said.url), said
 
 
 def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
@@ -132,7 +123,7 @@ def choose(captures: Iterable[Stored]) -> Stored | None:
     return min(captures, key=order, default=None)
 
 
-def heard(chosen: Stored | None, answers: Iterable[Asked]) -> Stored | None:
+def heard(chosen: Stored | None, answers: Iterable[Objection]) -> Stored | None:
     """The capture that counts, with what later answers to its URL ask for."""
     if chosen is None:
         return None
@@ -161,7 +152,7 @@ class JoinImages(beam.PTransform[PCollection[str], PCollection[tuple[str, Found]
             | "All image parts" >> beam.Flatten()
             | "Read images" >> beam.FlatMap(read_images, self._job)
         )
-        objections = parts | "Read objections" >> beam.FlatMap(read_objections, self._job)
+        objections = parts | "Read objections" >> beam.FlatMap(by_image_url, self._job)
         uses = parts | "Read uses" >> beam.FlatMap(read_uses, self._job)
         return (
             (stored, objections, uses)
@@ -183,10 +174,10 @@ class Offer(NamedTuple):
 Key = tuple[str, int, int]  # a Place as a plain tuple: as a key, Beam has no coder for its class
 
 
-def _offer(_url: str, known: Iterable[Stored | Asked | Use]) -> Iterator[tuple[Key, Offer]]:
+def _offer(_url: str, known: Iterable[Stored | Objection | Use]) -> Iterator[tuple[Key, Offer]]:
     """Read again and again, its uses never held: an image may be on every page of a crawl."""
     chosen = choose(one for one in known if isinstance(one, Stored))
-    stored = heard(chosen, (one for one in known if isinstance(one, Asked)))
+    stored = heard(chosen, (one for one in known if isinstance(one, Objection)))
     for one in known:
         if isinstance(one, Use):
             part, row, node = one.place

@@ -14,14 +14,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from filters.page_rules import refuse_asking
 from filters.rules import Refusal
 from filters.text import TextJudgement, judge_text, normal
 from pipeline import parquet
 from pipeline.dedup_text import refusal_of
-from pipeline.facts import Decision, Place, TextFact, drop, key_of, verdict_row
+from pipeline.facts import Decision, Objection, Place, TextFact, drop, key_of, verdict_row
 from pipeline.job import Job
 from pipeline.minhash import MinHash
-from schemas.document import Document, ImageNode, PageSignals, TextNode
+from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_from_row
 from schemas.tables import VERDICTS
@@ -35,6 +36,12 @@ def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
         yield row, document_from_row(values)
 
 
+def read_objections(job: Job, part: str) -> Iterator[Objection]:
+    columns = list(Objection._fields)
+    for row in parquet.read_rows(job.part("objections", part), columns):
+        yield Objection(**row | {"robots": tuple(row["robots"])})
+
+
 def read_facts(part: str, job: Job) -> Iterator[TextFact]:
     """The documents of a part that pass alone, as facts; and what objects to being used."""
     recipe = job.settings.recipe
@@ -45,11 +52,10 @@ def read_facts(part: str, job: Job) -> Iterator[TextFact]:
             yield fact_of(document, Place(part, row), judged, minhash)
         elif judged.refusal.reason in CONSENT:
             yield objection_of(document.id, document.url, document.date, Place(part, row))
-    for number, said in enumerate(parquet.read_rows(job.part("objections", part)), start=1):
-        asked = PageSignals(robots=said["robots"], tdm_reservation=said["tdm_reservation"])
-        if any(rule(asked) for rule in recipe.consent):
+    for number, said in enumerate(read_objections(job, part), start=1):
+        if refuse_asking(recipe.consent, said) is not None:
             place = Place(part, -number)  # of no document
-            yield objection_of(f"{part} {-number}", said["url"], said["date"], place)
+            yield objection_of(f"{part} {-number}", said.url, said.date, place)
 
 
 def fact_of(

@@ -1,6 +1,6 @@
 """Tables: the Arrow schema of every Parquet file of a run, each column with its unit and meaning.
 
-Out:  one `pa.Schema` a kind of file; schemas/README.md is made from them (`make schemas`).
+Out:  one `pa.Schema` a kind of file; `python -m schemas.readme` makes schemas/README.md of them.
 A part carries the fingerprint of its stage and its counts in the file's metadata.
 """
 

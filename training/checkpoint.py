@@ -110,8 +110,9 @@ def load(
     Raises:
         ValueError: naming the first thing in which the run is another one.
     """
-    check_same(folder, read_state(folder).identity, identity)
-    state = load_weights(folder, model, identity=identity)
+    state = read_state(folder)
+    _check_same(folder, state.identity, identity)
+    _read_weights(folder, model)
     with _told(folder / "optimizer.pt") as path:
         moments = torch.load(path, map_location=world.device, weights_only=True)
         settings = optimizer.state_dict()["param_groups"]  # of today: decay and betas may change
@@ -132,10 +133,24 @@ def load_weights(folder: Path, model: PackedIdefics2, *, identity: Mapping[str, 
     Raises:
         ValueError: naming the first thing in which it is another one.
     """
-    state = read_state(folder)
-    check_same(folder, {name: state.identity.get(name) for name in identity}, identity)
+    state = read_part(folder, identity)
+    _read_weights(folder, model)
+    return state
+
+
+def _read_weights(folder: Path, model: PackedIdefics2) -> None:
     with _told(folder / FILE):
         load_trained(model, folder)
+
+
+def read_part(folder: Path, identity: Mapping[str, Any]) -> State:
+    """The state of a checkpoint that is of this identity, as far as that goes.
+
+    Raises:
+        ValueError: naming the first thing in which it is of another run.
+    """
+    state = read_state(folder)
+    _check_same(folder, {name: state.identity.get(name) for name in identity}, identity)
     return state
 
 
@@ -171,8 +186,7 @@ def _told(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raises ValueError naming the first thing in which two runs are not the same."""
+def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     new = json.loads(json.dumps(new))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -78,12 +78,12 @@ class Trainer:
 
     def __post_init__(self) -> None:
         recipe = self.prepared.recipe
-        chosen = recipe.asked.config
+        self._config = chosen = recipe.asked.config
         check_optimizer(chosen.optimizer)
         recipe.set_up_torch()
-        plan = self.prepared.plan()
-        check_ranks(plan.order.rows, self.world.size)
-        self._data: Mapping[str, Any] = plan.state_dict()  # where the next step begins
+        check_ranks(recipe.order.rows, self.world.size)
+        # where the next step begins
+        self._data: Mapping[str, Any] = self.prepared.plan().state_dict()
         self.model = recipe.model().to(self.world.device)
         self._identity = self.prepared.identity() | {"base weights": base_digest(self.model)}
         if chosen.run.recompute:
@@ -101,7 +101,7 @@ class Trainer:
         state = checkpoint.load(
             folder, self.model, self._optimizer, identity=self._identity, world=self.world
         )
-        steps = self.prepared.recipe.asked.config.optimizer.steps
+        steps = self._config.optimizer.steps
         if state.step > steps:
             raise ValueError(
                 f"optimizer.steps is {steps:,}, but {folder} is of step {state.step:,}: choose "
@@ -116,7 +116,7 @@ class Trainer:
 
     def fit(self, until: int | None = None) -> bool:
         """Train to the last step, or to step `until`; False where a signal stopped it before."""
-        chosen = self.prepared.recipe.asked.config
+        chosen = self._config
         plan = self.prepared.plan()
         plan.load_state_dict(self._data)  # a plan runs ahead of its steps, by what workers prefetch
         ranks = RankPlan(plan, rank=self.world.rank, world=self.world.size)
@@ -155,7 +155,7 @@ class Trainer:
     def _ends(self, last: int) -> bool:
         """Save where it is time to; whether to stop here."""
         stopping = self.world.sums(self.stop.number > 0)[0] > 0
-        every = self.prepared.recipe.asked.config.run.checkpoint_every
+        every = self._config.run.checkpoint_every
         if stopping or self.steps_done == last or self.steps_done % every == 0:
             self._save()
         return stopping
@@ -166,7 +166,7 @@ class Trainer:
             self.model,
             self._optimizer,
             State(step=self.steps_done, data=dict(self._data), identity=self._identity),
-            keep=self.prepared.recipe.asked.config.run.keep,
+            keep=self._config.run.keep,
             world=self.world,
         )
 
@@ -181,6 +181,7 @@ class Trainer:
             sum(zlib.crc32(name.encode()) for name in names),
             len(step.broken),
         )
+        order = self.prepared.recipe.order
         told: dict[str, Any] = {
             "loss": stepped.loss,
             "gradient_norm": stepped.norm,
@@ -190,8 +191,7 @@ class Trainer:
             "images": int(images),
             "documents": int(documents),
             "checksum": int(checksum),  # of the documents' names, whatever their order
-            "fill": tokens
-            / (self.prepared.recipe.order.rows * self.prepared.recipe.order.sequence_length),
+            "fill": tokens / (order.rows * order.sequence_length),
         }
         if broken:
             told["broken"] = self.world.gather(
@@ -221,7 +221,7 @@ class Trainer:
             f"step {self.steps_done}: loss {stepped.loss}, gradient {stepped.norm}: left out. Its "
             f"documents: {some}"
         )
-        most = self.prepared.recipe.asked.config.optimizer.non_finite
+        most = self._config.optimizer.non_finite
         if self._bad == most:
             raise RuntimeError(
                 f"{most} steps in a row without a finite loss (optimizer.non_finite = {most}), the "

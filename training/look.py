@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.checkpoint import check_same, read_state, whole_ones
+from training.checkpoint import read_part, whole_ones
 from training.prepare import Prepared
 from training.render import Meaning, render
 
@@ -21,8 +21,7 @@ def write_step(prepared: Prepared, run: Path, step: int, path: Path) -> None:
         raise ValueError(f"--step is {step:,}, but {run} has {steps:,} steps: choose one of them")
     plan, identity = prepared.plan(), prepared.identity()
     for folder in whole_ones(run):
-        state = read_state(folder)
-        check_same(folder, {name: state.identity.get(name) for name in identity}, identity)
+        state = read_part(folder, identity)
         if state.step < step:
             plan.load_state_dict(state.data)
     while plan.step < step - 1:

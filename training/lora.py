@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -28,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Idefics2ForConditionalGeneration
 
-from training.model import PackedIdefics2
+from training.model import PackedIdefics2, drawn_by
 
 TEXT: Final = "model.text_model"
 FILE: Final = "trained.safetensors"
@@ -68,8 +67,7 @@ def add_lora(
         if new_tokens
         else None,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_by(seed):
         inject_adapter_in_model(config, idefics2)
     idefics2.model.connector.requires_grad_(requires_grad=True)  # injection froze all
     idefics2.model.vision_model.requires_grad_(requires_grad=train_vision)

@@ -21,7 +21,8 @@ labels and images are known on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -170,11 +171,18 @@ def build(
     config = idefics2_config(
         shape, vocabulary=vocabulary, bos=bos, eos=eos, pad=pad, image_token=image_token
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_by(seed):
         idefics2 = Idefics2ForConditionalGeneration(config)
         scatter(idefics2)
     return PackedIdefics2(idefics2)
+
+
+@contextmanager
+def drawn_by(seed: int) -> Iterator[None]:
+    """What is drawn inside comes from the seed, and other draws go on as if it had not been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def scatter(idefics2: Idefics2ForConditionalGeneration) -> None:

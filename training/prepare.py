@@ -78,11 +78,6 @@ def prepare(output: Path, asked: Asked, *, world: World, say: Say) -> Prepared:
             _train_tokenizer(output, asked, sources, say)
     world.wait()
     loaded = tokenizer_of(output, asked)
-    if loaded is None:
-        raise ValueError(
-            f"{own_tokenizer(output)} holds no tokenizer, but the checkpoints of {output} were "
-            "trained with one: copy it back, or give another output"
-        )
     if world.first:
         count([*sources, *heldout], loaded, say)
     world.wait()

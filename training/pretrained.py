@@ -38,7 +38,7 @@ from transformers import (
 from transformers.models.idefics2.configuration_idefics2 import Idefics2VisionConfig
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
-from training.model import PackedIdefics2, scatter
+from training.model import PackedIdefics2, drawn_by, scatter
 from training.shapes import PATCH, Shape, composed
 
 FAMILIES: Final = ("llama", "mistral", "qwen2", "qwen3")  # their layers pass Segments on
@@ -164,8 +164,7 @@ def _assembled(
     config = composed(shape, standin, image_token=image_token, tied=tied)
     if seen is not None:
         config.vision_config = seen.config
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_by(seed):
         idefics2 = Idefics2ForConditionalGeneration(config)
         scatter(idefics2)
     config.text_config = real

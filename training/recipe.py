@@ -200,11 +200,14 @@ def images_of(shape: Shape) -> ImageRule:
     )
 
 
-def tokenizer_of(output: Path, asked: Asked) -> Loaded | None:
-    """The one that was asked for, or the run's own; None where that is not trained yet."""
+def tokenizer_of(output: Path, asked: Asked) -> Loaded:
+    """The one that was asked for, or the run's own."""
     named, own = asked.tokenizer or asked.language_model, own_tokenizer(output)
     if named is None and not (own / "tokenizer.json").exists():
-        return None
+        raise ValueError(
+            f"{own} holds no tokenizer, but {output} was trained with one: copy it back, or give "
+            "another folder"
+        )
     return tokenizer.load(named or str(own))
 
 

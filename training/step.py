@@ -41,7 +41,8 @@ def train_step(
     world: World,
 ) -> Stepped:
     """Forward, backward and AdamW; every rank calls it with its own batches."""
-    _zero_gradients(model)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    _zero_gradients(trained, optimizer)
     targets = round(world.sums(sum(batch.targets for batch in batches))[0])
     losses = []
     for number, batch in enumerate(batches):
@@ -54,7 +55,6 @@ def train_step(
             (nats * (world.size / max(1, targets))).backward()
         losses.append(nats.detach())
     own = [float(one) for one in torch.stack(losses).tolist()]  # the step's one wait
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
     norm = float(nn.utils.clip_grad_norm_(trained, clip))
     loss = world.sums(sum(own))[0] / max(1, targets)
     moved = math.isfinite(loss) and math.isfinite(norm)
@@ -68,16 +68,13 @@ def train_step(
     )
 
 
-def _zero_gradients(model: nn.Module) -> None:
+def _zero_gradients(trained: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
     """Zeros, never None: AdamW would leave out what has had no gradient since the process began.
 
     A step without an image would then move the vision weights (decay, moments) or not, depending
     on whether the run was resumed before it.
     """
-    for weight in model.parameters():
-        if not weight.requires_grad:
-            continue
+    for weight in trained:
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-        else:
-            weight.grad.zero_()
+    optimizer.zero_grad(set_to_none=False)

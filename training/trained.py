@@ -29,10 +29,7 @@ def open_trained(run: Path, world: World) -> Trained:
     asked, found = read_run(run), whole_ones(run)
     if not found:
         raise ValueError(f"{run} holds 0 checkpoints, at least 1 is needed: fit it first")
-    loaded = tokenizer_of(run, asked)
-    if loaded is None:
-        raise ValueError(f"{run} holds no tokenizer: copy its folder tokenizer, too")
-    recipe = recipe_of(asked, loaded)
+    recipe = recipe_of(asked, tokenizer_of(run, asked))
     recipe.set_up_torch()
     model = recipe.model().to(world.device)
     identity = recipe.identity() | {"base weights": base_digest(model)}

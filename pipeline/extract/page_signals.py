@@ -60,6 +60,11 @@ def page_signals(
     )
 
 
+def header_signals(headers: Sequence[tuple[str, str]]) -> PageSignals:
+    """What an answer asks for by its headers alone, whatever its body is."""
+    return page_signals((), (), headers=headers, base="")
+
+
 def _named(metas: Iterable[Attributes]) -> Iterator[tuple[str, str]]:
     for meta in metas:
         name = meta.get("name") or meta.get("property") or meta.get("http-equiv") or ""

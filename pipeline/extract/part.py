@@ -21,8 +21,8 @@ from pipeline import parquet
 from pipeline.decode import ImageLook, look_at, sniff
 from pipeline.extract.document import Identify, Origin, document_of
 from pipeline.extract.page import Page, read_page
-from pipeline.extract.page_signals import page_signals
-from pipeline.extract.urls import absolute_url
+from pipeline.extract.page_signals import header_signals
+from pipeline.extract.urls import normal_url
 from pipeline.job import Job
 from pipeline.language import Identifier, find_model
 from pipeline.lexicon import load_lexicon
@@ -30,7 +30,7 @@ from pipeline.packs import PackWriter
 from pipeline.problem import Problem
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, read_part
-from schemas.document import TextNode
+from schemas.document import PageSignals, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
 from schemas.sample import EXTENSIONS
@@ -141,11 +141,11 @@ class _Sink:
         self._add_document(record, page)
         return None
 
-    def _hear(self, record: Record) -> None:
+    def _hear(self, record: Record) -> PageSignals:
         """An answer that becomes no document may still ask something, of older captures too."""
-        asked = page_signals((), (), headers=record.headers, base=record.url)
+        asked = header_signals(record.headers)
         if not record.url or not (asked.robots or asked.tdm_reservation):
-            return
+            return asked
         self.ledger["objections"] += 1
         self.objections.add(
             {
@@ -156,6 +156,7 @@ class _Sink:
                 "tdm_reservation": asked.tdm_reservation,
             }
         )
+        return asked
 
     def _refuse(self, record: Record, refusal: Problem) -> None:
         self._hear(record)
@@ -174,12 +175,10 @@ class _Sink:
         )
 
     def _add_image(self, record: Record) -> None:
-        self._hear(record)
-        look = record.problem or look_at(record.body)
-        asked = page_signals((), (), headers=record.headers, base=record.url)
+        look, asked = record.problem or look_at(record.body), self._hear(record)
         row = dict.fromkeys(IMAGES.names) | {
             # in the form in which pages name their images, or the two would not meet
-            "url": absolute_url(record.url, base=record.url) or record.url,
+            "url": normal_url(record.url),
             "date": record.date,
             "input": self.part.input,
             "offset": record.offset,

@@ -44,6 +44,11 @@ def _resolved(reference: str, base: str) -> str:
     return url.partition("#")[0]
 
 
+def normal_url(url: str) -> str:
+    """One spelling for all by which a browser asks for one thing; as it is, where it is no URL."""
+    return absolute_url(url, base=url) or url
+
+
 def base_url(url: str, *, href: str | None) -> str:
     """The base of a page: its own URL, or what the first `<base href>` makes of it."""
     if not href:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.extract.urls import absolute_url
+from pipeline.extract.urls import normal_url
 from pipeline.verify.claims import Files
 from pipeline.verify.crawl import AtRest, input_of
 from pipeline.verify.differences import (
@@ -64,8 +64,7 @@ class Across:
 
     def object(self, objection: Row) -> None:
         """A row of objections/."""
-        url = absolute_url(objection["url"], base=objection["url"]) or objection["url"]
-        self.files.object(url, objection, self.recipes["filter_images"])
+        self.files.object(normal_url(objection["url"]), objection, self.recipes["filter_images"])
 
     def take(self, fate: Fate) -> None:
         """A document with all that was decided about it."""

@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extract.page_signals import page_signals
+from pipeline.extract.page_signals import header_signals
 from pipeline.extract.part import ASIDE_TYPES
-from pipeline.extract.urls import absolute_url
+from pipeline.extract.urls import normal_url
 from pipeline.verify.checks import Check, compare, named, not_counted
 from pipeline.verify.folder import Row, RunFolder
 from pipeline.verify.records import CannotJudge, Met, count_records
@@ -83,7 +83,7 @@ class Records:
 def _normal(url: str) -> str:
     """One spelling of a URL: rows of documents/ hold the crawl's, those of images/ a browser's."""
     url = url.replace("\t", "").strip().removeprefix("<").removesuffix(">").replace(" ", "%20")
-    return absolute_url(url, base=url) or url
+    return normal_url(url)
 
 
 class AtRest:
@@ -165,7 +165,7 @@ def _count(
     crawl: Mapping[str, object], name: str, told: Ledger, records: Records, asking: Records
 ) -> Ledger:
     def meet(met: Met) -> None:
-        said = page_signals((), (), headers=met.headers, base=met.url)
+        said = header_signals(met.headers)
         asked = asked_by(said.robots, said.tdm_reservation)
         if said.robots or said.tdm_reservation:
             asking.add(met.offset, met.url, date=met.date, asked=asked)
