@@ -121,7 +121,7 @@ def write_manifest(
         settings=stage_settings(stage, job.settings),
         versions=job.settings.versions[stage],
         parts=len(ordered),
-        counts=dict(sorted(counts.items())),
+        counts={name: n for name, n in sorted(counts.items()) if n},
     )
     if before is not None:
         before(job, counts)

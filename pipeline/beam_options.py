@@ -18,7 +18,9 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 OURS: Final = (
     "--recipe", "--language", "--part-size", "--partitions", "--limit", "--base", "--shard-size",
     "--heldout", "--heldout-by", "--lid-model", "--stop-words", "--flagged-words",
-    "--common-words", "--spam-words", "--stage", "--runner", "--workers", "--output",
+    "--common-words", "--spam-words", "--stage", "--runner", "--workers", "--output", "--contact",
+    "--fetch", "--no-fetch", "--rates", "--opt-out", "--opt-out-service", "--host-map", "--ports",
+    "--requests", "--fetch-deadline", "--host-images",
 )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
 from pipeline import store
 from pipeline.beam_options import check_runner, local_options, split_arguments
+from pipeline.fetch.texts import read_texts
+from pipeline.fetching import Fetching
 from pipeline.hamming import Bands
 from pipeline.job import (
     HELDOUT,
@@ -66,6 +68,23 @@ class Asked:
     heldout_by: str | None = None
     lid_model: str | None = None
     word_files: Mapping[str, str] = field(default_factory=dict)
+    fetching: AskedFetching = field(default_factory=lambda: AskedFetching())  # noqa: PLW0108  # it stands below
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskedFetching:
+    """Options of fetch as given; None where nothing was said. Files by their paths."""
+
+    on: bool | None = None
+    contact: str | None = None
+    rates: str | None = None
+    opt_out: str | None = None
+    opt_out_service: str | None = None
+    host_map: str | None = None
+    ports: str | None = None
+    requests: int | None = None
+    deadline: float | None = None
+    host_images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,7 +268,43 @@ def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
         shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
+        fetching=choose_fetching(asked.fetching, known.get("fetching")),
     )
+
+
+def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetching:
+    """Fetching needs a contact, from the first start on; what was given then is remembered."""
+    given = {name: getattr(asked, name) for name in asked.__slots__}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in ("rates", "opt_out", "host_map"):
+        if name in given:
+            given[name] = _text_of(name, given[name])
+    if "ports" in given:
+        given["ports"] = tuple(_port(port) for port in given["ports"].split(","))
+    fetching = fetching_of({"on": True, **(old or {}), **given})
+    read_texts(fetching)
+    return fetching
+
+
+def fetching_of(read: Mapping[str, Any]) -> Fetching:
+    """As run.json holds it."""
+    lists = {name: tuple(read[name]) for name in ("ports", "again") if name in read}
+    return Fetching(**{**read, **lists})
+
+
+def _text_of(name: str, path: str) -> str:
+    try:
+        return store.read_bytes(path).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        option = name.replace("_", "-")
+        raise ValueError(f"{option} is {path!r}, which cannot be read ({error}): name a text file"
+                         ) from error  # fmt: skip
+
+
+def _port(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError(f"ports has {text!r}: write numbers with commas, as in 80,443,8080")
+    return int(text)
 
 
 def check_searches(recipe: Recipe) -> None:
@@ -293,4 +348,5 @@ def settings_of(read: Mapping[str, Any]) -> Settings:
     """The settings that run.json holds, with the versions of that day."""
     recipe = replace(read_recipe(read["recipe_source"]), language=read["language"])
     words = tuple(WordList(**words) for words in read["word_lists"])
-    return Settings(**{**read, "recipe": recipe, "word_lists": words})
+    fetching = fetching_of(read.get("fetching", {}))
+    return Settings(**{**read, "recipe": recipe, "word_lists": words, "fetching": fetching})

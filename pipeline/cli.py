@@ -57,6 +57,24 @@ def run(  # noqa: PLR0913  # an option each
     flagged_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
     common_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
     spam_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option(help="Your mail address or page, told to every server that is asked."),
+    ] = None,
+    fetch: Annotated[
+        bool | None,
+        typer.Option("--fetch/--no-fetch", help="Whether to ask for images not in the crawl."),
+    ] = None,
+    rates: Annotated[str | None, typer.Option(help="TOML file: requests a second by host.")] = None,
+    opt_out: Annotated[str | None, typer.Option(help="File: domains and URLs to leave.")] = None,
+    opt_out_service: Annotated[str | None, typer.Option(help="URL of a service to ask.")] = None,
+    host_map: Annotated[
+        str | None, typer.Option(help="File: hosts on loopback, for tests.")
+    ] = None,
+    ports: Annotated[str | None, typer.Option(help="That may be asked; else 80,443.")] = None,
+    requests: Annotated[int | None, typer.Option(help="Under way at a time, a worker.")] = None,
+    fetch_deadline: Annotated[float | None, typer.Option(help="Seconds; the rest waits.")] = None,
+    host_images: Annotated[int | None, typer.Option(help="Asked of a host at most.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
     runner: Annotated[str, typer.Option(help="Beam runner, by name.")] = "FnApiRunner",
     workers: Annotated[
@@ -78,6 +96,11 @@ def run(  # noqa: PLR0913  # an option each
                 recipe=recipe, language=language, base=base, limit=limit, part_size=part_size,
                 partitions=partitions, shard_size=shard_size, heldout=heldout,
                 heldout_by=heldout_by, lid_model=lid_model, word_files=word_files,
+                fetching=choose.AskedFetching(
+                    on=fetch, contact=contact, rates=rates, opt_out=opt_out,
+                    opt_out_service=opt_out_service, host_map=host_map, ports=ports,
+                    requests=requests, deadline=fetch_deadline, host_images=host_images,
+                ),
             ),
             stage=stage,
             runner=runner,

@@ -10,6 +10,7 @@ Out:  paths of everything at rest, and the fingerprint of each stage, built on t
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, Final
 from filters.recipe import Recipe, as_settings
 from filters.signals import WordList, signals_settings
 from pipeline import store
+from pipeline.fetching import Fetching
 from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint
 
 MIB: Final = 1 << 20
@@ -54,9 +56,9 @@ class Crawl:
 
 # bump a stage's number when the same input would give other bytes
 REVISIONS: Final[Mapping[str, int]] = {
-    "extract": 3,
+    "extract": 4,
     "filter_text": 4,
-    "fetch": 1,
+    "fetch": 2,
     "filter_images": 2,
     "shard": 1,
 }
@@ -70,7 +72,7 @@ SHAPED_BY: Final[Mapping[str, tuple[str, ...]]] = {
         "unicode", "warcio", "zstandard",
     ),
     "filter_text": ("ada-url", "datasketch", "numpy", "pyarrow", "tldextract", "unicode"),
-    "fetch": ("pyarrow",),
+    "fetch": ("pillow", "imagehash", "pyarrow", "scipy"),
     "filter_images": ("pyarrow",),
     "shard": ("jinja2", "markupsafe", "pillow", "pyarrow", "pyyaml", "webdataset"),
 }  # fmt: skip
@@ -108,6 +110,7 @@ class Settings:
     shard_bytes: int = SHARD_BYTES
     heldout: float = HELDOUT  # share of documents
     heldout_by: str = HELDOUT_BY  # or domain
+    fetching: Fetching = field(default_factory=Fetching)
     # by stage, of what shapes its bytes; a run is told by those that it was last started with
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=versions_here)
 
@@ -128,6 +131,7 @@ class Job:
     settings: Settings
     crawl: str
     partitions: int
+    until: float = math.inf  # seconds since 1970: when fetch has to be at its end
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, *names: str) -> str:
@@ -172,7 +176,7 @@ def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
         case "filter_text" | "filter_images":
             return {"recipe": as_settings(settings.recipe)}
         case "fetch":
-            return {"fetch": "off"}
+            return settings.fetching.shaping
         case "shard":
             return {
                 "shard_bytes": settings.shard_bytes,

@@ -77,7 +77,8 @@ class Writer:
             if error is None:
                 if self._rows:
                     self._flush()
-                counts = json.dumps(dict(sorted(self.counts.items())))
+                # zeros say nothing, and a reader could not hold their names against anything
+                counts = json.dumps({name: n for name, n in sorted(self.counts.items()) if n})
                 mark = {FINGERPRINT_KEY: self._fingerprint.encode(), COUNTS_KEY: counts.encode()}
                 self._writer.add_key_value_metadata(mark)
             self._writer.close()
@@ -133,6 +134,16 @@ def read_rows(path: str, columns: Sequence[str] | None = None) -> Iterator[dict[
     with open_file(path) as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
             yield from batch.to_pylist()
+
+
+def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows at once, as Arrow has them.
+
+    Raises:
+        DamagedFileError: for what cannot be read, or fails its checksum.
+    """
+    with open_file(path) as file:
+        return file.read(columns, use_threads=False)
 
 
 def read_mark(path: str, *, part: str) -> PartResult | None:

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from filters.recipe import as_settings
 from pipeline import memory, parquet, store, worker
 from pipeline.account import read_manifest
 from pipeline.failure import failed, quiet_local_runner
+from pipeline.fetch.settle import sweep_packs, sweep_rows
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
 from pipeline.progress import LAST_FILES, Progress, is_fetched
 from pipeline.read.raw import CLOUD
@@ -211,12 +212,17 @@ def execute(
                 say(f"{stage}: settings or versions have changed, so it is done again")
             _check_before(job, stage, runner)
             sweep(job, stage)
+            deadline = job.settings.fetching.deadline
+            if stage == "fetch" and deadline is not None:
+                job = replace(job, until=time.time() + deadline)
             started = time.time()
             with (progress or Progress.silent()).watch(job, stage):
                 spent = run_stage(job, stage, runner=runner, options=options)
             write_host(job, stage, started=started, runner=runner, spent=spent)
             if runner in RUNNERS_HERE and whole(job, stage) is None:
                 raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
+            if stage == "fetch":
+                sweep_fetched(job)
 
 
 def _check_before(job: Job, stage: str, runner: str) -> None:
@@ -289,6 +295,15 @@ def sweep(job: Job, stage: str) -> None:
             # what fetch has brought is never asked for again
             if _part_of(path, folder) not in fits and not is_fetched(path)
         )
+    if stage == "fetch":
+        sweep_packs(job)
+
+
+def sweep_fetched(job: Job) -> None:
+    """What the holders of partitions left behind, when a whole stage has made one file of it."""
+    names = [row["part"] for row in parquet.read_rows(job.parts_table("fetch"), ["part"])]
+    sweep_rows(job, names)
+    sweep_packs(job)
 
 
 def _failure(job: Job, stage: str) -> str:

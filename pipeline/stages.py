@@ -21,7 +21,7 @@ from pipeline.dedup_images import DropNearImages, DropSameSets
 from pipeline.dedup_text import Decided, DropFrequent, DropNearTexts, KeepLatestURL
 from pipeline.extract.steps import CutInputs, ExtractParts
 from pipeline.facts import TextFact
-from pipeline.fetch import FetchPartitions
+from pipeline.fetch.steps import FetchPartitions
 from pipeline.job import Job
 from pipeline.plan import PlanShards
 from pipeline.report.build import write_report

@@ -23,7 +23,7 @@ from typing import BinaryIO, Final
 
 from apache_beam.io.filesystem import CompressionTypes
 
-from pipeline.read.raw import file_systems
+from pipeline.read.raw import file_systems, size_of
 
 RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
 COPIED: Final = 1 << 20  # bytes at a time into an object store
@@ -131,6 +131,20 @@ def listing(folder: str) -> list[str]:
         return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
     found = file_systems().match([join(folder, "**")])[0].metadata_list
     return sorted(metadata.path for metadata in found)
+
+
+def beginning(start: str) -> list[str]:
+    """The files whose path begins so, sorted: of one folder, below it none."""
+    folder, _, name = start.rpartition("/")
+    if is_local(start):
+        found = Path(folder).iterdir() if Path(folder).is_dir() else ()
+        return sorted(str(path) for path in found if path.name.startswith(name))
+    listed = file_systems().match([f"{start}*"])[0].metadata_list
+    return sorted(metadata.path for metadata in listed)
+
+
+def size(path: str) -> int:
+    return size_of(path)
 
 
 def remove(paths: Iterable[str]) -> None:

@@ -35,6 +35,21 @@ class Reason(StrEnum):
     TRUNCATED_IMAGE = "truncated_image"
     TOO_MANY_PIXELS = "too_many_pixels"
     IMAGE_BYTES = "image_bytes"  # bytes of the file
+    DECODER_DIED = "decoder_died"  # the process that decoded it, by a fault or its limits
+    # what a host answers, or we do not ask it (fetch)
+    DEFERRED = "deferred"  # not this time: the deadline, a host's share, or a host in need of rest
+    ROBOTS_TXT = "robots_txt"  # forbids it
+    AI_TXT = "ai_txt"  # forbids it
+    RULES_UNREACHABLE = "rules_unreachable"  # robots.txt or ai.txt failed; value is the HTTP status
+    OPTED_OUT = "opted_out"  # on a list of the user's, or by a service
+    NO_SUCH_HOST = "no_such_host"
+    FORBIDDEN_ADDRESS = "forbidden_address"  # not globally routable
+    FORBIDDEN_PORT = "forbidden_port"  # value is the port
+    CONNECTION_FAILED = "connection_failed"
+    CONNECTION_LOST = "connection_lost"
+    TLS_FAILED = "tls_failed"
+    TIMED_OUT = "timed_out"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
     # what the text alone decides (filter_text)
     SAME_RECORD = "same_record"
     OLDER_CAPTURE = "older_capture"

@@ -21,7 +21,10 @@ TRIAL: Final = 512  # compressed bytes that a candidate may show itself with
 
 # How a record opens; a true member may have blank lines before it.
 WARC_OPENING: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n[!-9;-~]+[ \t]*:")
-ARC_LINE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{1,8192} \d{8,20} \S+ (\d+)\r?\n")
+# URL, IP address, date, media type, length: five fields, or it is none
+ARC_LINE: Final = re.compile(
+    rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{1,8192} \S+ \d{8,20} \S+ (\d+)\r?\n"
+)
 _ARC_OPENING: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{8,}")
 
 

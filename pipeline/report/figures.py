@@ -124,7 +124,7 @@ def choose_parts(names: list[str], job: Job, *, sample: int) -> Iterator[str]:
             return
         mark = parquet.read_mark(job.part("tables/drops", part), part=part)
         assert mark is not None, f"tables/drops has no part {part}, which is written before"
-        documents += mark.counts["rows.documents"]
+        documents += mark.counts.get("rows.documents", 0)
         yield part
 
 

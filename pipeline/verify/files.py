@@ -21,10 +21,15 @@ from pipeline.verify.folder import RunFolder
 from pipeline.verify.packed import Packed
 from schemas.manifest import STAGES
 
+# counts of the rows of a file, which its mark tells: of the folder it lies in
+ROWS: Final = {
+    "urls.wanted": "wanted",
+    "rows.documents": "tables/documents",
+    "rows.images": "tables/images",
+    "rows.drops": "tables/drops",
+}
 # counts that belong to no part of a stage's table: they are added to the sums alone
-NAMELESS: Final = frozenset(
-    {"urls.wanted", "comparisons", "rows.documents", "rows.images", "rows.drops"}
-)
+NAMELESS: Final = frozenset({*ROWS, "comparisons"})
 # the stage whose parts table names the parts of a folder, and the stage that marks them
 FOLDERS: Final = {
     "documents": ("extract", "extract"),
@@ -158,9 +163,9 @@ def _other_mark(folder: RunFolder, stage: str, part: str, packed: Packed, expect
     if packed.fingerprint != expected:
         return "another fingerprint"
     told = folder.told[stage].counts(part)
-    counts = {name: n for name, n in packed.counts.items() if n}
-    of_rows = {name: n for name, n in counts.items() if name in NAMELESS}
-    return "" if counts in ({}, dict(told), of_rows) else "its mark tells other counts"
+    rows = {name: folder.row_count(ROWS[name], part) for name in packed.counts if name in ROWS}
+    same = packed.counts in ({}, dict(told), {name: n for name, n in rows.items() if n})
+    return "" if same else "its mark tells other counts"
 
 
 def _check_packed(folder: RunFolder, packed: Mapping[str, _Files]) -> Iterator[Check]:

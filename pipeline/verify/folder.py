@@ -184,6 +184,14 @@ class RunFolder:
         self.unreadable.setdefault(path, (kind, why))
         self.broken.add(kind)
 
+    def row_count(self, kind: str, part: str) -> int:
+        """Of a part's file, as its footer tells; 0 where it tells nothing."""
+        try:
+            with parquet.open_file(self.path(f"{kind}/{part}.parquet")) as file:
+                return int(file.metadata.num_rows)
+        except (OSError, ValueError):
+            return 0  # packed() names the file
+
     def packed(self, kind: str, part: str) -> Packed | None:
         """What a part's file says of itself, all of it read; None, and a note, where it cannot."""
         path = f"{kind}/{part}.parquet"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.read import members as reading
@@ -71,6 +71,7 @@ CRAWLS = _crawls()
 
 @pytest.mark.parametrize("form", CRAWLS)
 @given(part_size=st.integers(1, 12_000), damage=st.lists(st.integers(0, 10**6), max_size=3))
+@example(part_size=12_000, damage=[len("http://a.test/0")])  # of an ARC: a field less in its line
 @ANY_EXAMPLE
 def test_parts_of_any_size_give_the_same_records_also_where_bytes_are_damaged(
     tmp_path: Path, form: str, part_size: int, damage: list[int]

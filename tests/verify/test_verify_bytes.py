@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
@@ -17,6 +18,7 @@ from pipeline import parquet
 from pipeline.verify import Verification, verify
 from pipeline.verify.files import stage_of
 from schemas.manifest import STAGES
+from schemas.tables import COUNTS_KEY
 from tests.verify.damage import edit_manifest, first_tar, parts
 
 Damage = Callable[[bytes, int], bytes]
@@ -109,6 +111,46 @@ def test_files_of_another_pyarrow_are_not_counted_rather_than_found_wrong(run: P
     found = verified(run)
     (check,) = [c for c in found.not_counted if c.kind == "files as their rows are packed"]
     assert "pyarrow 1.0 wrote them" in check.note
+
+
+@pytest.mark.parametrize(
+    ("folder", "stage"),
+    [
+        ("documents", "extract"),
+        ("wanted", "filter_text"),
+        ("verdicts/filter_text", "filter_text"),
+        ("kept", "filter_images"),
+        ("tables/documents", "shard"),
+        ("tables/drops", "shard"),
+    ],
+)
+def test_another_name_or_number_in_a_mark_is_found(run: Path, folder: str, stage: str) -> None:
+    path = next(parts(run, folder))
+    kept = path.read_bytes()
+    mark = parquet.read_mark(str(path), part="")
+    assert mark is not None
+    counts = dict(mark.counts)
+    assert 0 not in counts.values()  # their names could not be held against anything
+    wrong = [counts | {"x": 0}, counts | {"x": 1}]
+    if counts:
+        (name, n), *others = counts.items()
+        wrong += [{f"{name[:-1]}~": n, **dict(others)}, counts | {name: n + 1}, counts | {name: 0}]
+    for told in wrong:
+        _write_mark(path, kept, told)
+        assert verified(run).stages == (stage,), told
+    path.write_bytes(kept)
+    assert verified(run).ok
+
+
+def _write_mark(path: Path, whole: bytes, counts: dict[str, int]) -> None:
+    """The file with another mark, written past the writer, which would leave zeros out."""
+    with pq.ParquetFile(io.BytesIO(whole)) as file, path.open("wb") as out:
+        mark = {**file.metadata.metadata, COUNTS_KEY: json.dumps(counts).encode()}
+        del mark[b"ARROW:schema"]
+        with parquet.open_writer(out, file.schema_arrow.remove_metadata()) as writer:
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group))
+            writer.add_key_value_metadata(mark)
 
 
 @pytest.mark.parametrize("more", [b"x", b"\0", b"x" * 10_240, bytes(10_240)])

@@ -1,0 +1,153 @@
+"""Commits: what a partition has brought, made safe as it goes: a pack, then its rows.
+
+In:   rows of images/, with the bytes of those that are usable.
+Out:  packs/COMMIT-K.tar, and then images/COMMIT.parquet that points into them. COMMIT is
+      fetch-PARTITION-ROUND-TOKEN-N: the token is the holder's own, so that two holders never write
+      to one name. When all partitions are done, settle.py makes one file a partition of them.
+A kill between the two leaves a pack without rows: it is removed at the next start (settle.py), and
+its images are asked for again. Rows whose pack is gone or too short count as if they were not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import parquet, store
+from pipeline.job import Job
+from pipeline.packs import PackWriter
+from schemas.sample import EXTENSIONS
+from schemas.tables import IMAGES
+
+AWAY: Final = "away"  # status, in commits alone: the URL has led to another partition
+OF_BYTES: Final = ("sha256", "phash", "width", "height", "format", "bytes", "status", "value",
+                   "limit", "pack", "pack_offset")  # fmt: skip
+
+
+class Known(NamedTuple):
+    """A row that is there."""
+
+    status: str
+    round: int
+    final_url: str
+    hops: int  # of one that is AWAY
+
+
+@dataclass(kw_only=True)
+class Commits:
+    """Rows and packs of one holder of one partition; what is added goes into the open commit."""
+
+    job: Job
+    name: str  # fetch-PARTITION-ROUND-TOKEN
+    places: dict[str, dict[str, Any]]  # by sha256: the columns OF_BYTES of bytes that are packed
+    _count: int = 0
+    _open: _Commit | None = None
+
+    def add(self, row: dict[str, Any], body: bytes = b"") -> None:
+        """A row, and the bytes of one that is usable: of those it has, it takes the place."""
+        if self._open is None:
+            self._open = _Commit(job=self.job, name=f"{self.name}-{self._count}")
+            self._count += 1
+        self._open.rows.append(row)
+        if body:
+            if row["sha256"] not in self.places:
+                self._open.pack(row, body)
+                self.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
+            row |= self.places[row["sha256"]]
+
+    def due(self, *, size: int, seconds: float) -> bool:
+        now, one = time.monotonic(), self._open
+        return one is not None and (one.size >= size or now - one.since >= seconds)
+
+    def cut(self) -> _Commit | None:
+        """The open commit, to be written; what comes from now on is the next one's."""
+        one, self._open = self._open, None
+        return one
+
+    def give_up(self) -> None:
+        """The partition is another holder's now."""
+        if (one := self.cut()) is not None:
+            one.files.__exit__(RuntimeError, RuntimeError("given up"), None)
+
+
+@dataclass(kw_only=True)
+class _Commit:
+    job: Job
+    name: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    size: int = 0  # bytes packed
+    since: float = field(default_factory=time.monotonic)
+    files: ExitStack = field(default_factory=ExitStack)
+    _packs: PackWriter | None = None
+
+    def pack(self, row: dict[str, Any], body: bytes) -> None:
+        if self._packs is None:
+            packs = PackWriter(self.job.path("packs"), self.name)
+            self._packs = self.files.enter_context(packs)
+        extension = EXTENSIONS.get(row["format"], row["format"])
+        place = self._packs.add(body, sha256=row["sha256"], extension=extension)
+        row["pack"], row["pack_offset"] = place
+        self.size += len(body)
+
+    def write(self) -> None:
+        self.files.close()  # the pack is moved to its name
+        path, mark = self.job.part("images", self.name), self.job.fingerprints["fetch"]
+        parquet.write_rows(path, IMAGES, self.rows, fingerprint=mark)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brought:
+    """What earlier holders of a partition have committed, of its own URLs and of others'."""
+
+    known: dict[str, Known]  # by URL: the row that counts
+    places: dict[str, dict[str, Any]]  # by sha256
+
+
+def read_brought(job: Job, partition: int) -> Brought:
+    """The rows that count, but for those whose bytes are not there."""
+    brought = Brought(known={}, places={})
+    sizes: dict[str, int] = {}
+    for row in rows_that_count(job, partition):
+        if (pack := row["pack"]) is not None:
+            if pack not in sizes:
+                path = job.path("packs", pack)
+                sizes[pack] = store.size(path) if store.exists(path) else 0
+            if row["pack_offset"] + row["bytes"] > sizes[pack]:
+                continue
+            brought.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
+        hops = int(row["value"] or 0) if row["status"] == AWAY else 0
+        known = Known(row["status"], row["attempt"], row["final_url"], hops)
+        brought.known[row["url"]] = known
+    return brought
+
+
+def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
+    """One row a URL of a partition's files."""
+    for batch in that_count(read_files(job, partition)).to_batches(parquet.ROW_GROUP):
+        yield from batch.to_pylist()
+
+
+def read_files(job: Job, partition: int) -> pa.Table:
+    """All rows of a partition's files, of whatever round or fingerprint."""
+    paths = store.beginning(job.path("images", f"fetch-{partition:05d}-"))
+    tables = [parquet.read_table(path) for path in paths if store.ASIDE not in path]
+    return pa.concat_tables([IMAGES.empty_table(), *tables])
+
+
+def that_count(rows: pa.Table) -> pa.Table:
+    """One row a URL, by URL: of the last round, settled before AWAY, then the latest."""
+    here = pc.not_equal(rows["status"], AWAY)
+    order = [("url", "ascending"), ("attempt", "descending"), ("here", "descending"),
+             ("date", "descending"), ("sha256", "ascending")]  # fmt: skip
+    ordered = rows.append_column("here", here).sort_by(order).drop_columns("here")
+    urls = ordered["url"].combine_chunks()
+    if len(urls) < 2:
+        return ordered
+    first = pa.concat_arrays([pa.array([True]), pc.not_equal(urls[1:], urls[:-1])])
+    return ordered.filter(first)

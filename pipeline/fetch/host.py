@@ -1,0 +1,187 @@
+"""Host: one site, and our manners towards it: its pace, its rules, its failures.
+
+In:   URLs of one origin (scheme, host, port).
+Out:  what it answers, after as many tries as it is worth. 429 and 503 are a host in need of rest:
+      nobody asks it again before it said so (Retry-After), or for a while that doubles.
+Given up: a host that fails so often in a row, with whatever was the last failure: its other URLs
+      are then not asked for, and have the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from pipeline.domain import registered_domain
+from pipeline.fetch.pace import Pace, Rates, turn
+from pipeline.fetch.robots import FILES, Rules, read_rules
+from pipeline.fetch.wire import Answer, Wire
+from pipeline.fetching import Fetching
+from pipeline.problem import Problem
+from schemas.verdict import Reason
+
+RESTING: Final = frozenset({429, 503})
+AGAIN: Final = frozenset({500, 502, 504})  # beside those
+LONGEST_REST: Final = 300.0  # seconds; a host that wants more is left for a refetch
+RETRIED: Final = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TRUNCATED_PAYLOAD})
+# what tells that nobody is there, or nobody who can answer
+FAILURES: Final = frozenset(
+    {Reason.NO_SUCH_HOST, Reason.FORBIDDEN_ADDRESS, Reason.CONNECTION_FAILED, Reason.TLS_FAILED,
+     Reason.TIMED_OUT, Reason.CONNECTION_LOST}
+)  # fmt: skip
+FREE: Final = 10  # retries of a host, and one for each RETRIES_PER images asked of it
+RETRIES_PER: Final = 5
+RULES_REDIRECTS: Final = 5  # RFC 9309, 2.3.1.2
+
+Outcome = Answer | Problem
+
+
+@dataclass(kw_only=True, eq=False)  # a key of the queues
+class Host:
+    """One origin."""
+
+    origin: str
+    wire: Wire
+    fetching: Fetching
+    paces: tuple[Pace, Pace]  # the host's, its domain's
+    everywhere: asyncio.Semaphore  # requests under way
+    asked: int = 0
+    retries: int = 0
+    failures: int = 0
+    gone: Problem | None = None
+    seconds: float = 0.0  # spent in its answers
+    _rules: list[Rules] | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def refuse(self, url: str) -> Problem | None:
+        """What its robots.txt or ai.txt says against a URL."""
+        if self._rules is None:
+            async with self._reading:
+                if self._rules is None:
+                    self._rules = [await self._read_rules(name) for name in FILES]
+                    for rules in self._rules:
+                        if rules.delay is not None:
+                            self.paces[0].slow_down(rules.delay)
+        refusals = (rules.refuse(url) for rules in self._rules)
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
+        """What it answers, in the end."""
+        self.asked += 1
+        for attempt in range(1, self.fetching.tries + 1):
+            if self.gone is not None:
+                return self.gone
+            outcome = await self._ask_once(url, **wishes)
+            rest = self._rest(outcome, attempt)
+            if rest is None or attempt == self.fetching.tries:
+                return outcome
+            if rest > LONGEST_REST:
+                return Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
+            if self.retries >= FREE + self.asked // RETRIES_PER:
+                return outcome
+            self.retries += 1
+            if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
+                self.paces[0].rest(rest)
+            else:
+                await asyncio.sleep(rest)
+        raise AssertionError("tries is 1 or more")
+
+    async def _ask_once(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
+        async with turn(self.paces, self.everywhere):
+            if self.gone is not None:
+                return self.gone
+            started = time.monotonic()
+            outcome = await self.wire.get(url, **wishes)
+            self.seconds += time.monotonic() - started
+        self._count(outcome)
+        return outcome
+
+    def _count(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Problem) and outcome.reason in FAILURES:
+            self.failures += 1
+            if self.failures >= self.fetching.host_failures:
+                self.gone = outcome
+        else:
+            self.failures = 0
+
+    def _rest(self, outcome: Outcome, attempt: int) -> float | None:
+        """Seconds until it is worth another try; None where it never is."""
+        backoff = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311  # jitter
+        if isinstance(outcome, Problem):
+            return backoff if outcome.reason in RETRIED else None
+        if outcome.status in RESTING:
+            told = retry_after(outcome.header("retry-after"))
+            return backoff if told is None else told
+        return backoff if outcome.status in AGAIN else None
+
+    async def _read_rules(self, name: str) -> Rules:
+        url = f"{self.origin}/{name}"
+        for _ in range(RULES_REDIRECTS + 1):
+            outcome = await self._ask_once(url)
+            if isinstance(outcome, Problem):
+                return read_rules(name, status=None, body=b"", media_type="")
+            if (target := outcome.target) is None:
+                return read_rules(name, status=outcome.status, body=outcome.body,
+                                  media_type=outcome.media_type)  # fmt: skip
+            if origin_of(target) != self.origin and host_name(target) != host_name(url):
+                break  # another host's rules are asked for by whoever asks it
+            url = target
+        return read_rules(name, status=404, body=b"", media_type="")
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds; of a date those until then (RFC 9110, 10.2.3). None for neither."""
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def host_name(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+@dataclass(kw_only=True)
+class Hosts:
+    """All origins of a partition, with the paces that they share."""
+
+    wire: Wire
+    fetching: Fetching
+    rates: Rates
+    known: dict[str, Host] = field(default_factory=dict)
+    _paces: dict[str, Pace] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._everywhere = asyncio.Semaphore(self.fetching.requests)
+
+    def of(self, url: str) -> Host:
+        origin = origin_of(url)
+        if origin not in self.known:
+            paces = self._paces_of(host_name(url), registered_domain(url))
+            self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
+                                      paces=paces, everywhere=self._everywhere)  # fmt: skip
+        return self.known[origin]
+
+    def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:
+        rate, wide = self.rates.of_host(host), self.rates.of_domain(domain)
+        of_host = Pace(requests=rate.requests, connections=rate.connections)
+        of_domain = Pace(requests=wide.domain_requests, connections=wide.domain_connections)
+        return (self._paces.setdefault(f"host {host}", of_host),
+                self._paces.setdefault(f"domain {domain}", of_domain))  # fmt: skip

@@ -1,0 +1,241 @@
+"""Lease: one holder a partition at a time, wherever the workers are. A path in, a held lease out.
+
+In:      leases/PARTITION.host.json: who holds it, until when, and what the holder is doing, for the
+         progress line. Made only where there is none (O_EXCL; a conditional PUT in a bucket), and
+         replaced only by who has read what it replaces.
+Out:     a lease that is renewed by its holder; a worker that cannot renew it must stop asking.
+Taken over: a lease that has run out, or whose holder was a process of this machine that is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+from pipeline import store
+from pipeline.read.raw import file_systems
+
+SECONDS: Final = 120.0  # that a lease holds unless renewed
+LOOK: Final = 1.0  # seconds between two looks at another's lease
+
+
+class LostLeaseError(RuntimeError):
+    """Another holder has the partition: this one must not ask any host any more."""
+
+
+class Cell(Protocol):
+    """A small file that is created, and replaced, only by who knows what was there."""
+
+    def read(self) -> tuple[bytes, str] | None:
+        """What it holds, and its version; None where there is none."""
+        ...
+
+    def write(self, data: bytes, *, version: str | None) -> str | None:
+        """The new version; None where it is not at `version` (None: not there) any more."""
+        ...
+
+    def remove(self, *, version: str) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Lease:
+    """A lease that is held. Use `take`."""
+
+    cell: Cell
+    token: str
+    version: str = ""
+    until: float = 0.0
+    news: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def take(cls, path: str) -> Iterator[Self]:
+        """Wait until it is free, and hold it for the block."""
+        lease = cls(cell=cell_of(path), token=uuid.uuid4().hex)
+        while not lease._try():
+            time.sleep(LOOK)
+        try:
+            yield lease
+        finally:
+            lease.cell.remove(version=lease.version)
+
+    def _try(self) -> bool:
+        found = self.cell.read()
+        if found is not None and not _is_free(json.loads(found[0])):
+            return False
+        return self._write(found[1] if found is not None else None)
+
+    def _write(self, version: str | None) -> bool:
+        until = time.time() + SECONDS
+        told = {"token": self.token, "until": until, "machine": _machine(), "process": os.getpid(),
+                "begun": _begun(os.getpid()), "news": dict(self.news)}  # fmt: skip
+        new = self.cell.write((json.dumps(told) + "\n").encode(), version=version)
+        if new is not None:
+            self.version, self.until = new, until
+        return new is not None
+
+    def renew(self, news: Mapping[str, Any]) -> None:
+        """Hold it for longer, and tell what is being done.
+
+        Raises:
+            LostLeaseError: it ran out, and somebody else has it.
+        """
+        self.news = news
+        if not self._write(self.version):
+            raise LostLeaseError(
+                "another worker has taken the partition over, since this one did not renew its "
+                f"lease for {SECONDS:.0f} s: it stops asking; what it has committed stays"
+            )
+
+
+def _is_free(told: Mapping[str, Any]) -> bool:
+    if told["until"] < time.time():
+        return True
+    return told["machine"] == _machine() and _begun(told["process"]) != told["begun"]
+
+
+def _machine() -> str:
+    """This boot of this machine: process numbers mean something only here."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}"
+
+
+def _begun(process: int) -> str:
+    """When a process began, in ticks of this boot; "" where there is none (numbers are reused)."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]
+
+
+def cell_of(path: str) -> Cell:
+    if store.is_local(path):
+        return LocalCell(Path(path))
+    scheme, _, rest = path.partition("://")
+    bucket, _, key = rest.partition("/")
+    return S3Cell(bucket, key) if scheme == "s3" else GsCell(bucket, key)
+
+
+class LocalCell:
+    """A file. A lock on its folder, gone with its process, guards the moment of replacing it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def read(self) -> tuple[bytes, str] | None:
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return (data, data.decode()) if data else (b'{"until": 0}', "")  # killed while making it
+
+    def write(self, data: bytes, *, version: str | None) -> str | None:
+        with self._alone():
+            found = self.read()
+            if (found[1] if found is not None else None) != version:
+                return None
+            if version is None:
+                try:
+                    with self._path.open("xb") as handle:  # O_EXCL: another machine may see no lock
+                        handle.write(data)
+                except FileExistsError:
+                    return None
+            else:
+                store.write_bytes(str(self._path), data)
+        return data.decode()
+
+    def remove(self, *, version: str) -> None:
+        with self._alone():
+            found = self.read()
+            if found is not None and found[1] == version:
+                self._path.unlink()
+
+
+class S3Cell:
+    """An object of a bucket, by conditional requests."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        from apache_beam.io.aws.clients.s3.boto3_client import Client  # noqa: PLC0415
+
+        self._client = Client(options=file_systems()._pipeline_options).client
+        self._name = {"Bucket": bucket, "Key": key}
+
+    def read(self) -> tuple[bytes, str] | None:
+        try:
+            found = self._client.get_object(**self._name)
+        except self._client.exceptions.NoSuchKey:
+            return None
+        return found["Body"].read(), found["ETag"]
+
+    def write(self, data: bytes, *, version: str | None) -> str | None:
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        only = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        try:
+            return str(self._client.put_object(Body=data, **self._name, **only)["ETag"])
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status in {404, 409, 412}:  # gone, being written, another one
+                return None
+            raise
+
+    def remove(self, *, version: str) -> None:
+        found = self.read()
+        if found is not None and found[1] == version:
+            self._client.delete_object(**self._name)
+
+
+class GsCell:
+    """An object of a bucket, by its generation."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        from google.cloud.storage import Client  # noqa: PLC0415
+
+        self._blob = Client().bucket(bucket).blob(key)
+
+    def read(self) -> tuple[bytes, str] | None:
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+        try:
+            data = self._blob.download_as_bytes()
+        except NotFound:
+            return None
+        return data, str(self._blob.generation)
+
+    def write(self, data: bytes, *, version: str | None) -> str | None:
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+
+        try:
+            self._blob.upload_from_string(data, if_generation_match=int(version or 0))
+        except PreconditionFailed:
+            return None
+        return str(self._blob.generation)
+
+    def remove(self, *, version: str) -> None:
+        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
+
+        try:
+            self._blob.delete(if_generation_match=int(version))
+        except (NotFound, PreconditionFailed):
+            return

@@ -1,0 +1,137 @@
+"""Look: images are decoded in processes of their own, which a hostile file may kill.
+
+In:   bytes of a file.
+Out:  ImageLook or Problem, as pipeline/decode.py says; DECODER_DIED for the one file with which the
+      process was alone when it died: by a fault in a decoder, or by the limits below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import multiprocessing
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Self
+
+from pipeline.decode import ImageLook, look_at
+from pipeline.problem import Problem
+from schemas.verdict import Reason
+
+SECONDS: Final = 30.0  # of CPU a file; the slowest that decode.py lets through takes some 8
+MEMORY: Final = 3 << 30  # bytes of address space; the largest picture allowed needs 0.8 GiB
+BATCH_BYTES: Final = 1 << 20
+BATCH: Final = 16  # files
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+Looked = ImageLook | Problem
+
+
+@dataclass(kw_only=True)
+class Lookers:
+    """So many decoding processes; a file waits for its batch, a batch for a process."""
+
+    processes: int = 1
+    _pool: ProcessPoolExecutor | None = None
+    _waiting: list[tuple[bytes, asyncio.Future[Looked]]] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.processes + 1)  # one is on its way
+
+    async def look(self, data: bytes) -> Looked:
+        future: asyncio.Future[Looked] = asyncio.get_running_loop().create_future()
+        self._waiting.append((data, future))
+        if len(self._tasks) < 2 * self.processes + 1:
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def _work(self) -> None:
+        """Batches, until nothing waits."""
+        while self._waiting:
+            async with self._slots:
+                batch = self._take()
+                if not batch:
+                    return
+                files = [data for data, _ in batch]
+                looks = await self._try(files)
+                for data, (_, future) in zip(files, batch, strict=True):
+                    look = looks.pop(0) if looks else await self._look_alone(data)
+                    if not future.done():
+                        future.set_result(look)
+
+    def _take(self) -> list[tuple[bytes, asyncio.Future[Looked]]]:
+        size = count = 0
+        while count < min(BATCH, len(self._waiting)) and size < BATCH_BYTES:
+            size += len(self._waiting[count][0])
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    async def _try(self, files: Sequence[bytes]) -> list[Looked]:
+        """What is seen; nothing where the process died, with whoever was in it."""
+        if self._pool is None:
+            self._pool = _pool(self.processes)
+        pool = self._pool
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, _look_at_all, files)
+        except BrokenProcessPool:
+            if self._pool is pool:  # the first of those that lost it
+                self._pool = None
+                pool.shutdown(wait=False)
+            return []
+
+    async def _look_alone(self, data: bytes) -> Looked:
+        """In a process that no other file is in, so that its death is this file's doing."""
+        async with self._alone:
+            with _pool(1) as pool:
+                try:
+                    ask = partial(_look_at_all, [data])
+                    return (await asyncio.get_running_loop().run_in_executor(pool, ask))[0]
+                except BrokenProcessPool:
+                    return Problem(reason=Reason.DECODER_DIED)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    context: Any = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_bound)
+
+
+def _bound() -> None:
+    """In the new process: it ends with its parent, and takes no more memory than it may."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the group: the run answers
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, most))
+
+
+def _look_at_all(files: Sequence[bytes]) -> list[Looked]:
+    return [_timed(data) for data in files]
+
+
+def _timed(data: bytes) -> Looked:
+    """SIGPROF is left to end the process: no decoder can hold it up."""
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        return look_at(data)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,0 +1,240 @@
+"""Partition: the URLs of some registered domains, asked for by one holder, many hosts at a time.
+
+In:   errands: wanted URLs, or those that a redirect of another partition has led here; what earlier
+      holders have committed.
+Out:  commits (packs and rows) as it goes; the errands that lead to other partitions; and the rows
+      of other partitions' URLs, which are brought home when all are done.
+It always ends: every request has its time, a host that fails is given up, and at the stage's
+deadline what was not answered is DEFERRED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import time
+import uuid
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pipeline import parquet
+from pipeline.fetch.commits import AWAY, Commits, Known, read_brought, rows_that_count
+from pipeline.fetch.guard import Guard
+from pipeline.fetch.host import Host, Hosts
+from pipeline.fetch.lease import Lease, LostLeaseError
+from pipeline.fetch.look import Lookers
+from pipeline.fetch.optout import OptOuts, SpawningService
+from pipeline.fetch.request import Ending, Errand, Requester, row_of
+from pipeline.fetch.texts import read_texts
+from pipeline.fetch.wire import Wire
+from pipeline.fetching import Fetching
+from pipeline.job import Job
+from pipeline.problem import Problem
+from pipeline.wanted import partition_of
+from schemas.verdict import OK, Reason
+
+BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
+SLOWEST: Final = 3  # hosts that the lease's news names
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What one holder leaves behind."""
+
+    away: list[Errand] = field(default_factory=list)
+    foreign: list[dict[str, Any]] = field(default_factory=list)  # rows of other partitions' URLs
+    counts: Counter[str] = field(default_factory=Counter)  # of this attempt, by reason
+
+
+def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) -> Outcome:
+    """Ask for what has no row yet. Without errands: for the partition's own wanted URLs.
+
+    Raises:
+        LostLeaseError: another holder has taken the partition over.
+    """
+    fetching, own, counts = job.settings.fetching, errands is None, Counter[str]()
+    with Lease.take(job.path("leases", f"{partition:05d}.host.json")) as lease:
+        brought = read_brought(job, partition)
+        asked = {one.url: one for one in errands or _wanted(job, partition)}
+        todo = [one for one in asked.values() if _is_open(brought.known.get(one.url), fetching)]
+        if todo and fetching.on:
+            name = f"fetch-{partition:05d}-{fetching.round}-{uuid.uuid4().hex[:8]}"
+            commits = Commits(job=job, name=name, places=brought.places)
+            holder = Holder(job=job, partition=partition, commits=commits, lease=lease)
+            counts = asyncio.run(holder.fetch(todo))
+        outcome = Outcome(counts=counts)
+        for row in rows_that_count(job, partition):
+            if row["url"] not in asked:
+                continue
+            if row["status"] == AWAY:
+                outcome.away.append(Errand(row["url"], row["final_url"], int(row["value"])))
+            elif not own:
+                outcome.foreign.append(row)
+        return outcome
+
+
+def _wanted(job: Job, partition: int) -> Iterator[Errand]:
+    for row in parquet.read_rows(job.part("wanted", f"{partition:05d}"), ["url"]):
+        yield Errand(row["url"], row["url"])
+
+
+def _is_open(known: Known | None, fetching: Fetching) -> bool:
+    """Whether a URL is to be asked for: never twice, unless a refetch names what it had said."""
+    if known is None:
+        return True
+    return known.status in fetching.again and known.round < fetching.round
+
+
+@dataclass(kw_only=True)
+class Holder:
+    """The loop over one partition's hosts."""
+
+    job: Job
+    partition: int
+    commits: Commits
+    lease: Lease
+    counts: Counter[str] = field(default_factory=Counter)
+    alive: int = 0  # hosts with URLs left
+    started: float = field(default_factory=time.monotonic)
+
+    async def fetch(self, errands: Iterable[Errand]) -> Counter[str]:
+        """Rows by reason."""
+        fetching = self.job.settings.fetching
+        rates, opted_out, mapped = read_texts(fetching)
+        decoders = fetching.decoders or max(1, (os.cpu_count() or 2) // 2)
+        self.wire = Wire(guard=Guard(mapped=mapped), fetching=fetching)
+        async with self.wire, Lookers(processes=decoders) as self.lookers:
+            self.hosts = Hosts(wire=self.wire, fetching=fetching, rates=rates)
+            service = None
+            if fetching.opt_out_service:
+                service = SpawningService(url=fetching.opt_out_service, session=self.wire.session)
+            self.requester = Requester(
+                hosts=self.hosts,
+                opt_outs=OptOuts(listed=opted_out, service=service),
+                consent=self.job.settings.recipe.consent,
+                mine=self._is_mine,
+            )
+            await self._work(list(errands))
+        return self.counts
+
+    def _is_mine(self, url: str) -> bool:
+        return partition_of(url, self.job.partitions)[0] == self.partition
+
+    async def _work(self, errands: list[Errand]) -> None:
+        queues: dict[Host, deque[Errand]] = defaultdict(deque)
+        for errand in errands:
+            queues[self.hosts.of(errand.at)].append(errand)
+        self.open = {one.url: one for one in errands}
+        self.alive = len(queues)
+        hosts: asyncio.Future[Any] = asyncio.gather(
+            *(self._empty(host, queue) for host, queue in queues.items())
+        )
+        beat: asyncio.Future[Any] = asyncio.ensure_future(self._beat())
+        try:
+            left = None if math.isinf(self.job.until) else max(0.0, self.job.until - time.time())
+            await asyncio.wait({hosts, beat}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for one in (beat, hosts):
+                if one.done():
+                    one.result()  # raises what it raised
+            hosts.cancel()
+            await asyncio.gather(hosts, return_exceptions=True)
+            for errand in list(self.open.values()):  # the deadline
+                self._write(Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED)))
+            await self._commit()
+        except BaseException:
+            self.commits.give_up()
+            raise
+        finally:
+            beat.cancel()
+            hosts.cancel()
+            await asyncio.gather(beat, hosts, return_exceptions=True)
+
+    async def _empty(self, host: Host, queue: deque[Errand]) -> None:
+        """All URLs of a host, by as many connections as it may have."""
+        at_once = min(host.paces[0].connections, len(queue))
+        await asyncio.gather(*(self._serve(host, queue) for _ in range(at_once)))
+        self.alive -= 1
+
+    async def _serve(self, host: Host, queue: deque[Errand]) -> None:
+        most = self.job.settings.fetching.host_images
+        while queue:
+            errand = queue.popleft()
+            if most is not None and host.asked >= most:
+                problem = Problem(reason=Reason.DEFERRED, value=host.asked, limit=most)
+                self._write(Ending(errand=errand, problem=problem))
+            else:
+                ended = await self.requester.run(errand)
+                if isinstance(ended, Errand):
+                    self._send_away(ended)
+                else:
+                    await self._finish(ended)
+            await asyncio.sleep(0)  # what a dead host had is done without waiting for anything
+
+    async def _finish(self, ending: Ending) -> None:
+        """What is seen of the bytes; those that are packed were seen before."""
+        if not ending.body:
+            self._write(ending)
+            return
+        sha256 = hashlib.sha256(ending.body).hexdigest()
+        if sha256 in self.commits.places:
+            self._write(ending, {"sha256": sha256})
+            return
+        look = await self.lookers.look(ending.body)
+        if isinstance(look, Problem):
+            self._write(replace(ending, problem=look))
+            return
+        seen = {"sha256": sha256, "phash": look.phash, "width": look.width, "height": look.height,
+                "format": look.format, "bytes": len(ending.body), "status": OK}  # fmt: skip
+        self._write(ending, seen)
+
+    def _write(self, ending: Ending, seen: Mapping[str, Any] | None = None) -> None:
+        row = {**row_of(ending, round_=self.job.settings.fetching.round), **(seen or {})}
+        self.commits.add(row, b"" if seen is None else ending.body)
+        self._count(ending.errand, row["status"])
+
+    def _send_away(self, errand: Errand) -> None:
+        """Its new host is another partition's; the row says so, for a later start."""
+        row = row_of(Ending(errand=errand), round_=self.job.settings.fetching.round)
+        self.commits.add(row | {"status": AWAY, "value": errand.hops})
+        self._count(errand, AWAY)
+
+    def _count(self, errand: Errand, status: str) -> None:
+        del self.open[errand.url]
+        self.counts[status] += 1
+
+    async def _commit(self) -> None:
+        """In a thread: a disk or bucket takes its time, and the hosts are not to wait for it."""
+        if (commit := self.commits.cut()) is not None:
+            await asyncio.to_thread(commit.write)
+
+    async def _beat(self) -> None:
+        """Renew the lease, write what is due, until cancelled."""
+        fetching = self.job.settings.fetching
+        while True:
+            await asyncio.sleep(BEAT)
+            left = max(0.0, self.lease.until - time.time())
+            try:
+                await asyncio.wait_for(asyncio.to_thread(self.lease.renew, self._news()), left)
+            except TimeoutError as error:
+                raise LostLeaseError("the lease could not be renewed in time") from error
+            if self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds):
+                await self._commit()
+
+    def _news(self) -> dict[str, Any]:
+        """What the progress line tells."""
+        hosts = self.hosts.known.values()
+        slowest = sorted(hosts, key=lambda host: host.seconds / max(1, host.asked))[-SLOWEST:]
+        return {
+            "done": sum(self.counts.values()),
+            "ok": self.counts[OK],
+            "left": len(self.open),
+            "bytes": self.wire.bytes,
+            "seconds": time.monotonic() - self.started,
+            "hosts": self.alive,
+            "slowest": {host.origin: round(host.seconds / max(1, host.asked), 2)
+                        for host in slowest if host.asked},
+        }  # fmt: skip

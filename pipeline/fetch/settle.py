@@ -1,0 +1,86 @@
+"""Settle: when all is asked, one file a partition, one row a wanted URL, each counted.
+
+In:   the commits of a partition, of this round and of all before it, and the rows of its URLs that
+      other partitions have brought behind a redirect.
+Out:  images/fetch-PARTITION-ROUND.parquet: the row that counts of every URL, of those too that are
+      not wanted any more (what was brought is never asked for again).
+Swept: when the stage is whole, all files of rows that its manifest does not name, and packs that no
+      row points into; at its start only such packs, since rows are what is brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import parquet, store
+from pipeline.fetch.commits import AWAY, read_files, that_count
+from pipeline.job import Job
+from pipeline.wanted import partition_of
+from schemas.manifest import Ledger, PartResult
+from schemas.tables import IMAGES
+from schemas.verdict import OK, Reason
+
+STAGE = "fetch"
+
+
+def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartResult:
+    """Write a partition's rows as they stay, and count what became of every wanted URL."""
+    brought = pa.Table.from_pylist(list(foreign), schema=IMAGES)
+    rows = _at_home(pa.concat_tables([read_files(job, partition), brought]), partition, job)
+    wanted = parquet.read_table(job.part("wanted", f"{partition:05d}"))["url"]
+    ledger = Ledger()
+    ledger.see("wanted", len(wanted))
+    told = rows["status"].filter(pc.is_in(rows["url"], wanted.combine_chunks()))
+    for one in told.value_counts().to_pylist():
+        if one["values"] == OK:
+            ledger.keep("wanted", one["counts"])
+        else:
+            ledger.drop("wanted", one["values"], one["counts"])
+    ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(told))
+    name, fingerprint = part_name(partition, job), job.fingerprints[STAGE]
+    parquet.write_rows(job.part("images", name), IMAGES, _dicts(rows), fingerprint=fingerprint,
+                       counts=ledger)  # fmt: skip
+    return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
+
+
+def part_name(partition: int, job: Job) -> str:
+    return f"fetch-{partition:05d}-{job.settings.fetching.round}"
+
+
+def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
+    """The row that counts of each URL whose partition it is."""
+    homes = [partition_of(url.as_py(), job.partitions)[0] == partition for url in rows["url"]]
+    rows = that_count(rows.filter(pa.array(homes, pa.bool_())))
+    away = pc.equal(rows["status"], AWAY)
+    if not job.settings.fetching.on:
+        return rows.filter(pc.invert(away))  # nobody has followed it
+    # still on its way after the last pass
+    status = pc.if_else(away, str(Reason.TOO_MANY_REDIRECTS), rows["status"])
+    return rows.set_column(rows.schema.get_field_index("status"), IMAGES.field("status"), status)
+
+
+def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(parquet.ROW_GROUP):
+        yield from batch.to_pylist()
+
+
+def sweep_rows(job: Job, names: Iterable[str]) -> None:
+    """Remove the files of rows that a whole stage does not name, and the leases of its holders."""
+    fits = {job.part("images", name) for name in names}
+    found = store.beginning(job.path("images", "fetch-"))
+    store.remove(path for path in found if path not in fits)
+    store.remove(store.listing(job.path("leases")))
+
+
+def sweep_packs(job: Job) -> None:
+    """Remove what was packed, and then killed before its rows were written."""
+    named: set[str] = set()
+    for path in store.beginning(job.path("images", "fetch-")):
+        if store.ASIDE not in path:
+            named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
+    found = store.beginning(job.path("packs", "fetch-"))
+    store.remove(path for path in found if path.rsplit("/", 1)[-1] not in named)

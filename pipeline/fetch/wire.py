@@ -1,0 +1,206 @@
+"""Wire: one request, answered or given up, in bounded time and memory. No redirect is followed.
+
+In:      an http(s) URL.
+Out:     Answer: status, headers, where it points to, the body without its codings.
+Refused, as a Problem: another scheme or port, an address that is not open to strangers (guard.py),
+         a certificate that does not hold, silence, a body that is cut, or larger than it may be,
+         as it comes and as it unpacks.
+Proxies and passwords of the environment are not used; cookies are not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from pipeline.extract.urls import absolute_url
+from pipeline.fetch.guard import ForbiddenAddressError, Guard
+from pipeline.fetching import Fetching
+from pipeline.problem import Problem
+from pipeline.read import payload
+from schemas.verdict import Reason
+
+MOVED: Final = frozenset({301, 302, 303, 307, 308})
+BUFFERED: Final = 1 << 30  # bytes of all bodies under way; more wait until some have gone
+HEADERS: Final = 32 << 10  # bytes of a header line
+
+Wish = Callable[[Sequence[tuple[str, str]]], Problem | None]
+Look = Callable[[bytes], Problem | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a server said."""
+
+    url: str
+    status: int
+    headers: Sequence[tuple[str, str]]  # names in lower case
+    body: bytes = field(repr=False)
+
+    def header(self, name: str) -> str:
+        return payload.header(tuple(self.headers), name)
+
+    @property
+    def media_type(self) -> str:
+        return payload.media_type(self.header("content-type"))
+
+    @property
+    def target(self) -> str | None:
+        """Where it points to; "" where that is no URL; None where it does not point on."""
+        if self.status not in MOVED:
+            return None
+        return absolute_url(self.header("location"), base=self.url)
+
+
+@dataclass(kw_only=True)
+class Wire:
+    """A session of aiohttp; every connection of it goes through the guard."""
+
+    guard: Guard
+    fetching: Fetching
+    bytes: int = 0  # that came
+    _held: int = 0
+    _less: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        chosen = self.fetching
+        connector = aiohttp.TCPConnector(
+            limit=0,  # hosts and stage have their own
+            resolver=self.guard,
+            use_dns_cache=False,
+            socket_factory=self.guard.make_socket,
+            ssl=ssl.create_default_context(),
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,  # without a bound
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": chosen.user_agent, "Accept": "image/*,*/*;q=0.1",
+                     "Accept-Encoding": "identity"},
+            max_field_size=HEADERS,
+            max_line_size=HEADERS,
+            timeout=aiohttp.ClientTimeout(
+                total=chosen.total, sock_connect=chosen.connect, sock_read=chosen.read
+            ),
+            trust_env=False,
+        )  # fmt: skip
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+        await self.guard.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        assert self._session is not None, "use the wire in an async with"
+        return self._session
+
+    async def get(
+        self, url: str, *, wish: Wish | None = None, look: Look | None = None
+    ) -> Answer | Problem:
+        """Ask once. `wish` sees the headers of a 200 first, `look` the first bytes of its body."""
+        if (problem := self.check(url)) is not None:
+            return problem
+        try:
+            async with self.session.get(URL(url, encoded=True), allow_redirects=False) as response:
+                return await self._read(url, response, wish, look)
+        except _ERRORS as error:
+            return Problem(reason=reason_of(error))
+
+    def check(self, url: str) -> Problem | None:
+        """What the URL alone is refused for."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            return Problem(reason=Reason.BAD_URL)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            return Problem(reason=Reason.BAD_URL)
+        if port not in self.fetching.ports:
+            return Problem(reason=Reason.FORBIDDEN_PORT, value=port)
+        return None
+
+    async def _read(
+        self, url: str, response: aiohttp.ClientResponse, wish: Wish | None, look: Look | None
+    ) -> Answer | Problem:
+        headers = [(name.lower(), value) for name, value in response.headers.items()]
+        problem = wish(headers) if wish is not None and response.status == 200 else None
+        limit = self.fetching.image_bytes
+        told = response.content_length
+        if problem is None and told is not None and told > limit:
+            problem = Problem(reason=Reason.IMAGE_BYTES, value=told, limit=limit)
+        if problem is not None:
+            response.close()  # the rest is not read, so the connection is of no more use
+            return problem
+        pieces, size = list[bytes](), 0
+        try:
+            async for piece in response.content.iter_any():
+                await self._hold(len(piece))
+                size += len(piece)
+                pieces.append(piece)
+                if size > limit:
+                    problem = Problem(reason=Reason.IMAGE_BYTES, value=size, limit=limit)
+                elif len(pieces) == 1 and look is not None and response.status == 200:
+                    problem = look(piece) if "content-encoding" not in response.headers else None
+                if problem is not None:
+                    response.close()
+                    return problem
+        finally:
+            self.bytes += size
+            await self._hold(-size)
+        http = payload.Http(status=response.status, headers=tuple(headers), body=b"".join(pieces))
+        body, problem = _unpacked(http, limit)
+        if problem is not None:
+            return problem
+        return Answer(url=url, status=response.status, headers=headers, body=body)
+
+    async def _hold(self, size: int) -> None:
+        self._held += size
+        if size > 0 and self._held <= BUFFERED:
+            return
+        async with self._less:
+            if size < 0:
+                self._less.notify_all()
+            else:
+                await self._less.wait_for(lambda: self._held <= BUFFERED)
+
+
+def _unpacked(http: payload.Http, limit: int) -> tuple[bytes, Problem | None]:
+    """The body without its content coding; aiohttp has taken the chunks apart."""
+    if not any(name == "content-encoding" for name, _ in http.headers):
+        return http.body, None
+    headers = tuple(pair for pair in http.headers if pair[0] != "transfer-encoding")
+    unpacked = payload.Http(status=http.status, headers=headers, body=http.body)
+    body, problem = payload.decode(unpacked, limit=limit)
+    if problem is not None and problem.reason == Reason.RECORD_TOO_LARGE:
+        problem = Problem(reason=Reason.IMAGE_BYTES, value=problem.value, limit=problem.limit)
+    return body, problem
+
+
+_ERRORS: Final = (ForbiddenAddressError, aiohttp.ClientError, OSError, ValueError)
+_Kinds = type[BaseException] | tuple[type[BaseException], ...]
+_REASONS: Final[tuple[tuple[_Kinds, Reason], ...]] = (
+    (ForbiddenAddressError, Reason.FORBIDDEN_ADDRESS),
+    (aiohttp.InvalidURL, Reason.BAD_URL),
+    (TimeoutError, Reason.TIMED_OUT),
+    ((aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError), Reason.TLS_FAILED),
+    (aiohttp.ClientConnectorDNSError, Reason.NO_SUCH_HOST),
+    (aiohttp.ClientConnectorError, Reason.CONNECTION_FAILED),
+    ((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError), Reason.CONNECTION_LOST),
+    (aiohttp.ClientPayloadError, Reason.TRUNCATED_PAYLOAD),
+    ((aiohttp.ClientError, ValueError), Reason.BAD_HTTP),
+    (OSError, Reason.CONNECTION_LOST),
+)
+
+
+def reason_of(error: BaseException) -> Reason:
+    return next(reason for kinds, reason in _REASONS if isinstance(error, kinds))

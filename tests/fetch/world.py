@@ -1,0 +1,120 @@
+"""A world of servers on loopback: one process that answers for any host name, well or badly.
+
+Run as a command it reads a plan (JSON: host -> path -> what to do; path "*" for all others), prints
+its port and writes a line of JSON a request into a log, so that what a client did is told by who was
+asked, and stays known when the client is killed.
+What to do is a dict: `status`, `headers`, `file` or `text` or `size` (of zeros), and `how`: "drip",
+"endless", "short", "hang", "close", "busy" (429 for the first `times` requests of a URL).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+Plan = Mapping[str, Mapping[str, Mapping[str, Any]]]
+MISSING: Final = {"status": 404, "text": "not here"}
+
+
+class Server:
+    """Answers by plan."""
+
+    def __init__(self, plan: Plan, log: TextIO) -> None:
+        self._plan = plan
+        self._log = log
+        self._asked: Counter[str] = Counter()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1").split("\r\n")
+                path = head[0].split(" ")[1]
+                headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+                host = headers.get("host", "").partition(":")[0]
+                told = {"time": time.time(), "host": host, "path": path,
+                        "agent": headers.get("user-agent", "")}  # fmt: skip
+                self._log.write(json.dumps(told) + "\n")
+                self._log.flush()
+                if not await self._answer(host, path, writer):
+                    break
+        with suppress(ConnectionError):
+            writer.close()
+
+    async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> bool:
+        """Whether the connection stays."""
+        paths = self._plan.get(host, {})
+        what = paths.get(path) or paths.get("*") or MISSING
+        self._asked[f"{host}{path}"] += 1
+        how = what.get("how", "")
+        if how == "hang":
+            await asyncio.sleep(3_600)
+        if how == "close":
+            return False
+        status, headers = what.get("status", 200), dict(what.get("headers", {}))
+        body = _body(what)
+        if how == "busy" and self._asked[f"{host}{path}"] <= what["times"]:
+            status, body = 429, b""
+            headers = {"Retry-After": str(what.get("rest", 1))}
+        if how != "endless":
+            headers["Content-Length"] = str(len(body) + (1_000 if how == "short" else 0))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"HTTP/1.1 {status} Told\r\n{lines}\r\n".encode())
+        if how == "drip":
+            for byte in body:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.2)
+        while how == "endless":
+            writer.write(body or bytes(1 << 16))
+            await writer.drain()
+        writer.write(body)
+        await writer.drain()
+        return how != "short"
+
+
+def _body(what: Mapping[str, Any]) -> bytes:
+    if "file" in what:
+        return Path(what["file"]).read_bytes()
+    if "base64" in what:
+        return base64.b64decode(what["base64"])
+    return str(what.get("text", "")).encode() + bytes(what.get("size", 0))
+
+
+async def main(plan: Path, log: Path) -> None:
+    with log.open("a") as lines:
+        server = Server(json.loads(plan.read_text()), lines)
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        print(listening.sockets[0].getsockname()[1], flush=True)
+        await listening.serve_forever()
+
+
+@contextmanager
+def world(plan: Plan, folder: Path) -> Iterator[tuple[int, Path]]:
+    """(port, log) of a server of its own process."""
+    told, log = folder / "plan.json", folder / "asked.jsonl"
+    told.write_text(json.dumps(plan))
+    command = [sys.executable, "-m", "tests.fetch.world", told, log]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline()), log
+        finally:
+            process.kill()
+
+
+def asked(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
