@@ -1,8 +1,8 @@
 """A world of servers on loopback: one process that answers for any host name, well or badly.
 
 Run as a command it reads a plan (JSON: host -> path -> what to do; path "*" for all others), prints
-its port and writes a line of JSON a request into a log, so that what a client did is told by who was
-asked, and stays known when the client is killed.
+its ports (plain and TLS) and logs a line of JSON a request, so that what a client did is told by who
+was asked, and stays known when the client is killed.
 What to do is a dict: `status`, `headers`, `file` or `text` or `size` (of zeros), and `how`: "drip",
 "endless", "short", "hang", "close", "busy" (429 for the first `times` requests of a URL).
 """
@@ -12,14 +12,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
+
+import trustme
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 Plan = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -90,31 +94,57 @@ def _body(what: Mapping[str, Any]) -> bytes:
     return str(what.get("text", "")).encode() + bytes(what.get("size", 0))
 
 
-async def main(plan: Path, log: Path) -> None:
-    with log.open("a") as lines:
-        server = Server(json.loads(plan.read_text()), lines)
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        print(listening.sockets[0].getsockname()[1], flush=True)
-        await listening.serve_forever()
+async def main(folder: Path, *names: str) -> None:
+    with (folder / "asked.jsonl").open("a") as lines:
+        server = Server(json.loads((folder / "plan.json").read_text()), lines)
+        plain = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        secure = await asyncio.start_server(
+            server.serve, "127.0.0.1", 0, ssl=_certified(folder, names)
+        )
+        for listening in (plain, secure):
+            print(listening.sockets[0].getsockname()[1], flush=True)
+        await plain.serve_forever()
+
+
+def _certified(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
+    """For these host names, by an authority of its own."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*(names or ("localhost",))).configure_cert(context)
+    return context
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    folder: Path
+    plain: int  # port
+    secure: int  # port of TLS
+
+    @property
+    def asked(self) -> list[dict[str, Any]]:
+        """What was asked for, in order: time, host, path, agent."""
+        return [json.loads(line) for line in (self.folder / "asked.jsonl").read_text().splitlines()]
+
+    @property
+    def trust(self) -> dict[str, str]:
+        """Environment in which its certificates hold."""
+        return {"SSL_CERT_FILE": str(self.folder / "ca.pem")}
 
 
 @contextmanager
-def world(plan: Plan, folder: Path) -> Iterator[tuple[int, Path]]:
-    """(port, log) of a server of its own process."""
-    told, log = folder / "plan.json", folder / "asked.jsonl"
-    told.write_text(json.dumps(plan))
-    command = [sys.executable, "-m", "tests.fetch.world", told, log]
+def world(plan: Plan, folder: Path, *, secure: Sequence[str] = ()) -> Iterator[World]:
+    """A server in a process of its own; `secure`: the host names in its certificate."""
+    (folder / "plan.json").write_text(json.dumps(plan))
+    command = [sys.executable, "-m", "tests.fetch.world", folder, *secure]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield int(process.stdout.readline()), log
+            ports = [int(process.stdout.readline()) for _ in range(2)]
+            yield World(folder=folder, plain=ports[0], secure=ports[1])
         finally:
             process.kill()
 
 
-def asked(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines()]
-
-
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))
