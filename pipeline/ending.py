@@ -12,6 +12,7 @@ from pipeline.funnel import show_funnel, show_stats_of
 from pipeline.job import read_crawl
 from pipeline.progress import Progress
 from schemas.manifest import STAGES, Manifest
+from schemas.verdict import Reason
 
 
 def run_and_show(launch: Launch, console: Console) -> bool:
@@ -43,17 +44,23 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     console.print(f"report: {store.join(job.output, 'report.html')}")
     if manifests["shard"].ledger["documents.kept"]:
         return True
-    console.print(f"0 documents: {why_nothing(manifests)}")
+    console.print(f"0 documents: {why_nothing(manifests, job.output)}")
     return False
 
 
-def why_nothing(manifests: Mapping[str, Manifest]) -> str:
+def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
     """What a run that kept nothing lacked, and what to do."""
-    if missing := manifests["fetch"].ledger["wanted.seen"]:
+    wanted = manifests["fetch"].ledger
+    missing = wanted["wanted.seen"]
+    if missing and wanted[f"wanted.dropped.{Reason.NOT_FETCHED}"] == missing:
         return (
-            f"{missing:,} images wanted, none in the crawl. A crawl of pages only (as Common "
-            "Crawl's) needs its images fetched: wanted/ lists their URLs. Or give the WARCs that "
-            "hold them as inputs, too"
+            f"{missing:,} images wanted, none in the crawl. A crawl of pages only is as Common "
+            f"Crawl's: interloom run -o {output} --contact you@example.org fetches them"
+        )
+    if missing and not wanted["wanted.kept"]:
+        return (
+            f"none of {missing:,} images wanted could be fetched, for the reasons above: "
+            f"interloom refetch {output} tries again"
         )
     if pages := manifests["extract"].ledger["documents.kept"]:
         return (

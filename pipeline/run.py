@@ -207,6 +207,8 @@ def execute(
         for stage in stages:
             if whole(job, stage) is not None:
                 say(f"{stage}: whole, nothing to do")
+                if stage == "fetch":
+                    sweep_fetched(job)
                 continue
             if store.exists(job.manifest(stage)):
                 say(f"{stage}: settings or versions have changed, so it is done again")
@@ -221,7 +223,7 @@ def execute(
             write_host(job, stage, started=started, runner=runner, spent=spent)
             if runner in RUNNERS_HERE and whole(job, stage) is None:
                 raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
-            if stage == "fetch":
+            if stage == "fetch" and whole(job, stage) is not None:
                 sweep_fetched(job)
 
 

@@ -102,15 +102,22 @@ IMAGES: Final = pa.schema(
         column("robots", pa.list_(pa.string()), "", "directives of its response's X-Robots-Tag"),
         column("tdm_reservation", pa.bool_(), "", "its response reserves text and data mining"),
         column(
-            "decision", pa.string(), "",
+            "decision",
+            pa.string(),
+            "",
             "why it may be used: crawl (found in the crawl), allowed (by robots.txt, ai.txt and "
             "opt-outs); or what forbids to ask for it",
         ),
         column("decided", pa.string(), "ISO 8601, UTC", "when that was decided"),
         column("final_url", pa.string(), "", "that answered a fetch, behind redirects", null=True),
         column("http_status", pa.int32(), "", "of its answer", null=True),
-        column("attempt", pa.int32(), "", "round of fetching it is of: 1, and 1 more a refetch",
-               null=True),
+        column(
+            "attempt",
+            pa.int32(),
+            "",
+            "round of fetching it is of: 1, and 1 more a refetch",
+            null=True,
+        ),
     ]
 )
 

@@ -32,6 +32,8 @@ def to_command(arguments: Sequence[str], *, ours: frozenset[str]) -> list[str]:
             raise ValueError(f"{argument!r} is no --name=value, which is all the launcher passes")
         if name == "input":
             inputs += value.split()
+        elif name == "fetch":
+            options += [{"on": "--fetch", "off": "--no-fetch"}[value]] if value else []
         elif name in ours:
             options += [f"--{name.replace('_', '-')}={value}"] if value else []
         elif value or not equals:

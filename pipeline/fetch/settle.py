@@ -34,13 +34,14 @@ def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartR
     wanted = parquet.read_table(job.part("wanted", f"{partition:05d}"))["url"]
     ledger = Ledger()
     ledger.see("wanted", len(wanted))
-    told = rows["status"].filter(pc.is_in(rows["url"], wanted.combine_chunks()))
-    for one in told.value_counts().to_pylist():
+    mine = rows.filter(pc.is_in(rows["url"], wanted.combine_chunks()))
+    ledger["bytes.wanted"] = pc.sum(mine["bytes"]).as_py() or 0
+    for one in mine["status"].value_counts().to_pylist():
         if one["values"] == OK:
             ledger.keep("wanted", one["counts"])
         else:
             ledger.drop("wanted", one["values"], one["counts"])
-    ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(told))
+    ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
     name, fingerprint = part_name(partition, job), job.fingerprints[STAGE]
     parquet.write_rows(job.part("images", name), IMAGES, _dicts(rows), fingerprint=fingerprint,
                        counts=ledger)  # fmt: skip

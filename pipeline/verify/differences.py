@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.verify import tars
 
@@ -55,17 +55,33 @@ OBJECTIONS: Final = Kind(
     stage="extract", what="objections that ask for nothing", counted_in="objections/",
     breaks="objections",
 )  # fmt: skip
-PACKS: Final = Kind(
-    stage="extract", what="images other than images/ says", counted_in="packs/",
-    held_against="images/", breaks="images",
-)  # fmt: skip
-PACK_BYTES: Final = Kind(
-    stage="extract", what="headers, padding and ends that no tar has", counted_in="packs/",
-)  # fmt: skip
-PICTURES: Final = Kind(
-    stage="extract", what="pictures that show otherwise", counted_in="packs/",
-    held_against="images/", breaks="images",
-)  # fmt: skip
+
+
+class OfPacks(NamedTuple):
+    """What may be wrong with the packs of one stage."""
+
+    images: Kind
+    bytes: Kind
+    pictures: Kind
+
+    @classmethod
+    def by(cls, stage: str, *, packs: str, rows: str) -> OfPacks:
+        def held(what: str) -> Kind:
+            return Kind(stage=stage, what=what, counted_in=packs, held_against=rows,
+                        breaks="images")  # fmt: skip
+
+        odd = "headers, padding and ends that no tar has"
+        return cls(
+            images=held("images other than images/ says"),
+            bytes=Kind(stage=stage, what=odd, counted_in=packs),
+            pictures=held("pictures that show otherwise"),
+        )
+
+
+OF_PACKS: Final = {
+    "extract": OfPacks.by("extract", packs="packs/", rows="images/"),
+    "fetch": OfPacks.by("fetch", packs="packs/fetch-*", rows="images/fetch-*"),
+}
 FILES_OF_KEPT: Final = Kind(
     stage="extract", what="image files other than kept/ and shards/ say", counted_in="images/",
     held_against="kept/, shards/", needs=("kept", "shards"), breaks="images",
@@ -91,7 +107,7 @@ WANTED: Final = Kind(
     breaks="wanted",
 )  # fmt: skip
 FETCHED: Final = Kind(
-    stage="fetch", what="rows that were not wanted, or contradict themselves",
+    stage="fetch", what="rows of another partition, of a URL twice, or that contradict themselves",
     counted_in="images/fetch-*", held_against="wanted/", needs=("wanted",),
 )  # fmt: skip
 IMAGE_VERDICTS: Final = Kind(
@@ -139,9 +155,9 @@ FATES_OF_SAMPLES: Final = ("documents", "kept")  # what the fates of samples nee
 
 # in the order in which a stage is to blame before those that build on it
 KINDS: Final = (
-    REFUSED_RECORDS, DOCUMENTS, IMAGES, OBJECTIONS, PACKS, PACK_BYTES, PICTURES, FILES_OF_KEPT,
+    REFUSED_RECORDS, DOCUMENTS, IMAGES, OBJECTIONS, *OF_PACKS["extract"], FILES_OF_KEPT,
     TEXT_VERDICTS, TEXT_VALUES, TEXT_PASSED, WANTED,
-    FETCHED,
+    FETCHED, *OF_PACKS["fetch"],
     IMAGE_VERDICTS, IMAGE_VALUES, FATES, KEPT, KEPT_PASSED, KEPT_IMAGES,
     *TARS.values(), *TABLES.values(), SPLITS,
 )  # fmt: skip

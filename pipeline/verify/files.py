@@ -46,7 +46,8 @@ FOLDERS: Final = {
     "tables/drops": ("filter_images", "shard"),
 }
 _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
-    ("images/fetch-", "fetch"), ("documents/", "extract"), ("images/", "extract"),
+    ("images/fetch-", "fetch"), ("packs/fetch-", "fetch"), ("leases/", "fetch"),
+    ("documents/", "extract"), ("images/", "extract"),
     ("objections/", "extract"), ("packs/", "extract"), ("verdicts/extract/", "extract"),
     ("wanted/", "filter_text"), ("verdicts/filter_text/", "filter_text"),
     ("verdicts/filter_images/", "filter_images"), ("kept/", "filter_images"),
@@ -204,9 +205,18 @@ def _unmarked(folder: RunFolder, stage: str) -> Iterator[str]:
     if stage == "extract":
         for part in told.parts:
             yield from (f"packs/{part}-{k}.tar" for k in range(told.counts(part)["packs"]))
+    if stage == "fetch":
+        yield from (f"packs/{name}" for name in fetched_packs(folder))
     if stage == "shard":
         yield from (f"shards/{part}.tar" for part in told.parts)
         yield from ("report.html", "README.md")
+
+
+def fetched_packs(folder: RunFolder) -> list[str]:
+    """Packs that the rows of fetch point into, sorted."""
+    parts = folder.told["fetch"].parts
+    named = {row["pack"] for part in parts for row in folder.rows("images", part, ["pack"])}
+    return sorted(name for name in named if name is not None)
 
 
 def partitions(folder: RunFolder) -> list[str]:

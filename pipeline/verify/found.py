@@ -13,9 +13,9 @@ from typing import Final
 from pipeline.verify.across import Across
 from pipeline.verify.count import count_file, count_part
 from pipeline.verify.differences import FETCHED, KINDS, TARS, WANTED, Differences
-from pipeline.verify.files import partitions
+from pipeline.verify.files import fetched_packs, partitions
 from pipeline.verify.folder import RunFolder
-from pipeline.verify.packs import check_packs
+from pipeline.verify.packs import COLUMNS, check_packs
 from pipeline.verify.rows import image_row
 from pipeline.verify.tally import Tally
 from pipeline.verify.tars import count_shard
@@ -28,7 +28,7 @@ COUNTED: Final = {
     "extract": (*_NODES, "files.", "bytes.files", "records.seen", "records.kept",
                 "records.dropped.", "objections"),
     "filter_text": _NODES,
-    "fetch": ("wanted.",),
+    "fetch": ("wanted.", "bytes.wanted"),
     "filter_images": (*_NODES, "bytes.kept"),
     "shard": ("documents.kept", "texts.kept", "images.kept", "samples.", "shards", "words.kept",
               "bytes.kept"),
@@ -53,7 +53,7 @@ def count_all(folder: RunFolder) -> Found:
     for stage, told in folder.told.items():
         found.tallies[stage] = Tally(stage, told, starts=COUNTED[stage])
     if "extract" in folder.told:
-        files = folder.told["extract"].manifest.counts.get("files.kept", 0)
+        files = _files(folder)
         for part in folder.told["extract"].parts:
             _take_part(folder, found, part, files)
     if "filter_text" in folder.told:
@@ -61,12 +61,21 @@ def count_all(folder: RunFolder) -> Found:
     if "fetch" in folder.told:
         for part in folder.told["fetch"].parts:
             _take_fetched(folder, found, part)
+        _take_fetched_packs(folder, found)
     if "shard" in folder.told:
         for name in folder.told["shard"].parts:
             _take_shard(folder, found, name)
     found.across.compare(found.wrong)
     _find_broken(folder, found)
     return found
+
+
+def _files(folder: RunFolder) -> int:
+    """Image files that a run has, as its stages tell."""
+    of_crawl = folder.told["extract"].manifest.counts.get("files.kept", 0)
+    if "fetch" not in folder.told:
+        return of_crawl
+    return of_crawl + folder.told["fetch"].manifest.counts.get("wanted.kept", 0)
 
 
 def _take_part(folder: RunFolder, found: Found, part: str, files: int) -> None:
@@ -78,8 +87,11 @@ def _take_part(folder: RunFolder, found: Found, part: str, files: int) -> None:
     found.table_rows.update(count.tables)
     for kind, places in count.wrong.items():
         found.wrong[kind] += places
-    packs = folder.told["extract"].counts(part)["packs"]
-    found.sums.update(check_packs(folder, part, packs=packs, files=files, wrong=found.wrong))
+    packs = [f"{part}-{k}.tar" for k in range(folder.told["extract"].counts(part)["packs"])]
+    rows = folder.rows("images", part, COLUMNS)
+    found.sums.update(
+        check_packs(folder, packs, rows, stage="extract", files=files, wrong=found.wrong)
+    )
 
 
 def _take_wanted(folder: RunFolder, found: Found) -> None:
@@ -90,19 +102,33 @@ def _take_wanted(folder: RunFolder, found: Found) -> None:
 
 
 def _take_fetched(folder: RunFolder, found: Found, part: str) -> None:
-    """A partition of wanted/: what was asked for and became a row, and what has none."""
+    """A partition of wanted/: what was asked for and became a row, and what has none.
+
+    What was brought for an earlier recipe stays, wanted or not.
+    """
     ledger, partition = Ledger(), part.split("-")[1]
     urls = {row["url"] for row in folder.rows("wanted", partition, ["url"])}
     ledger.see("wanted", len(urls))
-    fetched = set()
+    fetched: set[str] = set()
     for row in folder.rows("images", part):
+        where = f"{part} {row['url']}"
+        if row["url"] in fetched or found.across.wanted.home(row["url"]) != int(partition):
+            found.wrong[FETCHED].append(where)
         fetched.add(row["url"])
-        count_file(ledger, row, kind="wanted")
-        found.wrong[FETCHED] += image_row(row, f"{part} {row['url']}")
+        if row["url"] in urls:
+            count_file(ledger, row, kind="wanted")
+        found.wrong[FETCHED] += image_row(row, where)
         found.across.files.tell(row, found.across.recipes["filter_images"])
-    found.wrong[FETCHED] += sorted(fetched - urls)
     ledger.drop("wanted", Reason.NOT_FETCHED, len(urls - fetched))
     found.tallies["fetch"].add(part, ledger)
+
+
+def _take_fetched_packs(folder: RunFolder, found: Found) -> None:
+    """Together: behind a redirect, a partition's row points into the pack of another."""
+    parts = folder.told["fetch"].parts
+    rows = [row for part in parts for row in folder.rows("images", part, COLUMNS)]
+    found.sums.update(check_packs(folder, fetched_packs(folder), rows, stage="fetch",
+                                  files=_files(folder), wrong=found.wrong))  # fmt: skip
 
 
 def _take_shard(folder: RunFolder, found: Found, name: str) -> None:

@@ -1,6 +1,7 @@
-"""Packs: the tars of one part opened, each member hashed and looked at, against rows of images/.
+"""Packs: tars of images opened, each member hashed and looked at, against rows of images/.
 
-In:   packs/PART-K.tar, images/PART; how many image files the run has (pictures.py draws by that).
+In:   the packs of a part of extract and its rows, or all that fetch brought; how many image files
+      the run has (pictures.py draws by that).
 Out:  what the packs hold otherwise than the rows say, to the byte; how many pictures were looked at
       and how many drawn. A member is in memory at a time.
 """
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.verify import archive
-from pipeline.verify.differences import PACK_BYTES, PACKS, PICTURES, Differences
+from pipeline.verify.differences import OF_PACKS, Differences, OfPacks
 from pipeline.verify.folder import Row, RunFolder
 from pipeline.verify.pictures import Shown, is_drawn, look
 from schemas.manifest import Ledger
@@ -36,38 +37,46 @@ class Held:
 
 
 def check_packs(
-    folder: RunFolder, part: str, *, packs: int, files: int, wrong: Differences
+    folder: RunFolder,
+    names: Iterable[str],
+    rows: Iterable[Row],
+    *,
+    stage: str,
+    files: int,
+    wrong: Differences,
 ) -> Ledger:
-    """Hold a part's packs against its rows; `files.looked` and `files.drawn` of it."""
+    """Hold packs against the rows that point into them; `files.looked` and `files.drawn`."""
+    kinds = OF_PACKS[stage]
     held: dict[Spot, Held] = {}
-    for number in range(packs):
-        name = f"{part}-{number}.tar"
+    for name in names:
         odd: list[str] = []
         try:
             held |= _members(folder.path("packs", name), name, files, odd)
         except (OSError, tarfile.TarError) as error:
             folder.note("packs", f"packs/{name}", " ".join(str(error).split()))
-        wrong[PACK_BYTES] += [f"packs/{name}: {one}" for one in odd]
+        wrong[kinds.bytes] += [f"packs/{name}: {one}" for one in odd]
     named = set()
-    for row in folder.rows("images", part, COLUMNS):
+    for row in rows:
         if row["status"] == OK:
             spot = (row["pack"], row["pack_offset"])
             named.add(spot)
-            _hold_against(row, held.get(spot), wrong)
-    wrong[PACKS] += [f"{name} at {offset} (no row)" for name, offset in sorted(held.keys() - named)]
+            _hold_against(row, held.get(spot), wrong, kinds)
+    wrong[kinds.images] += [
+        f"{name} at {offset} (no row)" for name, offset in sorted(held.keys() - named)
+    ]
     drawn = sum(isinstance(one.shown, Shown) and one.shown.phash is not None
                 for one in held.values())  # fmt: skip
     return Ledger({"files.looked": len(held), "files.drawn": drawn})
 
 
-def _hold_against(row: Row, held: Held | None, wrong: Differences) -> None:
+def _hold_against(row: Row, held: Held | None, wrong: Differences, kinds: OfPacks) -> None:
     where = f"{row['pack']} at {row['pack_offset']} ({row['url']})"
     if held is None or (held.sha256, held.length) != (row["sha256"], row["bytes"]):
-        wrong[PACKS].append(where)
+        wrong[kinds.images].append(where)
         return
     shown = held.shown
     if isinstance(shown, str):
-        wrong[PICTURES].append(f"{where}: {shown}")
+        wrong[kinds.pictures].append(f"{where}: {shown}")
         return
     told = Shown(
         format=row["format"],
@@ -76,7 +85,7 @@ def _hold_against(row: Row, held: Held | None, wrong: Differences) -> None:
         phash=row["phash"] if shown.phash is not None else None,
     )
     if shown != told:
-        wrong[PICTURES].append(f"{where}: {', '.join(_other(told, shown))}")
+        wrong[kinds.pictures].append(f"{where}: {', '.join(_other(told, shown))}")
 
 
 def _other(told: Shown, shown: Shown) -> Iterator[str]:

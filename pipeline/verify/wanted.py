@@ -56,9 +56,13 @@ class Wanted:
             yield f"{url} has another sha256"
         if before >= self._before:
             yield f"{url} is out of order in partition {partition}"
-        digest = hashlib.sha256(registered_domain(url).encode()).digest()
-        if int.from_bytes(digest[:8], "big") % self._partitions != partition:
+        if self.home(url) != partition:
             yield f"{url} is in partition {partition}, where its domain is not"
+
+    def home(self, url: str) -> int:
+        """The partition of a URL."""
+        digest = hashlib.sha256(registered_domain(url).encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self._partitions
 
     def differing(self) -> Iterator[str]:
         """What wanted/ lacks, and what nobody needs."""

@@ -26,7 +26,7 @@ from schemas.manifest import STAGES
 from tests.crawl import write_crawl
 
 CRAWLS: Final = (1, 4, 16)
-SMALL: Final = ("--part-size=1", "--shard-size=1", "--workers=1")
+SMALL: Final = ("--part-size=1", "--shard-size=1", "--workers=1", "--no-fetch")
 PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 

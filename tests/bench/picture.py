@@ -58,7 +58,16 @@ def crawl_to_shards(folder: Path) -> Path:
     crawl = folder / "crawl"
     warcs = sorted(crawl.glob("*.warc.gz")) if crawl.is_dir() else write(crawl, PAGES)
     run = folder / "run"
-    command = [sys.executable, "-m", "pipeline", "run", *map(str, warcs), "-o", str(run)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "run",
+        *map(str, warcs),
+        "-o",
+        str(run),
+        "--no-fetch",
+    ]
     subprocess.run([*command, "--recipe=off", "--heldout=0.02"], check=True)
     return run
 

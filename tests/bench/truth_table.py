@@ -1,6 +1,6 @@
 """Planted accidents of a crawl against what became of them: every combination, and why it is right.
 
-    ../shared/tools/web-crawl CRAWL && interloom run CRAWL/*.warc.gz -o RUN
+    ../shared/tools/web-crawl CRAWL && interloom run CRAWL/*.warc.gz -o RUN --no-fetch
     python tests/bench/truth_table.py RUN CRAWL/truth.jsonl
 
 In:   a run folder with its tables, the crawl files that it names, and what the crawl's maker says

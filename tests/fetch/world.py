@@ -1,8 +1,8 @@
 """A world of servers on loopback: one process that answers for any host name, well or badly.
 
 Run as a command it reads a plan (JSON: host -> path -> what to do; path "*" for all others), prints
-its ports (plain and TLS) and logs a line of JSON a request, so that what a client did is told by who
-was asked, and stays known when the client is killed.
+its ports (plain and TLS) and logs a line of JSON a request: so what a client did is told by who was
+asked, and stays known when the client is killed.
 What to do is a dict: `status`, `headers`, `file` or `text` or `size` (of zeros), and `how`: "drip",
 "endless", "short", "hang", "close", "busy" (429 for the first `times` requests of a URL).
 """
@@ -27,7 +27,7 @@ import trustme
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 Plan = Mapping[str, Mapping[str, Mapping[str, Any]]]
-MISSING: Final = {"status": 404, "text": "not here"}
+MISSING: Final[Mapping[str, Any]] = {"status": 404, "text": "not here"}
 
 
 class Server:
@@ -57,7 +57,7 @@ class Server:
     async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection stays."""
         paths = self._plan.get(host, {})
-        what = paths.get(path) or paths.get("*") or MISSING
+        what: Mapping[str, Any] = paths.get(path) or paths.get("*") or MISSING
         self._asked[f"{host}{path}"] += 1
         how = what.get("how", "")
         if how == "hang":
@@ -83,7 +83,7 @@ class Server:
             await writer.drain()
         writer.write(body)
         await writer.drain()
-        return how != "short"
+        return bool(how != "short")
 
 
 def _body(what: Mapping[str, Any]) -> bytes:
@@ -136,7 +136,7 @@ class World:
 def world(plan: Plan, folder: Path, *, secure: Sequence[str] = ()) -> Iterator[World]:
     """A server in a process of its own; `secure`: the host names in its certificate."""
     (folder / "plan.json").write_text(json.dumps(plan))
-    command = [sys.executable, "-m", "tests.fetch.world", folder, *secure]
+    command = [sys.executable, "-m", "tests.fetch.world", str(folder), *secure]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

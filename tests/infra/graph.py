@@ -19,7 +19,7 @@ import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as api
-from google.protobuf.wrappers_pb2 import BytesValue  # type: ignore[import-untyped]
+from google.protobuf.wrappers_pb2 import BytesValue
 
 # what a service executes itself, test streams left out; all else must be a ParDo in the image
 PRIMITIVES: Final = frozenset(

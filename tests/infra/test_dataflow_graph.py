@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.pvalue import PCollection
 
-from pipeline.choose import Asked, launch
+from pipeline.choose import Asked, AskedFetching, launch
 from pipeline.job import Job, read_crawl
 from pipeline.read.parts import FEW_INPUTS
 from pipeline.run import run_stage
@@ -83,7 +83,7 @@ def job_of(cloud: Cloud, inputs: int) -> Job:
     return launch(
         [f"gs://{BUCKET}/{named}.paths"],
         output=f"gs://{BUCKET}/runs/{named}",
-        asked=Asked(),
+        asked=Asked(fetching=AskedFetching(contact="a@example.org")),
         stage=None,
         runner="DataflowRunner",
         workers=None,

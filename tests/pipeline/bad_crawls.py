@@ -56,7 +56,7 @@ def command(*arguments: str | Path) -> Ended:
 
 def run_here(output: Path, *arguments: str | Path, code: int = 0) -> Ended:
     """A whole run with one worker that must end so; what it leaves must balance."""
-    ended = command("run", *arguments, "-o", output, "--workers=1")
+    ended = command("run", *arguments, "-o", output, "--workers=1", "--no-fetch")
     assert (ended.code, ended.err) == (code, ""), ended.out[-2000:] + ended.err[-4000:]
     counted = command("verify", output)
     wrong = [line for line in counted.out.splitlines() if "FAILED" in line or "DIFFERS" in line]

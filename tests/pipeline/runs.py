@@ -21,7 +21,8 @@ from schemas.manifest import STAGES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # small parts and shards, so that a little crawl has many of each
-SMALL: Final = ("--part-size=0.0625", "--shard-size=0.125", "--heldout=0.2", "--partitions=4")
+SMALL: Final = ("--part-size=0.0625", "--shard-size=0.125", "--heldout=0.2", "--partitions=4",
+                "--no-fetch")  # fmt: skip
 
 
 def interloom(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

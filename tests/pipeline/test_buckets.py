@@ -13,7 +13,7 @@ from pipeline import store
 from tests.crawl import write_crawl
 from tests.pipeline.runs import interloom, tree
 
-OPTIONS = ("--workers=1", "--partitions=1", "--shard-size=0.125", "--heldout=0.2")
+OPTIONS = ("--workers=1", "--partitions=1", "--shard-size=0.125", "--heldout=0.2", "--no-fetch")
 
 
 @pytest.fixture

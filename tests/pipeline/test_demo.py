@@ -25,7 +25,7 @@ def test_the_funnel_of_a_packaged_site_is_known_to_the_unit(name: str, tmp_path:
     crawl = tmp_path / "crawl.warc.gz"
     write_warc(site, crawl)
     output = tmp_path / "run"
-    interloom("run", crawl, "-o", output, "--workers=1")
+    interloom("run", crawl, "-o", output, "--workers=1", "--no-fetch")
     found = {stage: counts(output, stage) for stage in STAGES}
     checked = verify(str(output))
     assert checked.ok, checked.failed

@@ -17,7 +17,7 @@ def test_pages_without_their_pictures_say_how_many_are_wanted(tmp_path: Path) ->
     output = tmp_path / "run"
     ended = run_here(output, crawl, code=3)
     assert f"0 documents: {PAGES} images wanted, none in the crawl." in ended.out
-    assert "needs its images fetched: wanted/ lists their URLs." in ended.out
+    assert f"interloom run -o {output} --contact you@example.org fetches them" in ended.out
     assert {row["url"].rsplit("/", 1)[1] for row in rows(output, "wanted")} == {"own.jpg"}
     assert set(Fates(output).dropped.values()) == {"no_image"}
     assert counts(output, "fetch")["wanted.dropped.not_fetched"] == PAGES

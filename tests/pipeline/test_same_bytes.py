@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.choose import Asked, launch
+from pipeline.choose import Asked, AskedFetching, launch
 from pipeline.job import Job
 from pipeline.run import execute
 from pipeline.stages import DATAFLOWS
@@ -59,7 +59,8 @@ def test_bundles_that_run_twice_give_the_same_bytes(
         return {}
 
     monkeypatch.setattr(running, "run_stage", repeating)
-    asked = Asked(part_size=0.0625, shard_size=0.125, heldout=0.2, partitions=4)
+    asked = Asked(part_size=0.0625, shard_size=0.125, heldout=0.2, partitions=4,
+                  fetching=AskedFetching(on=False))  # fmt: skip
     chosen = launch([str(path) for path in crawl], output=str(tmp_path / "run"), asked=asked,
                     stage=None, runner="FnApiRunner", workers=1)  # fmt: skip
     execute(chosen.job)

@@ -30,7 +30,7 @@ def input_(tmp_path: Path) -> Path:
 
 def refused(*arguments: str | Path) -> str:
     """The line that a command is refused with."""
-    ended = command("run", *arguments)
+    ended = command("run", *arguments, "--no-fetch")
     return _line(ended)
 
 
@@ -91,7 +91,12 @@ def test_a_wrong_option_is_refused_with_value_limit_and_remedy(
 def test_every_option_of_the_command_is_offered_where_one_is_misspelt() -> None:
     group = typer.main.get_command(app)
     run = group.commands["run"]  # type: ignore[attr-defined]
-    names = {name for parameter in run.params for name in parameter.opts if name.startswith("--")}
+    names = {
+        name
+        for parameter in run.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--")
+    }
     assert names - {"--help"} == set(OURS)
 
 
@@ -173,7 +178,10 @@ def test_an_input_that_changed_or_went_between_two_starts_is_refused(
     input_: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "run"
-    assert command("run", input_, "-o", output, "--stage=extract", "--workers=1").code == 0
+    assert (
+        command("run", input_, "-o", output, "--stage=extract", "--workers=1", "--no-fetch").code
+        == 0
+    )
     before, was, whole = tree(output), input_.stat().st_size, input_.read_bytes()
     write(input_, whole + gzipped(good(2)))
     for named in ((input_,), ()):  # named again, or left to run.json

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.choose import Asked, choose_crawl, choose_settings
+from pipeline.choose import Asked, AskedFetching, choose_crawl, choose_settings
 from pipeline.run import execute, prepare
 from tests.verify.small_crawl import write_crawl
 
@@ -31,7 +31,8 @@ def empty_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run_over(crawl: Path, output: Path | None = None) -> Path:
-    asked = Asked(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2)
+    asked = Asked(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2,
+                  fetching=AskedFetching(on=False))  # fmt: skip
     output = output or crawl.parent / "run"
     job = prepare(
         str(output), choose_crawl([str(crawl)], asked, None), choose_settings(asked, None)

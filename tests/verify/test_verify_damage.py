@@ -207,7 +207,7 @@ def _stage_of(path: Path) -> str:
     [
         ("documents/000009-00000000000000.parquet", "extract"),
         ("packs/000000-00000000000000-7.tar", "extract"),
-        ("images/fetch-00000-1.parquet", "fetch"),
+        ("images/fetch-00000-2.parquet", "fetch"),
         ("wanted/00009.parquet", "filter_text"),
         ("kept/x.parquet.aside-0123", "filter_images"),
         ("shards/train-00009.tar", "shard"),
