@@ -72,7 +72,7 @@ SHAPED_BY: Final[Mapping[str, tuple[str, ...]]] = {
         "unicode", "warcio", "zstandard",
     ),
     "filter_text": ("ada-url", "datasketch", "numpy", "pyarrow", "tldextract", "unicode"),
-    "fetch": ("pillow", "imagehash", "pyarrow", "scipy"),
+    "fetch": ("pyarrow",),
     "filter_images": ("pyarrow",),
     "shard": ("jinja2", "markupsafe", "pillow", "pyarrow", "pyyaml", "webdataset"),
 }  # fmt: skip

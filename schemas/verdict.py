@@ -91,6 +91,12 @@ class Reason(StrEnum):
 
 
 CONSENT: Final = (Reason.NOAI, Reason.NOIMAGEAI, Reason.TDM_RESERVED)  # what a page itself asks for
+# why an image may be used, or who forbids to ask for it (then the Reason is the decision)
+CRAWLED: Final = "crawl"
+ALLOWED: Final = "allowed"
+FORBIDDING: Final = frozenset(
+    {Reason.ROBOTS_TXT, Reason.AI_TXT, Reason.RULES_UNREACHABLE, Reason.OPTED_OUT}
+)
 OK: Final = "ok"  # the status of an image file that has bytes in a pack; otherwise a Reason
 
 

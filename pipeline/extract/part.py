@@ -35,7 +35,7 @@ from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
 from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
-from schemas.verdict import OK, Reason
+from schemas.verdict import CRAWLED, OK, Reason
 
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 # records that say something about a response and carry no page or image of their own
@@ -184,7 +184,7 @@ class _Sink:
             "offset": record.offset,
             "robots": list(asked.robots),
             "tdm_reservation": asked.tdm_reservation,
-            "decision": "crawl",
+            "decision": CRAWLED,
             "decided": record.date,
         }
         self.ledger.see("files")

@@ -189,12 +189,10 @@ class S3Cell:
         return found["Body"].read(), found["ETag"]
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
-        from botocore.exceptions import ClientError  # noqa: PLC0415
-
         only = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         try:
             return str(self._client.put_object(Body=data, **self._name, **only)["ETag"])
-        except ClientError as error:
+        except self._client.exceptions.ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if status in {404, 409, 412}:  # gone, being written, another one
                 return None
@@ -210,32 +208,33 @@ class GsCell:
     """An object of a bucket, by its generation."""
 
     def __init__(self, bucket: str, key: str) -> None:
-        from google.cloud.storage import Client  # noqa: PLC0415
+        from apache_beam.io.gcp.gcsio import GcsIO  # noqa: PLC0415
 
-        self._blob = Client().bucket(bucket).blob(key)
+        self._blob = GcsIO().client.bucket(bucket).blob(key)
 
     def read(self) -> tuple[bytes, str] | None:
-        from google.api_core.exceptions import NotFound  # noqa: PLC0415
-
         try:
-            data = self._blob.download_as_bytes()
-        except NotFound:
+            return self._blob.download_as_bytes(), str(self._blob.generation)
+        except Exception as error:
+            _raise_unless_gone(error)
             return None
-        return data, str(self._blob.generation)
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
-        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
-
         try:
             self._blob.upload_from_string(data, if_generation_match=int(version or 0))
-        except PreconditionFailed:
+        except Exception as error:
+            _raise_unless_gone(error)
             return None
         return str(self._blob.generation)
 
     def remove(self, *, version: str) -> None:
-        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
-
         try:
             self._blob.delete(if_generation_match=int(version))
-        except (NotFound, PreconditionFailed):
-            return
+        except Exception as error:
+            _raise_unless_gone(error)
+
+
+def _raise_unless_gone(error: Exception) -> None:
+    """Google's client raises where an object is not there (404), or is another one by now (412)."""
+    if getattr(error, "code", None) not in {404, 412}:
+        raise error

@@ -24,11 +24,8 @@ from pipeline.fetch.wire import Answer
 from pipeline.problem import Problem
 from schemas.document import PageSignals
 from schemas.tables import IMAGES
-from schemas.verdict import Reason
+from schemas.verdict import ALLOWED, FORBIDDING, Reason
 
-ALLOWED: Final = "allowed"  # robots.txt, ai.txt and opt-outs let it pass
-FORBIDDING: Final = frozenset({Reason.ROBOTS_TXT, Reason.AI_TXT, Reason.RULES_UNREACHABLE,
-                               Reason.OPTED_OUT})  # fmt: skip
 SNIFFED: Final = 64  # bytes that tell an image; fewer in the first piece tell nothing yet
 NO_SIGNALS: Final = header_signals(())
 

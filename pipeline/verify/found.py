@@ -16,7 +16,7 @@ from pipeline.verify.differences import FETCHED, KINDS, TARS, WANTED, Difference
 from pipeline.verify.files import fetched_packs, partitions
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packs import COLUMNS, check_packs
-from pipeline.verify.rows import image_row
+from pipeline.verify.rows import fetched_row
 from pipeline.verify.tally import Tally
 from pipeline.verify.tars import count_shard
 from schemas.manifest import STAGES, Ledger
@@ -117,7 +117,7 @@ def _take_fetched(folder: RunFolder, found: Found, part: str) -> None:
         fetched.add(row["url"])
         if row["url"] in urls:
             count_file(ledger, row, kind="wanted")
-        found.wrong[FETCHED] += image_row(row, where)
+        found.wrong[FETCHED] += fetched_row(row, where)
         found.across.files.tell(row, found.across.recipes["filter_images"])
     ledger.drop("wanted", Reason.NOT_FETCHED, len(urls - fetched))
     found.tallies["fetch"].add(part, ledger)

@@ -16,12 +16,13 @@ from pipeline.domain import registered_domain
 from pipeline.verify.folder import Row
 from pipeline.verify.limits import why_no_record
 from schemas.document import Role
-from schemas.verdict import OK
+from schemas.verdict import ALLOWED, CRAWLED, FORBIDDING, OK, Reason
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 # of a usable file, and of no other
 _OF_FILE: Final = ("sha256", "phash", "width", "height", "format", "bytes", "pack", "pack_offset")
 _WHY: Final = ("value", "limit")
+_OF_FETCH: Final = ("final_url", "http_status", "attempt")
 _ROLES: Final = frozenset(map(str, Role))
 # no count is larger than the one that it is a part of
 _PARTS: Final = {
@@ -66,7 +67,9 @@ class RowsOfPart:
         where = f"{self._part} {row['url']}"
         yield from self._record("images", row, row["offset"], where)
         yield from image_row(row, where)
-        if (row["decision"], row["decided"]) != ("crawl", row["date"]):
+        if told := [name for name in _OF_FETCH if row[name] is not None]:
+            yield f"{where}: found in the crawl, and yet {', '.join(told)}"
+        if (row["decision"], row["decided"]) != (CRAWLED, row["date"]):
             yield f"{where}: {row['decision']} of {row['decided']}, found {row['date']}"
         if row["pack"] is not None and row["pack"].rpartition("-")[0] != self._part:
             yield f"{where}: in the pack {row['pack']} of another part"
@@ -98,6 +101,20 @@ class RowsOfPart:
             yield f"{where}: at byte {offset}, where {least} or more was expected"
         else:
             self._offsets[kind] = offset
+
+
+def fetched_row(row: Row, where: str) -> Iterator[str]:
+    """A row of fetch: where and when it was asked for, and what forbade it if anything did."""
+    yield from image_row(row, where)
+    forbidden = row["status"] if row["status"] in FORBIDDING else ALLOWED
+    if row["decision"] != forbidden or row["decided"] != row["date"]:
+        yield f"{where}: {row['status']} of {row['date']}, but {row['decision']} {row['decided']}"
+    if not row["final_url"] or not row["attempt"] or row["input"] is not None:
+        yield f"{where}: not fetched"
+    if row["status"] == OK and row["http_status"] != 200:
+        yield f"{where}: ok, with HTTP status {row['http_status']}"
+    if row["status"] == Reason.HTTP_STATUS and row["http_status"] != row["value"]:
+        yield f"{where}: HTTP status {row['http_status']}, with the value {row['value']}"
 
 
 def image_row(row: Row, where: str) -> Iterator[str]:

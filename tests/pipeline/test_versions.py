@@ -25,17 +25,20 @@ from tests.pipeline.runs import ROOT, tree
 ENTRIES: Mapping[str, tuple[str, ...]] = {
     "extract": ("pipeline.extract.steps",),
     "filter_text": ("pipeline.filter_text", "pipeline.dedup_text", "pipeline.wanted"),
-    "fetch": ("pipeline.fetch",),
+    "fetch": ("pipeline.fetch.steps",),
     "filter_images": ("pipeline.filter_images", "pipeline.dedup_images"),
     "shard": ("pipeline.shard", "pipeline.plan", "pipeline.report.build", "pipeline.report.tables"),
 }
 # imported, and yet no byte at rest is of their making
 ONLY_MOVE: Mapping[str, str] = {
+    "aiohttp": "brings what servers say, which is input from then on",
     "apache-beam": "test_same_bytes.py compares its runners",
     "httpx": "brings an input's bytes as they are",
+    "protego": "says what is not asked for: recorded with the row, and input from then on",
     "rich": "prints on a terminal",
     "stopwordsiso": "a word list: named in the settings by version and digest",
     "wordfreq": "a word list: named in the settings by version and digest",
+    "yarl": "holds a URL as it is",
 }
 
 

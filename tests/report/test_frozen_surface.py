@@ -19,8 +19,10 @@ from schemas.verdict import Reason
 REASONS = """
     damaged_record record_too_large truncated_payload bad_http bad_encoding http_status bad_url
     other_media empty_payload page_too_large too_many_elements no_content not_an_image undecodable
-    truncated_image too_many_pixels image_bytes same_record older_capture near_duplicate_text
-    repeated_in_domain too_few_words too_many_words character_repetition word_repetition
+    truncated_image too_many_pixels image_bytes decoder_died deferred robots_txt ai_txt
+    rules_unreachable opted_out no_such_host forbidden_address forbidden_port connection_failed
+    connection_lost tls_failed timed_out too_many_redirects same_record older_capture
+    near_duplicate_text repeated_in_domain too_few_words too_many_words character_repetition word_repetition
     special_characters few_stop_words flagged_words little_punctuation few_common_words spam_words
     language no_text no_image noai noimageai tdm_reserved image_url_scheme image_url_word
     image_url_frequent image_declared_side image_declared_aspect not_fetched image_format
@@ -37,8 +39,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "images/PART.parquet": (
         "url date status value limit sha256 phash width height format bytes pack pack_offset "
-        "input offset robots tdm_reservation decision decided",
-        "67b2c292d201",
+        "input offset robots tdm_reservation decision decided final_url http_status attempt",
+        "c331bcc04410",
     ),
     "objections/PART.parquet": (
         "url date offset robots tdm_reservation",
