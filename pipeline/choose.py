@@ -45,9 +45,10 @@ from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
 from pipeline.read.raw import local_path, scheme_of, size_of
-from pipeline.run import check_output, prepare, read_run
+from pipeline.run import check_output, prepare, read_run, whole
 from pipeline.workers import default_workers
 from schemas.manifest import STAGES
+from schemas.verdict import FETCH_REASONS, WORTH_AGAIN
 
 T = TypeVar("T")
 END: Final = 64 << 10  # bytes at each end of an input by which another one is told
@@ -106,6 +107,7 @@ def launch(
     stage: str | None,
     runner: str,
     workers: int | None,
+    fetching: Fetching | None = None,
 ) -> Launch:
     """Check everything, write run.json, and say what is to be done.
 
@@ -122,7 +124,7 @@ def launch(
     FileSystems.set_options(PipelineOptions(options))  # endpoints and credentials are in them
     old = read_run(output) if store.exists(store.join(output, "run.json")) else {}
     crawl = choose_crawl(names, asked, old.get("crawl"))
-    settings = choose_settings(asked, old.get("settings"))
+    settings = choose_settings(asked, old.get("settings"), fetching)
     if runner == "FnApiRunner":
         count = default_workers(sum(crawl.sizes)) if workers is None else workers
         options = [*options, *local_options(count)]
@@ -134,6 +136,30 @@ def launch(
         options=tuple(options),
         news=news,
     )
+
+
+def again(output: str, reasons: Sequence[str], asked: AskedFetching, *, workers: int | None,
+          runner: str = "FnApiRunner", options: Sequence[str] = ()) -> Launch:  # fmt: skip
+    """A further round of fetching: what has one of these statuses is asked for anew.
+
+    Raises:
+        ValueError: naming the value, the limit and the remedy.
+    """
+    old = settings_of(read_run(output)["settings"])
+    before = make_job(output, read_crawl(output), old)
+    if whole(before, "fetch") is None:
+        raise ValueError(f"{output} has no whole fetch to go on from: use interloom run first")
+    for reason in reasons:
+        if reason not in FETCH_REASONS:
+            raise ValueError(f"reason is {reason!r}: choose of {', '.join(sorted(FETCH_REASONS))}")
+    given = replace(
+        choose_fetching(asked, asdict(old.fetching) | {"on": True}),
+        round=old.fetching.round + 1,
+        again=tuple(reasons or sorted(WORTH_AGAIN)),
+    )
+    launched = launch([*options], output=output, asked=Asked(), stage=None, runner=runner,
+                      workers=workers, fetching=given)  # fmt: skip
+    return replace(launched, news=f"round {given.round} of fetching: {', '.join(given.again)}")
 
 
 def news_of(was: Settings, now: Settings) -> str:
@@ -239,7 +265,9 @@ def _gone(name: str, error: OSError) -> ValueError:
     )
 
 
-def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
+def choose_settings(
+    asked: Asked, old: dict[str, Any] | None, fetching: Fetching | None = None
+) -> Settings:
     """The settings of the day: what is asked for, else what run.json has, else the defaults."""
     known = old or {}
 
@@ -268,7 +296,7 @@ def choose_settings(asked: Asked, old: dict[str, Any] | None) -> Settings:
         shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
-        fetching=choose_fetching(asked.fetching, known.get("fetching")),
+        fetching=fetching or choose_fetching(asked.fetching, known.get("fetching")),
     )
 
 

@@ -112,6 +112,42 @@ def run(  # noqa: PLR0913  # an option each
 
 
 @app.command()
+def refetch(
+    folder: RunFolder,
+    *,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(help="Only what ended so; else all that a later try may change."),
+    ] = None,
+    contact: Annotated[str | None, typer.Option(help="Another contact than before.")] = None,
+    rates: Annotated[str | None, typer.Option(help="TOML file: requests a second by host.")] = None,
+    fetch_deadline: Annotated[float | None, typer.Option(help="Seconds; the rest waits.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local processes.")] = None,
+) -> None:
+    """Ask again for images that failed or were deferred, and do the stages behind it anew."""
+    from pipeline import choose, ending  # noqa: PLC0415
+
+    with user_errors():
+        asked = choose.AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
+        launch = choose.again(folder, reason or [], asked, workers=workers)
+        kept = ending.run_and_show(launch, plain_console())
+    if not kept:
+        raise typer.Exit(NOTHING_KEPT)
+
+
+@app.command()
+def import_images(
+    folder: RunFolder,
+    tars: Annotated[list[str], typer.Argument(metavar="TARS...", help="As img2dataset made.")],
+) -> None:
+    """Take what img2dataset has brought for wanted/, in place of asking for it."""
+    from pipeline import ending  # noqa: PLC0415
+
+    with user_errors():
+        ending.import_images(folder, tars, plain_console())
+
+
+@app.command()
 def stats(folder: RunFolder) -> None:
     """Print the funnel of a run, its figures, and where everything lies."""
     from pipeline import ending  # noqa: PLC0415

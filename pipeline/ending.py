@@ -8,6 +8,8 @@ from rich.console import Console
 
 from pipeline import memory, run, store
 from pipeline.choose import Launch, job_of
+from pipeline.fetch import figures
+from pipeline.fetch.imported import import_tars
 from pipeline.funnel import show_funnel, show_stats_of
 from pipeline.job import read_crawl
 from pipeline.progress import Progress
@@ -33,6 +35,8 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     )
     manifests = run.manifests(job)
     show_funnel(manifests, console)
+    if "fetch" in manifests:
+        figures.show(figures.Figures.of(job), console)
     seconds = run.host_seconds(job)
     if len(manifests) < len(STAGES):
         console.print(f"{len(manifests)} of {len(STAGES)} stages are whole in {job.output}")
@@ -73,6 +77,23 @@ def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
     )
 
 
+def import_images(folder: str, tars: list[str], console: Console) -> None:
+    """What became of the images of img2dataset's tars, and what to do next."""
+    job = job_of(folder)
+    if run.whole(job, "filter_text") is None:
+        raise ValueError(f"{folder} has no wanted/ yet: interloom run --stage filter_text first")
+    if run.whole(job, "fetch") is not None:
+        raise ValueError(f"fetch is whole in {folder}: remove fetch.manifest.json there to have it "
+                         "done again with these images")  # fmt: skip
+    with store.held(folder):
+        told = import_tars(tars, job)
+    for status, count in told.most_common():
+        console.print(f"{count:>12,}  {status}")
+    console.print(f"interloom run -o {folder} goes on with them")
+
+
 def show_stats(folder: str, console: Console) -> None:
     job = job_of(folder)
     show_stats_of(job, run.manifests(job), console)
+    if run.whole(job, "fetch") is not None:
+        figures.show(figures.Figures.of(job), console)

@@ -94,9 +94,21 @@ CONSENT: Final = (Reason.NOAI, Reason.NOIMAGEAI, Reason.TDM_RESERVED)  # what a 
 # why an image may be used, or who forbids to ask for it (then the Reason is the decision)
 CRAWLED: Final = "crawl"
 ALLOWED: Final = "allowed"
+IMPORTED: Final = "imported"  # another fetcher has brought it
 FORBIDDING: Final = frozenset(
     {Reason.ROBOTS_TXT, Reason.AI_TXT, Reason.RULES_UNREACHABLE, Reason.OPTED_OUT}
 )
+# what an answer, or no answer, may leave in images/; and what a later try may change
+WORTH_AGAIN: Final = frozenset(
+    {Reason.DEFERRED, Reason.RULES_UNREACHABLE, Reason.NO_SUCH_HOST, Reason.CONNECTION_FAILED,
+     Reason.CONNECTION_LOST, Reason.TLS_FAILED, Reason.TIMED_OUT, Reason.TRUNCATED_PAYLOAD,
+     Reason.HTTP_STATUS, Reason.BAD_HTTP, Reason.DECODER_DIED}
+)  # fmt: skip
+FETCH_REASONS: Final = WORTH_AGAIN | FORBIDDING | frozenset(
+    {Reason.FORBIDDEN_ADDRESS, Reason.FORBIDDEN_PORT, Reason.TOO_MANY_REDIRECTS, Reason.BAD_URL,
+     Reason.BAD_ENCODING, Reason.EMPTY_PAYLOAD, Reason.IMAGE_BYTES, Reason.NOT_AN_IMAGE,
+     Reason.UNDECODABLE, Reason.TRUNCATED_IMAGE, Reason.TOO_MANY_PIXELS, *CONSENT}
+)  # fmt: skip
 OK: Final = "ok"  # the status of an image file that has bytes in a pack; otherwise a Reason
 
 

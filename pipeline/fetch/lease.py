@@ -215,14 +215,14 @@ class GsCell:
     def read(self) -> tuple[bytes, str] | None:
         try:
             return self._blob.download_as_bytes(), str(self._blob.generation)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
             _raise_unless_gone(error)
             return None
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
         try:
             self._blob.upload_from_string(data, if_generation_match=int(version or 0))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
             _raise_unless_gone(error)
             return None
         return str(self._blob.generation)
@@ -230,7 +230,7 @@ class GsCell:
     def remove(self, *, version: str) -> None:
         try:
             self._blob.delete(if_generation_match=int(version))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
             _raise_unless_gone(error)
 
 

@@ -22,7 +22,8 @@ REASONS = """
     truncated_image too_many_pixels image_bytes decoder_died deferred robots_txt ai_txt
     rules_unreachable opted_out no_such_host forbidden_address forbidden_port connection_failed
     connection_lost tls_failed timed_out too_many_redirects same_record older_capture
-    near_duplicate_text repeated_in_domain too_few_words too_many_words character_repetition word_repetition
+    near_duplicate_text repeated_in_domain too_few_words too_many_words character_repetition
+    word_repetition
     special_characters few_stop_words flagged_words little_punctuation few_common_words spam_words
     language no_text no_image noai noimageai tdm_reserved image_url_scheme image_url_word
     image_url_frequent image_declared_side image_declared_aspect not_fetched image_format

@@ -1,0 +1,110 @@
+"""Imported: images that img2dataset has brought for wanted/, in place of asking for them.
+
+In:   its tars (`KEY.json` with the URL, and an image member of the same key), wanted/.
+Out:  commits, as fetch makes them: each wanted URL that has no row yet gets one, and is not asked
+      for. A tar is committed as a whole, so an import that was killed goes on with the next one.
+Counted: members of URLs that nobody wants or that have a row, and what does not decode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pipeline import parquet, store
+from pipeline.decode import look_at
+from pipeline.extract.urls import normal_url
+from pipeline.fetch.commits import Commits, read_brought
+from pipeline.fetch.request import Ending, Errand, row_of
+from pipeline.job import Job
+from pipeline.problem import Problem
+from pipeline.wanted import partition_of
+from schemas.verdict import IMPORTED, OK
+
+NOT_WANTED: Final = "not wanted"
+KNOWN: Final = "known already"
+
+
+def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
+    """What became of the members, by status.
+
+    Raises:
+        ValueError: a file that is no tar, or one without an image that has its URL beside it.
+    """
+    told: Counter[str] = Counter()
+    partitions: dict[int, _Partition] = {}
+    for path in paths:
+        met = 0
+        for url, body in members(path):
+            met += 1
+            number = partition_of(url, job.partitions)[0]
+            if number not in partitions:
+                partitions[number] = _Partition(number, job)
+            told[partitions[number].take(url, body)] += 1
+        if not met:
+            raise ValueError(f"{path} holds no image with its URL in a KEY.json beside it: give "
+                             "tars that img2dataset made (output_format=webdataset)")  # fmt: skip
+        for partition in partitions.values():
+            partition.commit()
+    return told
+
+
+class _Partition:
+    def __init__(self, number: int, job: Job) -> None:
+        wanted = parquet.read_table(job.part("wanted", f"{number:05d}"), ["url"])["url"]
+        brought = read_brought(job, number)
+        self._wanted = set(wanted.to_pylist())
+        self._known = set(brought.known)
+        self._round = job.settings.fetching.round
+        name = f"fetch-{number:05d}-{self._round}-{uuid.uuid4().hex[:8]}"
+        self._commits = Commits(job=job, name=name, places=brought.places)
+
+    def take(self, url: str, body: bytes) -> str:
+        if url not in self._wanted or url in self._known:
+            return KNOWN if url in self._known else NOT_WANTED
+        self._known.add(url)
+        look = look_at(body)
+        problem = look if isinstance(look, Problem) else None
+        row = row_of(Ending(errand=Errand(url, url), problem=problem), round_=self._round)
+        row["decision"] = IMPORTED
+        if isinstance(look, Problem):
+            self._commits.add(row)
+        else:
+            seen = {"sha256": hashlib.sha256(body).hexdigest(), "phash": look.phash, "status": OK,
+                    "width": look.width, "height": look.height, "format": look.format,
+                    "bytes": len(body)}  # fmt: skip
+            self._commits.add({**row, **seen}, body)
+        return OK if problem is None else str(problem.reason)
+
+    def commit(self) -> None:
+        if (commit := self._commits.cut()) is not None:
+            commit.write()
+
+
+def members(path: str) -> Iterator[tuple[str, bytes]]:
+    """(URL, bytes) of a tar's images; those of a key stand together."""
+    try:
+        with store.open_input(path) as handle, tarfile.open(fileobj=handle, mode="r|*") as tar:
+            key, url, body = "", "", b""
+            for member in tar:
+                name, _, extension = member.name.rpartition("/")[2].partition(".")
+                if name != key:
+                    if url and body:
+                        yield url, body
+                    key, url, body = name, "", b""
+                file = tar.extractfile(member)
+                if file is None or extension == "txt":
+                    continue
+                if extension == "json":
+                    url = normal_url(str(json.loads(file.read()).get("url") or ""))
+                else:
+                    body = file.read()
+            if url and body:
+                yield url, body
+    except (tarfile.TarError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as a tar of img2dataset ({error})") from error
