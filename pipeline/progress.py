@@ -6,6 +6,7 @@ true of every runner whose output can be listed.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -56,22 +57,24 @@ class Progress:
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("parts"),
             rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("{task.fields[news]}", markup=False),
             console=self._console,
             disable=not terminal,
         )
-        task = bar.add_task(stage, total=total)
+        task = bar.add_task(stage, total=total, news="")
 
         def look() -> None:
             while not stop.wait(self._every):
                 try:
-                    done = count(job, stage)
-                except OSError:
+                    done, news = count(job, stage), news_of(job, stage)
+                except (OSError, ValueError):  # also a lease that is just being made
                     continue  # a bar is no reason to fail: the stage will say so, if it matters
                 known = max(total, done)
-                bar.update(task, completed=done, total=known)
+                bar.update(task, completed=done, total=known, news=news)
                 if not terminal:
                     about = "about " if stage in ESTIMATED else ""
-                    self._say(stage, f"{done} of {about}{known} parts", start)
+                    told = f"{done} of {about}{known} parts"
+                    self._say(stage, f"{told}, {news}" if news else told, start)
 
         watcher = threading.Thread(target=look, daemon=True)
         with bar:
@@ -82,7 +85,7 @@ class Progress:
                 stop.set()
                 watcher.join()
             done = count(job, stage)
-            bar.update(task, completed=done, total=done)
+            bar.update(task, completed=done, total=done, news="")
         if not terminal:
             self._say(stage, f"done, {done} parts", start)
 
@@ -94,12 +97,37 @@ class Progress:
 def count(job: Job, stage: str) -> int:
     paths = [path for folder in LAST_FILES[stage] for path in store.listing(job.path(folder))]
     mine = [path for path in paths if is_fetched(path) == (stage == "fetch")]
+    if stage == "fetch":  # not the commits of those who are at work
+        mine = [path for path in mine if path.rpartition("/")[2].count("-") == 2]
     return sum(store.ASIDE not in path for path in mine)
 
 
 def is_fetched(path: str) -> bool:
     """Whether a file is a part of fetch, by its own name: the run folder's may be anything."""
     return path.rsplit("/", 1)[-1].startswith("fetch-")
+
+
+def news_of(job: Job, stage: str) -> str:
+    """What the holders of partitions tell of themselves with their leases."""
+    if stage != "fetch":
+        return ""
+    told = [
+        json.loads(store.read_bytes(path) or b"{}") for path in store.listing(job.path("leases"))
+    ]
+    news = [one["news"] for one in told if one.get("news")]
+    if not news:
+        return ""
+    done, ok, left, hosts = (sum(one[name] for one in news)
+                             for name in ("done", "ok", "left", "hosts"))  # fmt: skip
+    images = sum(one["done"] / max(1.0, one["seconds"]) for one in news)
+    size = sum(one["bytes"] / max(1.0, one["seconds"]) for one in news) / 1e6
+    slowest = max((item for one in news for item in one["slowest"].items()),
+                  key=lambda item: item[1], default=("", 0.0))  # fmt: skip
+    return (
+        f"{done:,} URLs asked, {ok / max(1, done):.0%} ok, {images:,.0f}/s, {size:,.1f} MB/s, "
+        f"{hosts:,} hosts, slowest {slowest[0]} {slowest[1]:.1f} s, "
+        f"{left:,} left, {left / max(0.1, images):,.0f} s"
+    )
 
 
 def expected(job: Job, stage: str) -> int:

@@ -110,16 +110,10 @@ class Brought:
 
 
 def read_brought(job: Job, partition: int) -> Brought:
-    """The rows that count, but for those whose bytes are not there."""
+    """The rows that count."""
     brought = Brought(known={}, places={})
-    sizes: dict[str, int] = {}
     for row in rows_that_count(job, partition):
-        if (pack := row["pack"]) is not None:
-            if pack not in sizes:
-                path = job.path("packs", pack)
-                sizes[pack] = store.size(path) if store.exists(path) else 0
-            if row["pack_offset"] + row["bytes"] > sizes[pack]:
-                continue
+        if row["pack"] is not None:
             brought.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
         hops = int(row["value"] or 0) if row["status"] == AWAY else 0
         known = Known(row["status"], row["attempt"], row["final_url"], hops)
@@ -134,10 +128,20 @@ def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
 
 
 def read_files(job: Job, partition: int) -> pa.Table:
-    """All rows of a partition's files, of whatever round or fingerprint."""
+    """All rows of a partition's files, of whatever round or fingerprint, whose bytes are there."""
     paths = store.beginning(job.path("images", f"fetch-{partition:05d}-"))
     tables = [parquet.read_table(path) for path in paths if store.ASIDE not in path]
-    return pa.concat_tables([IMAGES.empty_table(), *tables])
+    rows = pa.concat_tables([IMAGES.empty_table(), *tables]).combine_chunks()
+    packs = rows["pack"].combine_chunks().dictionary_encode()
+    sizes = pa.array([_size_of(job.path("packs", name)) for name in packs.dictionary.to_pylist()],
+                     pa.int64())  # fmt: skip
+    ends = pc.add(rows["pack_offset"], rows["bytes"])
+    here = pc.less_equal(ends, sizes.take(packs.indices))
+    return rows.filter(pc.fill_null(here, True))  # noqa: FBT003  # of a row without bytes
+
+
+def _size_of(path: str) -> int:
+    return store.size(path) if store.exists(path) else 0
 
 
 def that_count(rows: pa.Table) -> pa.Table:

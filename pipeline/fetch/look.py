@@ -8,11 +8,12 @@ Out:  ImageLook or Problem, as pipeline/decode.py says; DECODER_DIED for the one
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import multiprocessing
+import os
 import resource
 import signal
-import sys
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,7 @@ SECONDS: Final = 30.0  # of CPU a file; the slowest that decode.py lets through 
 MEMORY: Final = 3 << 30  # bytes of address space; the largest picture allowed needs 0.8 GiB
 BATCH_BYTES: Final = 1 << 20
 BATCH: Final = 16  # files
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+MOMENT: Final = 0.5  # seconds
 
 Looked = ImageLook | Problem
 
@@ -38,7 +39,6 @@ class Lookers:
     """So many decoding processes; a file waits for its batch, a batch for a process."""
 
     processes: int = 1
-    _pool: ProcessPoolExecutor | None = None
     _waiting: list[tuple[bytes, asyncio.Future[Looked]]] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,21 +79,20 @@ class Lookers:
 
     async def _try(self, files: Sequence[bytes]) -> list[Looked]:
         """What is seen; nothing where the process died, with whoever was in it."""
-        if self._pool is None:
-            self._pool = _pool(self.processes)
-        pool = self._pool
+        pool = _pools.get(self.processes) or _pools.setdefault(
+            self.processes, _new_pool(self.processes)
+        )
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, _look_at_all, files)
         except BrokenProcessPool:
-            if self._pool is pool:  # the first of those that lost it
-                self._pool = None
-                pool.shutdown(wait=False)
+            if _pools.get(self.processes) is pool:  # the first of those that lost it
+                del _pools[self.processes]
             return []
 
     async def _look_alone(self, data: bytes) -> Looked:
         """In a process that no other file is in, so that its death is this file's doing."""
         async with self._alone:
-            with _pool(1) as pool:
+            with _new_pool(1) as pool:
                 try:
                     ask = partial(_look_at_all, [data])
                     return (await asyncio.get_running_loop().run_in_executor(pool, ask))[0]
@@ -106,22 +105,32 @@ class Lookers:
     async def __aexit__(self, *_error: object) -> None:
         for task in self._tasks:
             task.cancel()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
+# kept while this process lives, since a decoding process takes a second or two to start
+_pools: Final[dict[int, ProcessPoolExecutor]] = {}
+
+
+def _new_pool(processes: int) -> ProcessPoolExecutor:
     context: Any = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_bound)
+    return ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_bound, initargs=(os.getpid(),)
+    )
 
 
-def _bound() -> None:
+def _bound(parent: int) -> None:
     """In the new process: it ends with its parent, and takes no more memory than it may."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the group: the run answers
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, most))
+
+
+def _end_with(parent: int) -> None:
+    """Looked at, for the signal that Linux sends is of a parent's thread, which may end before."""
+    while os.getppid() == parent:
+        time.sleep(MOMENT)
+    os._exit(1)
 
 
 def _look_at_all(files: Sequence[bytes]) -> list[Looked]:

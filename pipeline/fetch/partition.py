@@ -215,7 +215,7 @@ class Holder:
         """Renew the lease, write what is due, until cancelled."""
         fetching = self.job.settings.fetching
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(min(BEAT, fetching.commit_seconds))
             left = max(0.0, self.lease.until - time.time())
             try:
                 await asyncio.wait_for(asyncio.to_thread(self.lease.renew, self._news()), left)

@@ -28,7 +28,7 @@ WORKERS: Final = 2
 PAUSES: Final = [
     ("filter_text", "pipeline.dedup_text", "keep_latest", 7),
     ("filter_text", "pipeline.dedup_text", "_but_first", 40),
-    ("fetch", "pipeline.fetch", "fetch_partition", 2),
+    ("fetch", "pipeline.fetch.steps", "fetch_own", 2),
     ("filter_images", "pipeline.dedup_images", "_compare", 9),
     ("filter_images", "pipeline.dedup_images", "_other_sets", 5),
 ]

@@ -16,7 +16,7 @@ def test_a_restart_keeps_and_sweeps_the_same_whatever_the_folder_is_called(
 ) -> None:
     crawl = write_crawl(tmp_path / "crawl", pages=6, warcs=1)
     output = tmp_path / name / "run"
-    first = interloom("run", *crawl, "-o", output, "--shard-size=0.0625")
+    first = interloom("run", *crawl, "-o", output, "--shard-size=0.0625", "--no-fetch")
     assert str(output / "report.html") in first.stdout.replace("\n", "")
     before = tree(output)
     (output / "extract.manifest.json").unlink()

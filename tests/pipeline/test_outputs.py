@@ -33,7 +33,7 @@ def input_(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("name", "told"), NAMES, ids=[row[0][:20] or "empty" for row in NAMES])
 def test_an_output_that_can_hold_no_run_is_refused(name: str, told: str, input_: Path) -> None:
-    ended = command("run", input_, "-o", name)
+    ended = command("run", input_, "-o", name, "--no-fetch")
     assert (ended.code, ended.out) == (2, "")
     assert told in ended.err
     assert ended.err.count("\n") == 1
@@ -41,7 +41,7 @@ def test_an_output_that_can_hold_no_run_is_refused(name: str, told: str, input_:
 
 def test_an_output_whose_name_is_no_utf_8_is_refused(input_: Path, tmp_path: Path) -> None:
     name = os.fsdecode(os.fsencode(tmp_path / "run") + b"-\xff")
-    ended = interloom("run", input_, "-o", name, check=False)
+    ended = interloom("run", input_, "-o", name, "--no-fetch", check=False)
     assert ended.returncode == 2
     assert ended.stderr == (
         f"interloom: output is '{tmp_path}/run-\\udcff', which is not UTF-8: choose another name\n"
@@ -53,7 +53,7 @@ def test_an_output_in_which_a_run_was_killed_at_its_first_write_is_taken(
     input_: Path, tmp_path: Path
 ) -> None:
     left = write(tmp_path / "run" / f"run.json{ASIDE}0123", b'{"format')
-    assert command("run", input_, "-o", tmp_path / "run", "--stage=extract").code == 0
+    assert command("run", input_, "-o", tmp_path / "run", "--stage=extract", "--no-fetch").code == 0
     assert not left.exists()
 
 

@@ -86,7 +86,7 @@ def answers_signals(pid: int) -> bool:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_stopped_while_importing(way: Send, crawl: list[Path], tmp_path: Path) -> None:
-    running = start(["run", *map(str, crawl), "-o", str(tmp_path / "run")], tmp_path)
+    running = start(["run", *map(str, crawl), "-o", str(tmp_path / "run"), "--no-fetch"], tmp_path)
     running.wait_until(lambda: answers_signals(running.process.pid))
     time.sleep(random.Random(f"importing/{way.__name__}").uniform(0, 1))
     stop(running, way)
@@ -97,7 +97,8 @@ def choosing(crawl: list[Path], tmp_path: Path) -> Iterator[Running]:
     """A run that waits for ever, while choosing, in a call that does not return."""
     words = tmp_path / "words.txt"
     os.mkfifo(words)
-    arguments = ["run", *map(str, crawl), "-o", str(tmp_path / "run"), f"--stop-words={words}"]
+    arguments = ["run", *map(str, crawl), "-o", str(tmp_path / "run"), f"--stop-words={words}",
+                 "--no-fetch"]  # fmt: skip
     running = start(arguments, tmp_path)
     ends = []
 
@@ -179,7 +180,7 @@ def test_ctrl_c_at_a_terminal_with_a_progress_bar_leaves_the_terminal_as_it_was(
 
 
 def test_a_run_ends_where_nobody_takes_its_last_line(crawl: list[Path], tmp_path: Path) -> None:
-    arguments = ["run", *map(str, crawl), "-o", str(tmp_path / "run")]
+    arguments = ["run", *map(str, crawl), "-o", str(tmp_path / "run"), "--no-fetch"]
     with Terminal(arguments) as terminal:
         deadline = time.monotonic() + HANG
         while not answers_signals(terminal.pid):

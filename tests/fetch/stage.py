@@ -1,0 +1,91 @@
+"""The stage of fetch alone, over a wanted/ of the test's own, in a process that may be killed.
+
+Run as a command it does the stage of a pickled job. An audit hook refuses every connection that
+does not stay on this machine, and writes it down: a guard that fails fails the test, and nothing
+leaves the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline import parquet
+from pipeline.choose import Asked, choose_settings
+from pipeline.fetching import Fetching
+from pipeline.job import Crawl, Job
+from pipeline.run import prepare, run_stage, sweep, sweep_fetched
+from pipeline.wanted import partition_of, write_wanted
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PARTITIONS: Final = 4
+CONTACT: Final = "us@example.org"
+
+
+def job_for(
+    folder: Path, urls: Iterable[str], fetching: Fetching, *, partitions: int = PARTITIONS
+) -> Job:
+    """A run whose text filters wanted these URLs."""
+    settings = choose_settings(Asked(), None, fetching)
+    crawl = Crawl(inputs=("none.warc.gz",), partitions=partitions)
+    job = prepare(str(folder / "run"), crawl, settings)
+    of: dict[int, list[str]] = defaultdict(list)
+    for url in urls:
+        of[partition_of(url, partitions)[0]].append(url)
+    for partition in range(partitions):
+        write_wanted(partition, of[partition], job)
+    return job
+
+
+def start(job: Job, **environment: str) -> subprocess.Popen[str]:
+    """The stage in a process of its own."""
+    path = Path(job.output).parent / "job.pickle"
+    path.write_bytes(pickle.dumps(job))
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.fetch.stage", str(path)], cwd=ROOT, text=True,
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def do(job: Job, **environment: str) -> None:
+    """The stage to its end; no connection has left the machine."""
+    with start(job, **environment) as process:
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-4000:]
+    assert not (Path(job.output).parent / "left.txt").exists()
+
+
+def rows(job: Job) -> Iterator[dict[str, Any]]:
+    """The settled rows, in the order of partitions and URLs."""
+    for part in parquet.read_rows(job.parts_table("fetch"), ["part"]):
+        yield from parquet.read_rows(job.part("images", part["part"]))
+
+
+def _stay_here(folder: Path) -> None:
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and isinstance(args[1], tuple):
+            host = args[1][0]
+            if host not in {"127.0.0.1", "::1", "localhost"}:
+                with (folder / "left.txt").open("a") as told:
+                    told.write(f"{args[1]}\n")
+                raise ConnectionRefusedError(f"{host} is not here")
+
+    sys.addaudithook(hook)
+
+
+def main(path: Path) -> None:
+    job: Job = pickle.loads(path.read_bytes())
+    _stay_here(path.parent)
+    sweep(job, "fetch")
+    run_stage(job, "fetch", runner="FnApiRunner", options=["--direct_num_workers=1"])
+    sweep_fetched(job)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,82 @@
+"""A world of good and bad hosts: it ends, nothing is lost, and each URL has the reason it must."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.fetching import Fetching
+from pipeline.job import Job
+from schemas.verdict import OK
+from tests.fetch.hostile import Hosts, build
+from tests.fetch.stage import CONTACT, do, job_for, rows
+from tests.fetch.world import World, world
+
+HOSTS = 2 * 33
+RATE = 5.0
+QUICK = Fetching(on=True, contact=CONTACT, connect=1, read=1, total=2, tries=2,
+                 image_bytes=1 << 22)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Hosts, World]:
+    folder = tmp_path_factory.mktemp("world")
+    hosts = build(HOSTS)
+    with world(hosts.plan, folder) as servers:
+        last = [f"*.secure.* 127.0.0.1:{servers.secure}", f"* 127.0.0.1:{servers.plain}"]
+        rates = f"requests = {RATE}\nconnections = 2\ndomain_requests = 100\n"
+        hosts_map = "\n".join([*hosts.lines, *last])
+        job = job_for(folder, hosts.must, replace(QUICK, host_map=hosts_map, rates=rates))
+        do(job, **servers.trust)
+    return job, hosts, servers
+
+
+def test_every_url_has_the_reason_that_its_host_gives(fetched: tuple[Job, Hosts, World]) -> None:
+    job, hosts, _ = fetched
+    found = {row["url"]: row["status"] for row in rows(job)}
+    wrong = {url: (status, found.get(url)) for url, status in hosts.must.items()
+             if found.get(url) != status}  # fmt: skip
+    assert wrong == {}
+    assert len(found) == len(hosts.must)
+
+
+def test_what_is_ok_lies_in_the_packs_as_it_was_served(fetched: tuple[Job, Hosts, World]) -> None:
+    job, _, _ = fetched
+    good = [row for row in rows(job) if row["status"] == OK]
+    assert len(good) > HOSTS
+    for row in good:
+        with Path(job.path("packs", row["pack"])).open("rb") as pack:
+            pack.seek(row["pack_offset"])
+            data = pack.read(row["bytes"])
+        assert hashlib.sha256(data).hexdigest() == row["sha256"]
+        assert (row["width"], row["height"], row["format"]) == (240, 160, "jpeg")
+        assert (row["decision"], row["http_status"]) == ("allowed", 200)
+
+
+def test_no_host_was_asked_faster_than_it_may_be(fetched: tuple[Job, Hosts, World]) -> None:
+    """Starts of RATE a second: in any span of a second there are RATE + 1 at most, and one more
+    for each connection, since a new one is on its way for longer than one that stays."""
+    _, _, servers = fetched
+    times = defaultdict(list)
+    for request in servers.asked:
+        times[request["host"]].append(request["time"])
+        assert CONTACT in request["agent"]
+    assert len(times) > HOSTS // 2
+    for host, asked in times.items():
+        for first in asked:
+            assert sum(first <= one < first + 1 for one in asked) <= RATE + 3, host
+
+
+def test_what_robots_txt_forbids_was_never_asked_for(fetched: tuple[Job, Hosts, World]) -> None:
+    _, _, servers = fetched
+    asked = Counter((one["host"], one["path"]) for one in servers.asked)
+    kinds = {"forbids", "forbidsai", "fails", "busyrules", "silent"}
+    closed = [host for host, _ in asked if host.split(".")[1] in kinds]
+    assert closed
+    assert not [host for host in closed if asked[host, "/a/b.jpg"]]
+    assert not [host for host, path in asked if path == "/private/x.jpg" and "cdn" in host]
+    assert {count for (_, path), count in asked.items() if path == "/robots.txt"} == {1}

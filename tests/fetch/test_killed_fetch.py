@@ -1,0 +1,152 @@
+"""Fetch is killed again and again: what was committed is not asked for twice, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pipeline import store
+from pipeline.fetch.commits import AWAY, read_brought
+from pipeline.fetching import Fetching
+from pipeline.job import Job
+from schemas.verdict import Reason
+from tests.fetch.hostile import Hosts
+from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, start
+from tests.fetch.world import World, world
+
+KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "4"))
+# what they answer does not depend on when they are asked
+STEADY: Final = ("good", "page", "cut", "noai", "loop", "abroad", "forbids", "empty", "private")
+# what differs between two rounds of the same answers
+OF_TIME: Final = ("date", "decided", "attempt", "pack", "pack_offset")
+SLOW: Final = Fetching(on=True, contact=CONTACT, commit_seconds=0.3, rates=(
+    "requests = 4\nconnections = 2\ndomain_requests = 4\n"), requests=8)  # fmt: skip
+
+
+def facts(job: Job) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in OF_TIME}
+            for row in rows(job)]  # fmt: skip
+
+
+def committed(job: Job) -> set[str]:
+    known = (read_brought(job, partition).known for partition in range(PARTITIONS))
+    return {url for one in known for url, row in one.items() if row.status != AWAY}
+
+
+def asked_since(servers: World, moment: float) -> Iterator[str]:
+    for request in servers.asked:
+        if request["time"] > moment:
+            yield f"http://{request['host']}{request['path']}"
+
+
+@pytest.fixture
+def steady(tmp_path: Path) -> Hosts:
+    hosts = Hosts()
+    for _ in range(3):
+        for kind in STEADY:
+            hosts.add(kind)
+            hosts.add("good")
+    return hosts
+
+
+def test_killed_at_random_moments_nothing_committed_is_asked_for_again(
+    steady: Hosts, tmp_path: Path
+) -> None:
+    chance = random.Random(8)
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+    with world(steady.plan, tmp_path) as servers:
+        told = replace(SLOW, host_map="\n".join([*steady.lines, f"* 127.0.0.1:{servers.plain}"]))
+        straight = job_for(tmp_path / "straight", steady.must, replace(told, rates=""))
+        do(straight)
+        job = job_for(tmp_path / "killed", steady.must, told)
+        safe: set[str] = set()
+        met = 0
+        for _ in range(KILLS):
+            moment = time.time()
+            process = start(job)
+            while not any(True for _ in asked_since(servers, moment)):
+                time.sleep(0.05)
+                assert process.poll() is None, process.communicate()[0][-3000:]
+            time.sleep(chance.uniform(0.1, 3))
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            assert not safe & set(asked_since(servers, moment))
+            more = committed(job)
+            assert safe <= more
+            met += len(more) > len(safe)
+            safe = more
+        assert met > 0
+        moment = time.time()
+        do(job)
+        assert not safe & set(asked_since(servers, moment))
+    assert facts(job) == facts(straight)
+    assert {row["url"]: row["status"] for row in rows(job)} == steady.must
+    _is_clean(job)
+
+
+def _is_clean(job: Job) -> None:
+    """One file of rows a partition, no pack without a row, no lease, nothing written aside."""
+    left = [path.removeprefix(job.output) for path in store.listing(job.output)]
+    settled = [path for path in left if path.startswith("/images/")]
+    assert len(settled) == PARTITIONS
+    packs = {path.rpartition("/")[2] for path in left if path.startswith("/packs/")}
+    assert packs == {row["pack"] for row in rows(job)} - {None}
+    assert not [path for path in left if path.startswith("/leases/") or store.ASIDE in path]
+
+
+def test_a_pack_without_rows_is_removed_and_rows_without_bytes_are_brought_anew(
+    steady: Hosts, tmp_path: Path
+) -> None:
+    with world(steady.plan, tmp_path) as servers:
+        hosts_map = "\n".join([*steady.lines, f"* 127.0.0.1:{servers.plain}"])
+        told = replace(SLOW, rates="", host_map=hosts_map)
+        job = job_for(tmp_path, steady.must, told)
+        do(job)
+        before = facts(job)
+        names = sorted({row["pack"] for row in rows(job)} - {None})
+        lost, short = (Path(job.path("packs", name)) for name in names[:2])
+        gone = {row["url"] for row in rows(job) if row["pack"] in {lost.name, short.name}}
+        orphan = Path(job.path("packs", "fetch-00000-1-aaaaaaaa-0-0.tar"))
+        orphan.write_bytes(lost.read_bytes())
+        lost.unlink()
+        short.write_bytes(short.read_bytes()[:600])
+        moment = time.time()
+        do(job)
+        again = {url for url in asked_since(servers, moment) if url in steady.must}
+    assert facts(job) == before
+    assert not orphan.exists()
+    assert again <= gone
+    _is_clean(job)
+
+
+def test_the_deadline_defers_what_is_left_and_a_refetch_asks_for_that_alone(
+    steady: Hosts, tmp_path: Path
+) -> None:
+    with world(steady.plan, tmp_path) as servers:
+        hosts_map = "\n".join([*steady.lines, f"* 127.0.0.1:{servers.plain}"])
+        slow = replace(SLOW, rates="requests = 0.2\n", host_map=hosts_map)
+        job = job_for(tmp_path, steady.must, slow)
+        do(replace(job, until=time.time() + 6))
+        first = {row["url"]: row["status"] for row in rows(job)}
+        deferred = {url for url, status in first.items() if status == Reason.DEFERRED}
+        assert len(first) == len(steady.must)
+        assert deferred
+        moment = time.time()
+        second = replace(slow, rates="", round=2, again=(str(Reason.DEFERRED),))
+        again = job_for(tmp_path, steady.must, second)
+        do(again)
+        asked = {url for url in asked_since(servers, moment) if url in steady.must}
+    assert asked <= deferred
+    assert {row["url"]: row["status"] for row in rows(again)} == steady.must
+    rounds = {row["attempt"] for row in rows(again) if row["url"] in deferred}
+    assert rounds == {2}
+    _is_clean(again)
