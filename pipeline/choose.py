@@ -22,7 +22,6 @@ from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
 from pipeline import store
 from pipeline.beam_options import check_runner, local_options, split_arguments
-from pipeline.fetch.texts import read_texts
 from pipeline.fetching import Fetching
 from pipeline.hamming import Bands
 from pipeline.job import (
@@ -310,7 +309,10 @@ def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetchin
     if "ports" in given:
         given["ports"] = tuple(_port(port) for port in given["ports"].split(","))
     fetching = fetching_of({"on": True, **(old or {}), **given})
-    read_texts(fetching)
+    if fetching.on:
+        from pipeline.fetch.texts import read_texts  # noqa: PLC0415  # with aiohttp, half a second
+
+        read_texts(fetching)
     return fetching
 
 

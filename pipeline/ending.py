@@ -9,7 +9,6 @@ from rich.console import Console
 from pipeline import memory, run, store
 from pipeline.choose import Launch, job_of
 from pipeline.fetch import figures
-from pipeline.fetch.imported import import_tars
 from pipeline.funnel import show_funnel, show_stats_of
 from pipeline.job import read_crawl
 from pipeline.progress import Progress
@@ -79,6 +78,8 @@ def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
 
 def import_images(folder: str, tars: list[str], console: Console) -> None:
     """What became of the images of img2dataset's tars, and what to do next."""
+    from pipeline.fetch.imported import import_tars  # noqa: PLC0415  # with aiohttp
+
     job = job_of(folder)
     if run.whole(job, "filter_text") is None:
         raise ValueError(f"{folder} has no wanted/ yet: interloom run --stage filter_text first")

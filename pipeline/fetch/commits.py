@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import parquet, store
+from pipeline.fetch.errand import AWAY
 from pipeline.job import Job
 from pipeline.packs import PackWriter
 from schemas.sample import EXTENSIONS
 from schemas.tables import IMAGES
 
-AWAY: Final = "away"  # status, in commits alone: the URL has led to another partition
 OF_BYTES: Final = ("sha256", "phash", "width", "height", "format", "bytes", "status", "value",
                    "limit", "pack", "pack_offset")  # fmt: skip
 

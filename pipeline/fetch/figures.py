@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 import pyarrow.compute as pc
 from rich import box
@@ -16,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import parquet
-from pipeline.fetch.host import host_name
 from pipeline.job import Job
 from schemas.verdict import OK
 
@@ -40,7 +40,7 @@ class Figures:
             for url, status in zip(
                 rows["url"].to_pylist(), rows["status"].to_pylist(), strict=True
             ):
-                host = host_name(url)
+                host = urlsplit(url).hostname or ""
                 figures.images += status == OK
                 figures.by_host[host][status] += 1
                 figures.by_domain[host.rpartition(".")[2]][status] += 1

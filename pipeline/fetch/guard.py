@@ -21,7 +21,7 @@ from typing import Any, Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import AsyncResolver
 
-from pipeline.fetch.addresses import is_global
+from pipeline.fetch.addresses import is_address, is_global
 
 LOOKUPS: Final = 64  # at a time; more only wait in the name server
 REMEMBERED: Final = 600.0  # seconds that an answer holds
@@ -50,7 +50,11 @@ class HostMap:
                 continue
             address, _, port = words[-1].rpartition(":") if "." in words[-1] else ("", "", "")
             address, port = (address, port) if address else (words[-1], "")
-            if len(words) != 2 or not _is_address(address) or (port and not port.isdecimal()):
+            if (
+                len(words) != 2
+                or not is_address(address)
+                or (port and not (port.isdecimal() and 0 < int(port) < 65_536))
+            ):
                 raise ValueError(
                     f"line {number} of the host map is {line.strip()!r}: write a name or pattern "
                     "and an address, as in *.test 127.0.0.1:8080"
@@ -66,22 +70,17 @@ class HostMap:
 
     def allows(self, address: str) -> bool:
         """Loopback alone, and only where the map names it."""
-        return address.startswith("127.") and any(address == one for _, one, _ in self.lines)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        socket.getaddrinfo(text, 0, flags=socket.AI_NUMERICHOST)
-    except OSError:
-        return False
-    return True
+        return address.startswith(("127.", "::1")) and any(
+            address == one for _, one, _ in self.lines
+        )
 
 
 @dataclass(slots=True)
 class _Known:
     until: float
     addresses: Sequence[str] = ()
-    error: Exception | None = None
+    forbidden: str = ""  # why
+    unknown: str = ""  # why
 
 
 @dataclass(kw_only=True)
@@ -111,12 +110,16 @@ class Guard(AbstractResolver):
         """
         if (found := self.mapped.find(host)) is not None:
             address, other = found
-            return [_result(host, self._checked(host, [address])[0], other or port)]
+            if not self.mapped.allows(address):
+                _check(host, [address])
+            return [_result(host, address, other or port)]
         known = self._known.get(host)
         if known is None or known.until < time.monotonic():
             known = await self._look_up(host)
-        if known.error is not None:
-            raise known.error
+        if known.forbidden:
+            raise ForbiddenAddressError(known.forbidden)
+        if known.unknown:
+            raise OSError(known.unknown)
         return [_result(host, address, port) for address in known.addresses]
 
     async def _look_up(self, host: str) -> _Known:
@@ -128,9 +131,11 @@ class Guard(AbstractResolver):
             try:
                 async with self._slots:
                     found = await (self.lookup or self._ask_dns)(host)
-                known = _Known(time.monotonic() + REMEMBERED, self._checked(host, found))
-            except (OSError, ForbiddenAddressError) as error:
-                known = _Known(time.monotonic() + UNKNOWN, error=error)
+                known = _Known(time.monotonic() + REMEMBERED, _check(host, found))
+            except ForbiddenAddressError as error:
+                known = _Known(time.monotonic() + UNKNOWN, forbidden=str(error))
+            except OSError as error:
+                known = _Known(time.monotonic() + UNKNOWN, unknown=str(error) or host)
             self._known[host] = known
         self._asking.pop(host, None)
         return known
@@ -140,12 +145,6 @@ class Guard(AbstractResolver):
             self._dns = AsyncResolver(timeout=5.0, tries=3)
         found = await self._dns.resolve(host, 0, socket.AF_UNSPEC)
         return [one["host"] for one in found]
-
-    def _checked(self, host: str, addresses: Sequence[str]) -> list[str]:
-        good = [one for one in addresses if is_global(one) or self.mapped.allows(one)]
-        if not good:
-            raise ForbiddenAddressError(f"{host} is {', '.join(addresses) or 'nowhere'}")
-        return good
 
     def make_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """The last door: a socket for an address that was looked up, or stood in a URL."""
@@ -157,6 +156,14 @@ class Guard(AbstractResolver):
     async def close(self) -> None:
         if self._dns is not None:
             await self._dns.close()
+
+
+def _check(host: str, addresses: Sequence[str]) -> list[str]:
+    """Those that are open to strangers, if any is."""
+    good = [one for one in addresses if is_global(one)]
+    if not good:
+        raise ForbiddenAddressError(f"{host} is {', '.join(addresses) or 'nowhere'}")
+    return good
 
 
 def _result(host: str, address: str, port: int) -> ResolveResult:

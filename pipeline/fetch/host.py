@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from pipeline.domain import registered_domain
 from pipeline.fetch.pace import Pace, Rates, turn
-from pipeline.fetch.robots import FILES, Rules, read_rules
+from pipeline.fetch.robots import FILES, Rules, closed, read_rules
 from pipeline.fetch.wire import Answer, Wire
 from pipeline.fetching import Fetching
 from pipeline.problem import Problem
@@ -126,7 +126,7 @@ class Host:
         for _ in range(RULES_REDIRECTS + 1):
             outcome = await self._ask_once(url)
             if isinstance(outcome, Problem):
-                return read_rules(name, status=None, body=b"", media_type="")
+                return closed(name, outcome)
             if (target := outcome.target) is None:
                 return read_rules(name, status=outcome.status, body=outcome.body,
                                   media_type=outcome.media_type)  # fmt: skip

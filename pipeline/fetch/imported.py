@@ -20,7 +20,8 @@ from pipeline import parquet, store
 from pipeline.decode import look_at
 from pipeline.extract.urls import normal_url
 from pipeline.fetch.commits import Commits, read_brought
-from pipeline.fetch.request import Ending, Errand, row_of
+from pipeline.fetch.errand import Errand
+from pipeline.fetch.request import Ending, row_of
 from pipeline.job import Job
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of

@@ -78,7 +78,10 @@ class Lease:
         until = time.time() + SECONDS
         told = {"token": self.token, "until": until, "machine": _machine(), "process": os.getpid(),
                 "begun": _begun(os.getpid()), "news": dict(self.news)}  # fmt: skip
-        new = self.cell.write((json.dumps(told) + "\n").encode(), version=version)
+        data = (json.dumps(told) + "\n").encode()
+        new = self.cell.write(data, version=version)
+        if new is None and (found := self.cell.read()) is not None and found[0] == data:
+            new = found[1]  # it had come through, and was sent again
         if new is not None:
             self.version, self.until = new, until
         return new is not None

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import aiohttp
 
 from pipeline.domain import host_of
+from pipeline.extract.urls import normal_url
 
 BATCH: Final = 1_000  # URLs a request, as Spawning's service takes them
 TRIES: Final = 4
@@ -40,16 +41,20 @@ class OptOutList:
 
     @classmethod
     def parse(cls, text: str) -> OptOutList:
-        lines = [line.split("#")[0].strip() for line in text.splitlines()]
-        urls = tuple(line for line in lines if "://" in line)
-        others = (line for line in lines if line and "://" not in line)
-        domains = frozenset(line.lower().rstrip(".") for line in others)
-        for domain in domains:
-            if "/" in domain or " " in domain:
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+        domains, urls = set(), []
+        for line in filter(None, lines):
+            if "://" in line:
+                urls.append(normal_url(line))
+                continue
+            name = line.removeprefix("*.").rstrip(".")
+            host = host_of(f"http://{name}/")
+            if "/" in name or " " in name or "/" in host:
                 raise ValueError(
-                    f"opt-out list has {domain!r}: write a domain, or a URL with https://"
+                    f"opt-out list has {line!r}: write a domain, or a URL with https://"
                 )
-        return cls(domains=domains, prefixes=urls)
+            domains.add(host)
+        return cls(domains=frozenset(domains), prefixes=tuple(urls))
 
     def __contains__(self, url: str) -> bool:
         labels = host_of(url).split(".")

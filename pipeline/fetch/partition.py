@@ -22,13 +22,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pipeline import parquet
-from pipeline.fetch.commits import AWAY, Commits, Known, read_brought, rows_that_count
+from pipeline.fetch.commits import Commits, Known, read_brought, rows_that_count
+from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetch.guard import Guard
 from pipeline.fetch.host import Host, Hosts
 from pipeline.fetch.lease import Lease, LostLeaseError
 from pipeline.fetch.look import Lookers
 from pipeline.fetch.optout import OptOuts, SpawningService
-from pipeline.fetch.request import Ending, Errand, Requester, row_of
+from pipeline.fetch.request import Ending, Requester, row_of
 from pipeline.fetch.texts import read_texts
 from pipeline.fetch.wire import Wire
 from pipeline.fetching import Fetching
@@ -39,15 +40,6 @@ from schemas.verdict import OK, Reason
 
 BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
 SLOWEST: Final = 3  # hosts that the lease's news names
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What one holder leaves behind."""
-
-    away: list[Errand] = field(default_factory=list)
-    foreign: list[dict[str, Any]] = field(default_factory=list)  # rows of other partitions' URLs
-    counts: Counter[str] = field(default_factory=Counter)  # of this attempt, by reason
 
 
 def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) -> Outcome:

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from filters.page_rules import ConsentRule, refuse_asking
 from pipeline.decode import sniff
 from pipeline.extract.page_signals import header_signals
+from pipeline.fetch.errand import Errand
 from pipeline.fetch.host import Hosts, Outcome
 from pipeline.fetch.optout import OptOuts
 from pipeline.fetch.wire import Answer
@@ -30,28 +31,16 @@ SNIFFED: Final = 64  # bytes that tell an image; fewer in the first piece tell n
 NO_SIGNALS: Final = header_signals(())
 
 
-class Errand(NamedTuple):
-    """A wanted URL on its way."""
-
-    url: str
-    at: str  # what to ask: the URL itself, or where it has led to
-    hops: int = 0
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
     """What became of an errand; `body` where there is something to decode."""
 
     errand: Errand
     problem: Problem | None = None
+    decision: str = ALLOWED
     status: int | None = None  # HTTP
     signals: PageSignals = NO_SIGNALS
     body: bytes = field(default=b"", repr=False)
-
-    @property
-    def decision(self) -> str:
-        forbidden = self.problem is not None and self.problem.reason in FORBIDDING
-        return str(self.problem.reason) if forbidden and self.problem else ALLOWED
 
 
 @dataclass(kw_only=True)
@@ -66,8 +55,8 @@ class Requester:
     async def run(self, errand: Errand) -> Ending | Errand:
         """To its end, or to where it leaves this partition."""
         while True:
-            if (problem := await self._refuse(errand.at)) is not None:
-                return Ending(errand=errand, problem=problem)
+            if (ending := await self._refuse(errand)) is not None:
+                return ending
             signals: list[PageSignals] = [NO_SIGNALS]
             outcome = await self.hosts.of(errand.at).ask(
                 errand.at, wish=self._hear(signals), look=_look
@@ -82,14 +71,22 @@ class Requester:
                 continue
             return _end(errand, outcome, signals[0])
 
-    async def _refuse(self, url: str) -> Problem | None:
-        """What may not even be asked."""
-        if (problem := self.hosts.wire.check(url)) is not None:
-            return problem
-        (out,) = await self.opt_outs.opted_out([url])
-        if out is not False:
-            return Problem(reason=Reason.OPTED_OUT if out else Reason.DEFERRED)
-        return await self.hosts.of(url).refuse(url)
+    async def _refuse(self, errand: Errand) -> Ending | None:
+        """What may not even be asked for, and who forbids it."""
+        if (problem := self.hosts.wire.check(errand.at)) is not None:
+            return Ending(errand=errand, problem=problem)
+        (out,) = await self.opt_outs.opted_out([errand.at])
+        if out is None:
+            return Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED))
+        if out:
+            problem = Problem(reason=Reason.OPTED_OUT)
+        else:
+            problem = await self.hosts.of(errand.at).refuse(errand.at)
+        if problem is None:
+            return None
+        # a host that is not there could not be asked for its rules
+        forbids = problem.reason if problem.reason in FORBIDDING else Reason.RULES_UNREACHABLE
+        return Ending(errand=errand, problem=problem, decision=str(forbids))
 
     def _hear(self, signals: list[PageSignals]) -> Callable[..., Problem | None]:
         def wish(headers: Sequence[tuple[str, str]]) -> Problem | None:

@@ -45,17 +45,21 @@ class Rules:
         return min(float(delay), LONGEST_DELAY) if delay else None
 
 
-def read_rules(name: str, *, status: int | None, body: bytes, media_type: str) -> Rules:
-    """What robots.txt or ai.txt answered; status None where nothing did."""
+def closed(name: str, why: Problem) -> Rules:
+    """Of a site whose file did not come: nothing may be asked for, for this reason."""
+    return Rules(reason=FILES[name], closed=why)
+
+
+def read_rules(name: str, *, status: int, body: bytes, media_type: str) -> Rules:
+    """What robots.txt or ai.txt answered."""
     reason = FILES[name]
-    if status is not None and 400 <= status < 500 and status != 429:
+    if 400 <= status < 500 and status != 429:
         return Rules(reason=reason)
-    if status is None or not 200 <= status < 300:
-        why = Problem(reason=Reason.RULES_UNREACHABLE, value=status)
-        return Rules(reason=reason, closed=why)
+    if not 200 <= status < 300:
+        return closed(name, Problem(reason=Reason.RULES_UNREACHABLE, value=status))
     if media_type == "text/html" or body[:512].lstrip()[:1] == b"<":
         return Rules(reason=reason)  # a page that says "not found" with 200
     body = body[:READ]
     if name == "ai.txt":  # `*.jpg` and `images/` are paths anywhere
         body = _BARE.sub(rb"\1*", body)
-    return Rules(reason=reason, parsed=Protego.parse(body.decode("utf-8", "replace")))
+    return Rules(reason=reason, parsed=Protego.parse(body.decode("utf-8-sig", "replace")))

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import parquet, store
-from pipeline.fetch.commits import AWAY, read_files, that_count
+from pipeline.fetch.commits import read_files, that_count
+from pipeline.fetch.errand import AWAY
 from pipeline.job import Job
 from pipeline.wanted import partition_of
 from schemas.manifest import Ledger, PartResult

@@ -16,8 +16,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 
-from pipeline.fetch.partition import Outcome, fetch_partition
-from pipeline.fetch.request import Errand
+from pipeline.fetch.errand import Errand, Outcome
 from pipeline.fetch.settle import settle
 from pipeline.job import Job
 from pipeline.wanted import partition_of
@@ -62,14 +61,17 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
 
 
 def fetch_own(partition: int, job: Job) -> Outcome:
-    return _counted(fetch_partition(partition, None, job))
+    return _fetch(partition, None, job)
 
 
 def fetch_foreign(partition: int, errands: Iterable[Errand], job: Job) -> Outcome:
-    return _counted(fetch_partition(partition, errands, job))
+    return _fetch(partition, errands, job)
 
 
-def _counted(outcome: Outcome) -> Outcome:
+def _fetch(partition: int, errands: Iterable[Errand] | None, job: Job) -> Outcome:
+    from pipeline.fetch.partition import fetch_partition  # noqa: PLC0415  # with aiohttp, half a second
+
+    outcome = fetch_partition(partition, errands, job)
     for status, count in outcome.counts.items():
         Metrics.counter(METRICS, status).inc(count)
     return outcome

@@ -21,6 +21,7 @@ import aiohttp
 from yarl import URL
 
 from pipeline.extract.urls import absolute_url
+from pipeline.fetch.addresses import is_address, is_global
 from pipeline.fetch.guard import ForbiddenAddressError, Guard
 from pipeline.fetching import Fetching
 from pipeline.problem import Problem
@@ -127,6 +128,8 @@ class Wire:
             return Problem(reason=Reason.BAD_URL)
         if port not in self.fetching.ports:
             return Problem(reason=Reason.FORBIDDEN_PORT, value=port)
+        if is_address(parts.hostname) and not is_global(parts.hostname):
+            return Problem(reason=Reason.FORBIDDEN_ADDRESS)
         return None
 
     async def _read(

@@ -16,7 +16,7 @@ from pipeline.domain import registered_domain
 from pipeline.verify.folder import Row
 from pipeline.verify.limits import why_no_record
 from schemas.document import Role
-from schemas.verdict import ALLOWED, CRAWLED, FORBIDDING, IMPORTED, OK, Reason
+from schemas.verdict import ALLOWED, CRAWLED, FORBIDDING, IMPORTED, OK, WORTH_AGAIN, Reason
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 # of a usable file, and of no other
@@ -106,13 +106,18 @@ class RowsOfPart:
 def fetched_row(row: Row, where: str) -> Iterator[str]:
     """A row of fetch: where and when it was asked for, and what forbade it if anything did."""
     yield from image_row(row, where)
-    forbidden = row["status"] if row["status"] in FORBIDDING else ALLOWED
-    imported = row["decision"] == IMPORTED and row["http_status"] is None
-    if (row["decision"] != forbidden and not imported) or row["decided"] != row["date"]:
+    decision = row["decision"]
+    if row["status"] in FORBIDDING:
+        decided = decision == row["status"]
+    elif decision == Reason.RULES_UNREACHABLE:
+        decided = row["status"] in WORTH_AGAIN | {Reason.FORBIDDEN_ADDRESS}
+    else:
+        decided = decision == ALLOWED or (decision == IMPORTED and row["http_status"] is None)
+    if not decided or row["decided"] != row["date"]:
         yield f"{where}: {row['status']} of {row['date']}, but {row['decision']} {row['decided']}"
     if not row["final_url"] or not row["attempt"] or row["input"] is not None:
         yield f"{where}: not fetched"
-    if row["status"] == OK and row["http_status"] != 200 and not imported:
+    if row["status"] == OK and row["http_status"] != 200 and decision != IMPORTED:
         yield f"{where}: ok, with HTTP status {row['http_status']}"
     if row["status"] == Reason.HTTP_STATUS and row["http_status"] != row["value"]:
         yield f"{where}: HTTP status {row['http_status']}, with the value {row['value']}"

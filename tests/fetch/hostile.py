@@ -95,12 +95,12 @@ def _dead(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
     with socket.socket() as closed:  # nobody listens where one just has
         closed.bind(("127.0.0.1", 0))
         hosts.lines.append(f"{host} 127.0.0.1:{closed.getsockname()[1]}")
-    hosts.url(host, "/a.jpg", Reason.RULES_UNREACHABLE)
+    hosts.url(host, "/a.jpg", Reason.CONNECTION_FAILED)
 
 
 def _private(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
     hosts.lines.append(f"{host} 10.0.0.1")
-    hosts.url(host, "/a.jpg", Reason.RULES_UNREACHABLE)
+    hosts.url(host, "/a.jpg", Reason.FORBIDDEN_ADDRESS)
 
 
 def _abroad(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
@@ -119,7 +119,7 @@ def _abroad(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
 
 def _secure(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
     """TLS with another name in its certificate: the map's last line but one leads there."""
-    hosts.url(host, "/a.jpg", Reason.RULES_UNREACHABLE, scheme="https")
+    hosts.url(host, "/a.jpg", Reason.TLS_FAILED, scheme="https")
 
 
 KINDS: Final[Mapping[str, Callable[[Hosts, str, dict[str, What]], None]]] = {
@@ -135,10 +135,10 @@ KINDS: Final[Mapping[str, Callable[[Hosts, str, dict[str, What]], None]]] = {
     "bomb": _single(answer(BOMB, headers={"Content-Encoding": "gzip"}), Reason.IMAGE_BYTES),
     "huge": _single({"size": 1 << 25, "headers": TYPE}, Reason.IMAGE_BYTES),
     "loop": _single(to("/a.jpg"), Reason.TOO_MANY_REDIRECTS),
-    "toloopback": _single(to("http://127.0.0.1/a.jpg"), Reason.RULES_UNREACHABLE),
-    "tometadata": _single(to("http://169.254.169.254/latest"), Reason.RULES_UNREACHABLE),
-    "tomapped": _single(to("http://[::ffff:10.0.0.1]/a.jpg"), Reason.RULES_UNREACHABLE),
-    "todecimal": _single(to("http://2130706433/a.jpg"), Reason.RULES_UNREACHABLE),
+    "toloopback": _single(to("http://127.0.0.1/a.jpg"), Reason.FORBIDDEN_ADDRESS),
+    "tometadata": _single(to("http://169.254.169.254/latest"), Reason.FORBIDDEN_ADDRESS),
+    "tomapped": _single(to("http://[::ffff:10.0.0.1]/a.jpg"), Reason.FORBIDDEN_ADDRESS),
+    "todecimal": _single(to("http://2130706433/a.jpg"), Reason.FORBIDDEN_ADDRESS),
     "tofile": _single(to("file:///etc/passwd"), Reason.BAD_URL),
     "toport": _single(to("http://elsewhere.test:22/"), Reason.FORBIDDEN_PORT),
     "page": _single({"text": "<html>no picture</html>" * 9, "headers": TYPE}, Reason.NOT_AN_IMAGE),
@@ -155,7 +155,7 @@ KINDS: Final[Mapping[str, Callable[[Hosts, str, dict[str, What]], None]]] = {
     "forbidsai": _rules("ai.txt", {"text": "User-Agent: *\nDisallow: *.jpg"}, Reason.AI_TXT),
     "fails": _rules("robots.txt", {"status": 500}, Reason.RULES_UNREACHABLE),
     "busyrules": _rules("robots.txt", {"status": 429}, Reason.RULES_UNREACHABLE),
-    "silent": _rules("robots.txt", {"how": "hang"}, Reason.RULES_UNREACHABLE),
+    "silent": _rules("robots.txt", {"how": "hang"}, Reason.TIMED_OUT),
 }
 
 

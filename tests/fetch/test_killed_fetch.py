@@ -14,7 +14,8 @@ from typing import Any, Final
 import pytest
 
 from pipeline import store
-from pipeline.fetch.commits import AWAY, read_brought
+from pipeline.fetch.commits import read_brought
+from pipeline.fetch.errand import AWAY
 from pipeline.fetching import Fetching
 from pipeline.job import Job
 from schemas.verdict import Reason

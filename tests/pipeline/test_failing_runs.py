@@ -164,7 +164,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_a_rerun_gives_the_same_bytes(
     assert "a worker of the run died" in line
     assert "run the same command again to go on" in line
     assert gone(workers)
-    assert interloom(*arguments, "--workers=2").stderr == ""
+    assert interloom(*arguments, "--workers=1").stderr == ""
     assert tree(tmp_path / "run") == tree(reference)
 
 

@@ -1,0 +1,133 @@
+"""Look: what is seen in a process of its own is what decode.py sees; a file kills only itself."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.decode import ImageLook, look_at
+from pipeline.fetch import look as look_module
+from pipeline.fetch.look import BATCH, BATCH_BYTES, Looked, Lookers
+from pipeline.problem import Problem
+from schemas.verdict import Reason
+from tests.fetch import deadly
+
+DIED = Problem(reason=Reason.DECODER_DIED)
+LONG = 240.0  # seconds after which a test has failed
+
+
+def picture(number: int, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.effect_mandelbrot((40 + number, 30), (-3, -2.5, 2, 2.5), 9 + number).save(out, kind)
+    return out.getvalue()
+
+
+GOOD = [picture(number) for number in range(3)]
+
+
+def looks(files: Sequence[bytes], processes: int = 1) -> list[Looked]:
+    """All of them asked for at once."""
+
+    async def run() -> list[Looked]:
+        async with asyncio.timeout(LONG), Lookers(processes=processes) as lookers:
+            return await asyncio.gather(*map(lookers.look, files))
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Deadly decoders; what they were given is written here."""
+    monkeypatch.setattr(look_module, "_look_at_all", deadly.logged(tmp_path / "log"))
+    return tmp_path / "log"
+
+
+def batches(log: Path) -> list[tuple[int, int, int]]:
+    """Process, files, bytes."""
+    lines = (line.split() for line in log.read_text().splitlines())
+    return [(int(process), int(files), int(size)) for process, files, size in lines]
+
+
+def test_what_is_seen_is_what_decode_sees_in_the_order_of_asking() -> None:
+    kinds = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
+    files = [picture(number, kind) for number, kind in enumerate(kinds)] * 5
+    files += [b"", b"no image", GOOD[0][:-30], b"8BPS" + bytes(99)]
+    seen = looks(files, processes=2)
+    assert seen == [look_at(data) for data in files]
+    assert sum(isinstance(one, ImageLook) for one in seen) == 30
+    assert {one.reason for one in seen if isinstance(one, Problem)} == {
+        Reason.NOT_AN_IMAGE, Reason.TRUNCATED_IMAGE, Reason.UNDECODABLE
+    }  # fmt: skip
+
+
+def test_one_after_the_other_is_looked_at_by_the_same_process(log: Path) -> None:
+    async def run() -> list[Looked]:
+        async with asyncio.timeout(LONG), Lookers() as lookers:
+            return [await lookers.look(data) for data in GOOD]
+
+    assert asyncio.run(run()) == [look_at(data) for data in GOOD]
+    assert [files for _, files, _ in batches(log)] == [1] * len(GOOD)
+    assert len({process for process, _, _ in batches(log)}) == 1
+
+
+def test_files_that_wait_are_sent_together_up_to_a_bound(log: Path) -> None:
+    many = [GOOD[0]] * (3 * BATCH)
+    large = [b"no image".ljust(BATCH_BYTES // 2, b"!")] * 6
+    assert len(looks(many + large)) == len(many + large)
+    sent = batches(log)
+    assert sum(files for _, files, _ in sent) == len(many + large)
+    assert max(files for _, files, _ in sent) == BATCH
+    assert max(size for _, _, size in sent) <= 1.5 * BATCH_BYTES
+    assert len(sent) < len(many)
+
+
+@pytest.mark.parametrize("deadly_file", [b"DIE", b"BURN"])
+def test_a_file_that_kills_its_decoder_costs_only_itself(log: Path, deadly_file: bytes) -> None:
+    files = [GOOD[0], GOOD[1], deadly_file, GOOD[2], b"no image"]
+    expected = [DIED if data == deadly_file else look_at(data) for data in files]
+    assert looks(files) == expected
+    alone = [process for process, count, _ in batches(log) if count == 1]
+    assert max(Counter(alone).values()) == 1  # each of those that were with it had a process
+
+
+def test_after_a_death_the_next_ones_are_looked_at_as_before(log: Path) -> None:
+    async def run() -> list[Looked]:
+        async with asyncio.timeout(LONG), Lookers(processes=2) as lookers:
+            first = await asyncio.gather(lookers.look(b"DIE 1"), lookers.look(GOOD[0]))
+            second = await asyncio.gather(lookers.look(GOOD[1]), lookers.look(b"DIE 2"))
+            return [*first, *second, await lookers.look(GOOD[2])]
+
+    good = [look_at(data) for data in GOOD]
+    assert asyncio.run(run()) == [DIED, good[0], good[1], DIED, good[2]]
+
+
+def test_the_limit_is_of_cpu_and_a_file_and_not_of_the_clock_or_a_batch(log: Path) -> None:
+    files = [b"HALF 1", b"HALF 2", b"HALF 3", b"WAIT", GOOD[0]]
+    assert looks(files) == [Problem(reason=Reason.NOT_AN_IMAGE)] * 4 + [look_at(GOOD[0])]
+    assert {count for _, count, _ in batches(log)} != {1}  # some were in one batch
+
+
+def test_a_decoder_gets_no_more_memory_than_its_limit(log: Path) -> None:
+    seen = looks([b"EAT", GOOD[1]])
+    assert seen == [Problem(reason=Reason.UNDECODABLE), look_at(GOOD[1])]
+
+
+def test_an_error_that_nobody_foresaw_ends_the_waiting_of_all_that_were_in_its_batch(
+    log: Path,
+) -> None:
+    async def run() -> list[Looked | BaseException]:
+        async with Lookers() as lookers:
+            asked = [asyncio.create_task(lookers.look(data)) for data in (b"RAISE", GOOD[0])]
+            await asyncio.wait(asked, timeout=30)
+            assert [task.done() for task in asked] == [True, True]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    failed, seen = asyncio.run(run())
+    assert failed == DIED or isinstance(failed, RecursionError)
+    assert seen == look_at(GOOD[0]) or isinstance(seen, RecursionError)
