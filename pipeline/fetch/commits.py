@@ -145,10 +145,10 @@ def _size_of(path: str) -> int:
 
 
 def that_count(rows: pa.Table) -> pa.Table:
-    """One row a URL, by URL: of the last round, settled before AWAY, then the latest."""
+    """One row a URL, by URL: of the last round, settled before AWAY, then the latest, and hop."""
     here = pc.not_equal(rows["status"], AWAY)
     order = [("url", "ascending"), ("attempt", "descending"), ("here", "descending"),
-             ("date", "descending"), ("sha256", "ascending")]  # fmt: skip
+             ("date", "descending"), ("value", "descending"), ("sha256", "ascending")]  # fmt: skip
     ordered = rows.append_column("here", here).sort_by(order).drop_columns("here")
     urls = ordered["url"].combine_chunks()
     if len(urls) < 2:

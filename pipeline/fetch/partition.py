@@ -51,8 +51,10 @@ def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) 
     fetching, own, counts = job.settings.fetching, errands is None, Counter[str]()
     with Lease.take(job.path("leases", f"{partition:05d}.host.json")) as lease:
         brought = read_brought(job, partition)
-        asked = {one.url: one for one in errands or _wanted(job, partition)}
-        todo = [one for one in asked.values() if _is_open(brought.known.get(one.url), fetching)]
+        errands = _wanted(job, partition) if errands is None else errands
+        asked = {one.url: one for one in errands}
+        known = brought.known
+        todo = [one for one in asked.values() if _is_open(one, known.get(one.url), fetching)]
         if todo and fetching.on:
             name = f"fetch-{partition:05d}-{fetching.round}-{uuid.uuid4().hex[:8]}"
             commits = Commits(job=job, name=name, places=brought.places)
@@ -74,10 +76,12 @@ def _wanted(job: Job, partition: int) -> Iterator[Errand]:
         yield Errand(row["url"], row["url"])
 
 
-def _is_open(known: Known | None, fetching: Fetching) -> bool:
+def _is_open(errand: Errand, known: Known | None, fetching: Fetching) -> bool:
     """Whether a URL is to be asked for: never twice, unless a refetch names what it had said."""
     if known is None:
         return True
+    if known.status == AWAY:  # it may have come back here, by a later hop
+        return known.hops <= errand.hops
     return known.status in fetching.again and known.round < fetching.round
 
 

@@ -117,6 +117,20 @@ def _abroad(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
         hosts.url(host, path, status)
 
 
+def _back(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
+    """To another registered domain, and from there back, and there again."""
+    other = f"there{hosts.number}.test"
+    paths["/a.jpg"], paths["/c.jpg"] = to(f"http://{other}/b.jpg"), answer(picture(3))
+    paths["/1.jpg"], paths["/3.jpg"] = to(f"http://{other}/2.jpg"), to(f"http://{other}/4.jpg")
+    hosts.plan[other] = {
+        "/b.jpg": to(f"http://{host}/c.jpg"),
+        "/2.jpg": to(f"http://{host}/3.jpg"),
+        "/4.jpg": answer(picture(4)),
+    }
+    hosts.url(host, "/a.jpg", OK)
+    hosts.url(host, "/1.jpg", OK)
+
+
 def _secure(hosts: Hosts, host: str, paths: dict[str, What]) -> None:
     """TLS with another name in its certificate: the map's last line but one leads there."""
     hosts.url(host, "/a.jpg", Reason.TLS_FAILED, scheme="https")
@@ -127,6 +141,7 @@ KINDS: Final[Mapping[str, Callable[[Hosts, str, dict[str, What]], None]]] = {
     "dead": _dead,
     "private": _private,
     "abroad": _abroad,
+    "back": _back,
     "secure": _secure,
     "drip": _single(answer(picture(5), how="drip"), Reason.TIMED_OUT),
     "hang": _single({"how": "hang"}, Reason.TIMED_OUT),

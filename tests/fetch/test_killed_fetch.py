@@ -25,7 +25,8 @@ from tests.fetch.world import World, world
 
 KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "4"))
 # what they answer does not depend on when they are asked
-STEADY: Final = ("good", "page", "cut", "noai", "loop", "abroad", "forbids", "empty", "private")
+STEADY: Final = ("good", "page", "cut", "noai", "loop", "abroad", "back", "forbids", "empty",
+                 "private")  # fmt: skip
 # what differs between two rounds of the same answers
 OF_TIME: Final = ("date", "decided", "attempt", "pack", "pack_offset")
 SLOW: Final = Fetching(on=True, contact=CONTACT, commit_seconds=0.3, rates=(
