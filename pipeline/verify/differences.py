@@ -36,6 +36,7 @@ def recipe_of(stage: str) -> str:
     return f"the recipe of {stage}"
 
 
+FETCHED_ROWS: Final = "images/fetch-*"  # among what is broken
 _TEXT: Final = ("documents", "verdicts/filter_text")
 _DECIDED: Final = (*_TEXT, "verdicts/filter_images")
 
@@ -84,7 +85,7 @@ OF_PACKS: Final = {
 }
 FILES_OF_KEPT: Final = Kind(
     stage="extract", what="image files other than kept/ and shards/ say", counted_in="images/",
-    held_against="kept/, shards/", needs=("kept", "shards"), breaks="images",
+    held_against="kept/, shards/", needs=("kept", "shards", FETCHED_ROWS), breaks="images",
 )  # fmt: skip
 TEXT_VERDICTS: Final = Kind(
     stage="filter_text", what="verdicts about what is not there",
@@ -118,7 +119,8 @@ IMAGE_VERDICTS: Final = Kind(
 IMAGE_VALUES: Final = Kind(
     stage="filter_images", what="verdicts whose value was not measured, or misses no limit",
     counted_in="verdicts/filter_images/", held_against="images/, recipe",
-    needs=(*_TEXT, "images", recipe_of("filter_images")), breaks="verdicts/filter_images",
+    needs=(*_TEXT, "images", FETCHED_ROWS, recipe_of("filter_images")),
+    breaks="verdicts/filter_images",
 )  # fmt: skip
 FATES: Final = Kind(
     stage="filter_images", what="documents and nodes with other than one fate",
@@ -134,7 +136,7 @@ KEPT_PASSED: Final = Kind(
 )  # fmt: skip
 KEPT_IMAGES: Final = Kind(
     stage="filter_images", what="kept images that images/ does not hold so", counted_in="kept/",
-    held_against="images/", needs=("documents", "images"), breaks="kept",
+    held_against="images/", needs=("documents", "images", FETCHED_ROWS), breaks="kept",
 )  # fmt: skip
 TABLES: Final = {
     name: Kind(

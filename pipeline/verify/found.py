@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeline.verify.across import Across
 from pipeline.verify.count import count_file, count_part
-from pipeline.verify.differences import FETCHED, KINDS, TARS, WANTED, Differences
+from pipeline.verify.differences import FETCHED, FETCHED_ROWS, KINDS, TARS, WANTED, Differences
 from pipeline.verify.files import fetched_packs, partitions
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packs import COLUMNS, check_packs
@@ -151,7 +151,7 @@ def folder_of(stage: str, name: str) -> str:
         return "" if name.endswith(f".{Reason.PARENT}") else f"verdicts/{stage}"
     if stage == "filter_images" and name.endswith(".kept"):
         return "kept"
-    return "shards" if stage == "shard" else ""
+    return {"shard": "shards", "fetch": FETCHED_ROWS}.get(stage, "")
 
 
 def needs_of(stage: str, name: str) -> tuple[str, ...]:

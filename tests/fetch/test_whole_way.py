@@ -1,0 +1,224 @@
+"""A crawl of pages only, its images fetched, gives the documents and images of the full crawl."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from pipeline import parquet
+from pipeline.verify import verify
+from tests.crawl import responses, write_crawl, write_responses
+from tests.fetch.stage import CONTACT
+from tests.fetch.world import World, world
+from tests.pipeline.bad_crawls import command
+from tests.pipeline.runs import SMALL, counts, rows
+from tests.verify.damage import flip_byte, rewrite
+
+PAGES: Final = 16
+FETCHING: Final = [option for option in SMALL if option != "--no-fetch"]
+FAST: Final = "requests = inf\nconnections = 8\ndomain_requests = inf\n"
+
+
+def samples(run: Path) -> dict[str, list[Any]]:
+    """By URL of the page: what a sample tells of itself, and the bytes of its images."""
+    found: dict[str, list[Any]] = {}
+    for path in sorted((run / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            held = {member.name: tar.extractfile(member) for member in tar}
+            read = {name: file.read() for name, file in held.items() if file is not None}
+        for name, data in read.items():
+            if name.endswith(".json"):
+                told = json.loads(data)
+                key = name.removesuffix(".json")
+                images = [read[other] for other in sorted(read) if other.startswith(f"{key}.0")]
+                found[told["url"]] = [told["id"], told["date"], told["nodes"], images]
+    return found
+
+
+def images() -> dict[str, bytes]:
+    return {one.url: one.body for one in responses(1, PAGES)
+            if one.media.startswith("image/") and one.status.startswith("200")}  # fmt: skip
+
+
+def plan_of(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    plan: dict[str, dict[str, Any]] = {}
+    for url, body in files.items():
+        place = urlsplit(url)
+        plan.setdefault(place.netloc, {})[place.path] = {
+            "base64": base64.b64encode(body).decode(),
+            "headers": {"Content-Type": "image/jpeg"},
+        }
+    return plan
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full")
+    crawl = write_crawl(folder / "crawl", pages=PAGES, warcs=1)
+    ended = command("run", *crawl, "-o", folder / "run", *SMALL, "--workers=1")
+    assert ended.code == 0, ended.err
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The crawl without its images."""
+    found = [one for one in responses(1, PAGES) if not one.media.startswith("image/")]
+    return write_responses(tmp_path_factory.mktemp("pages"), found, name="crawl-1", warcs=1)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    files = images()
+    names = sorted({urlsplit(url).netloc for url in files})
+    patch = pytest.MonkeyPatch()
+    with world(plan_of(files), tmp_path_factory.mktemp("served"), secure=names) as served:
+        (served.folder / "map.txt").write_text(f"* 127.0.0.1:{served.secure}\n")
+        (served.folder / "rates.toml").write_text(FAST)
+        for name, value in served.trust.items():
+            patch.setenv(name, value)
+        yield served
+    patch.undo()
+
+
+def options(servers: World) -> list[str]:
+    return [f"--contact={CONTACT}", f"--host-map={servers.folder / 'map.txt'}",
+            f"--rates={servers.folder / 'rates.toml'}", "--workers=1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fetched(pages: list[Path], servers: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("fetched") / "run"
+    ended = command("run", *pages, "-o", output, *FETCHING, *options(servers))
+    assert ended.code == 0, ended.out[-2000:] + ended.err
+    assert "bytes an image fetched" in ended.out
+    return output
+
+
+def test_pages_alone_give_what_the_full_crawl_gives(full: Path, fetched: Path) -> None:
+    assert len(samples(full)) > PAGES // 2
+    assert samples(fetched) == samples(full)
+    told = counts(fetched, "fetch")
+    assert told["wanted.kept"] > PAGES
+    assert told["wanted.seen"] == told["wanted.kept"] + sum(
+        count for name, count in told.items() if name.startswith("wanted.dropped.")
+    )
+    checked = verify(str(fetched))
+    assert checked.ok, [(check.stage, check.kind, check.note) for check in checked.failed]
+
+
+def test_a_rerun_with_another_recipe_asks_no_server_again(
+    fetched: Path, servers: World, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(fetched, tmp_path / "run"))
+    before, asked = rows(run, "images"), len(servers.asked)
+    assert command("run", "-o", run, "--recipe=off", "--workers=1").code == 0
+    known = {row["url"] for row in before}
+    again = [f"https://{one['host']}{one['path']}" for one in servers.asked[asked:]]
+    assert not known & set(again)
+    assert known <= {row["url"] for row in rows(run, "images")}
+    assert command("run", "-o", run, "--recipe=obelics", "--workers=1").code == 0
+    assert samples(run) == samples(fetched)
+    assert verify(str(run)).ok
+
+
+def test_what_failed_is_asked_for_again_by_a_refetch_and_nothing_else(
+    full: Path, pages: list[Path], servers: World, tmp_path: Path
+) -> None:
+    files = images()
+    plan = plan_of(files)
+    broken = sorted(files)[::3]
+    for url in broken:
+        place = urlsplit(url)
+        plan[place.netloc][place.path] = {"status": 404}
+    (tmp_path / "half").mkdir()
+    output = tmp_path / "run"
+    with world(plan, tmp_path / "half", secure=sorted(plan)) as half:
+        (half.folder / "map.txt").write_text(f"* 127.0.0.1:{half.secure}\n")
+        (half.folder / "rates.toml").write_text(FAST)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SSL_CERT_FILE", half.trust["SSL_CERT_FILE"])
+            assert command("run", *pages, "-o", output, *FETCHING, *options(half)).code == 0
+    failed = {row["url"] for row in rows(output, "images") if row["status"] == "http_status"}
+    assert failed
+    assert failed <= set(broken)
+    assert samples(output) != samples(full)
+    ended = command("refetch", output, "--reason=timed_out", "--workers=1")
+    assert ended.code == 0, ended.err
+    run_json = json.loads((output / "run.json").read_text())
+    run_json["settings"]["fetching"]["host_map"] = f"* 127.0.0.1:{servers.secure}\n"
+    asked = len(servers.asked)
+    (output / "run.json").write_text(json.dumps(run_json, indent=1, ensure_ascii=False) + "\n")
+    ended = command("refetch", output, "--workers=1")
+    assert ended.code == 0, ended.err
+    assert "round 3 of fetching" in ended.out
+    paths = {one["path"] for one in servers.asked[asked:]} - {"/robots.txt", "/ai.txt"}
+    assert paths == {urlsplit(url).path for url in failed}
+    assert samples(output) == samples(full)
+    assert verify(str(output)).ok
+    refused = command("refetch", output, "--reason=no_image")
+    assert refused.code == 2
+    assert "reason is 'no_image': choose of" in refused.err
+
+
+def test_images_of_img2dataset_are_taken_in_place_of_asking(
+    full: Path, pages: list[Path], tmp_path: Path
+) -> None:
+    tar = tmp_path / "00000.tar"
+    with tarfile.open(tar, "w") as out:
+        for number, (url, body) in enumerate(images().items()):
+            told = json.dumps({"url": url, "status": "success"}).encode()
+            for ending, data in (("jpg", body), ("json", told)):
+                member = tarfile.TarInfo(f"{number:09d}.{ending}")
+                member.size = len(data)
+                out.addfile(member, io.BytesIO(data))
+    output = tmp_path / "run"
+    started = command("run", *pages, "-o", output, *SMALL, "--stage=extract", "--workers=1")
+    assert started.code == 0, started.err
+    early = command("import-images", output, tar)
+    assert early.code == 2
+    assert "--stage filter_text first" in early.err
+    assert command("run", "-o", output, "--stage=filter_text", "--workers=1").code == 0
+    ended = command("import-images", output, tar)
+    assert ended.code == 0, ended.err
+    assert command("import-images", output, tar).code == 0  # twice is once
+    assert command("run", "-o", output, "--workers=1").code == 0
+    assert samples(output) == samples(full)
+    assert {row["decision"] for row in rows(output, "images")} == {"imported"}
+    assert verify(str(output)).ok
+    wrong = command("import-images", output, pages[0])
+    assert wrong.code == 2
+
+
+@pytest.mark.parametrize("damage", ["row", "byte", "pack", "stray", "decision"])
+def test_damage_to_what_was_fetched_names_fetch(damage: str, fetched: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(fetched, tmp_path / "run"))
+    part = next(path for path in sorted((run / "images").glob("fetch-*"))
+                if any(row["pack"] for row in rows_of(path)))  # fmt: skip
+    pack = sorted((run / "packs").glob("fetch-*"))[0]
+    match damage:
+        case "row":
+            rewrite(part, "images", lambda rows: rows.pop(0))
+        case "byte":
+            with tarfile.open(pack) as tar:
+                flip_byte(pack, tar.getnames()[0], at=500)
+        case "pack":
+            pack.unlink()
+        case "stray":
+            shutil.copyfile(pack, run / "packs" / "fetch-00000-1-00000000-9-0.tar")
+        case "decision":
+            rewrite(part, "images", lambda rows: rows[0].update(decision="robots_txt"))
+    assert verify(str(run), inputs=False).stages == ("fetch",)
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return list(parquet.read_rows(str(path)))
