@@ -80,18 +80,23 @@ class Host:
                 return self.gone
             outcome = await self._ask_once(url, **wishes)
             rest = self._rest(outcome, attempt)
-            if rest is None or attempt == self.fetching.tries:
+            if rest is None:
                 return outcome
-            if rest > LONGEST_REST:
-                return Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
-            if self.retries >= FREE + self.asked // RETRIES_PER:
-                return outcome
-            self.retries += 1
+            if rest > LONGEST_REST:  # nor is it asked for anything else
+                self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
+                return self.gone
             if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
                 self.paces[0].rest(rest)
-            else:
+            if attempt == self.fetching.tries or self.retries >= self._budget:
+                return outcome
+            self.retries += 1
+            if isinstance(outcome, Problem):
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
+
+    @property
+    def _budget(self) -> int:
+        return FREE + self.asked // RETRIES_PER
 
     async def _ask_once(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
         async with turn(self.paces, self.everywhere):
@@ -104,12 +109,15 @@ class Host:
         return outcome
 
     def _count(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Problem) and outcome.reason in FAILURES:
-            self.failures += 1
-            if self.failures >= self.fetching.host_failures:
-                self.gone = outcome
-        else:
+        busy = isinstance(outcome, Answer) and outcome.status in RESTING
+        if not busy and not (isinstance(outcome, Problem) and outcome.reason in FAILURES):
             self.failures = 0
+            return
+        self.failures += 1
+        if self.failures >= self.fetching.host_failures:
+            most = self.fetching.host_failures
+            late = Problem(reason=Reason.DEFERRED, value=self.failures, limit=most)
+            self.gone = outcome if isinstance(outcome, Problem) else late
 
     def _rest(self, outcome: Outcome, attempt: int) -> float | None:
         """Seconds until it is worth another try; None where it never is."""
@@ -124,16 +132,32 @@ class Host:
     async def _read_rules(self, name: str) -> Rules:
         url = f"{self.origin}/{name}"
         for _ in range(RULES_REDIRECTS + 1):
-            outcome = await self._ask_once(url)
+            outcome = await self._ask_for_rules(url)
             if isinstance(outcome, Problem):
                 return closed(name, outcome)
             if (target := outcome.target) is None:
                 return read_rules(name, status=outcome.status, body=outcome.body,
                                   media_type=outcome.media_type)  # fmt: skip
-            if origin_of(target) != self.origin and host_name(target) != host_name(url):
-                break  # another host's rules are asked for by whoever asks it
+            if registered_domain(target) != registered_domain(url):
+                # another worker's affair: it is not asked from here, and so the site is closed
+                why = Problem(reason=Reason.RULES_UNREACHABLE, value=outcome.status)
+                return closed(name, why)
             url = target
         return read_rules(name, status=404, body=b"", media_type="")
+
+    async def _ask_for_rules(self, url: str) -> Outcome:
+        """Again where it may be chance; 429 is an answer: the host is closed."""
+        for attempt in range(1, self.fetching.tries + 1):
+            outcome = await self._ask_once(url)
+            if isinstance(outcome, Answer):
+                self.wire.release(outcome)
+                if outcome.status in RESTING:
+                    return outcome
+            rest = self._rest(outcome, attempt)
+            if rest is None or attempt == self.fetching.tries:
+                return outcome
+            await asyncio.sleep(rest)
+        raise AssertionError("tries is 1 or more")
 
 
 def retry_after(value: str) -> float | None:

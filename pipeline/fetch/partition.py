@@ -168,6 +168,8 @@ class Holder:
                     self._send_away(ended)
                 else:
                     await self._finish(ended)
+                    if ended.answer is not None:
+                        self.wire.release(ended.answer)
             await asyncio.sleep(0)  # what a dead host had is done without waiting for anything
 
     async def _finish(self, ending: Ending) -> None:

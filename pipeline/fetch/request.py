@@ -41,6 +41,7 @@ class Ending:
     status: int | None = None  # HTTP
     signals: PageSignals = NO_SIGNALS
     body: bytes = field(default=b"", repr=False)
+    answer: Answer | None = None  # whose body is held until it is released
 
 
 @dataclass(kw_only=True)
@@ -62,6 +63,7 @@ class Requester:
                 errand.at, wish=self._hear(signals), look=_look
             )
             if isinstance(outcome, Answer) and outcome.target is not None:
+                self.hosts.wire.release(outcome)
                 further = self._follow(errand, outcome.target)
                 if isinstance(further, Problem):
                     return Ending(errand=errand, problem=further, status=outcome.status)
@@ -123,7 +125,7 @@ def _end(errand: Errand, outcome: Outcome, signals: PageSignals) -> Ending:
     elif not outcome.body:
         problem = Problem(reason=Reason.EMPTY_PAYLOAD)
     return Ending(errand=errand, problem=problem, status=outcome.status, signals=signals,
-                  body=b"" if problem else outcome.body)  # fmt: skip
+                  body=b"" if problem else outcome.body, answer=outcome)  # fmt: skip
 
 
 def row_of(ending: Ending, *, round_: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pipeline.read import payload
 from schemas.verdict import Reason
 
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
-BUFFERED: Final = 1 << 30  # bytes of all bodies under way; more wait until some have gone
+BUFFERED: Final = 1 << 29  # bytes of bodies under way or not yet decoded; more wait for them
 HEADERS: Final = 32 << 10  # bytes of a header line
 
 Wish = Callable[[Sequence[tuple[str, str]]], Problem | None]
@@ -44,6 +44,7 @@ class Answer:
     status: int
     headers: Sequence[tuple[str, str]]  # names in lower case
     body: bytes = field(repr=False)
+    held: int = 0  # bytes, until the wire is told that they are done with
 
     def header(self, name: str) -> str:
         return payload.header(tuple(self.headers), name)
@@ -68,7 +69,7 @@ class Wire:
     fetching: Fetching
     bytes: int = 0  # that came
     _held: int = 0
-    _less: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _less: asyncio.Event = field(default_factory=asyncio.Event)
     _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -156,25 +157,33 @@ class Wire:
                     problem = look(piece) if "content-encoding" not in response.headers else None
                 if problem is not None:
                     response.close()
+                    self._let_go(size)
                     return problem
+        except BaseException:
+            self._let_go(size)
+            raise
         finally:
             self.bytes += size
-            await self._hold(-size)
         http = payload.Http(status=response.status, headers=tuple(headers), body=b"".join(pieces))
         body, problem = _unpacked(http, limit)
         if problem is not None:
+            self._let_go(size)
             return problem
-        return Answer(url=url, status=response.status, headers=headers, body=body)
+        return Answer(url=url, status=response.status, headers=headers, body=body, held=size)
+
+    def release(self, answer: Answer) -> None:
+        """Its body is done with: others may come."""
+        self._let_go(answer.held)
 
     async def _hold(self, size: int) -> None:
         self._held += size
-        if size > 0 and self._held <= BUFFERED:
-            return
-        async with self._less:
-            if size < 0:
-                self._less.notify_all()
-            else:
-                await self._less.wait_for(lambda: self._held <= BUFFERED)
+        while self._held > BUFFERED:
+            self._less.clear()
+            await self._less.wait()
+
+    def _let_go(self, size: int) -> None:
+        self._held -= size
+        self._less.set()
 
 
 def _unpacked(http: payload.Http, limit: int) -> tuple[bytes, Problem | None]:

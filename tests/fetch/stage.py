@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from pipeline import parquet
 from pipeline.choose import Asked, choose_settings
+from pipeline.fetch.commits import read_brought
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl, Job
 from pipeline.run import prepare, run_stage, sweep, sweep_fetched
@@ -65,6 +66,11 @@ def rows(job: Job) -> Iterator[dict[str, Any]]:
     """The settled rows, in the order of partitions and URLs."""
     for part in parquet.read_rows(job.parts_table("fetch"), ["part"]):
         yield from parquet.read_rows(job.part("images", part["part"]))
+
+
+def rows_brought(job: Job, partition: int) -> list[str]:
+    """The status of each URL that a partition has committed."""
+    return [known.status for known in read_brought(job, partition).known.values()]
 
 
 def _stay_here(folder: Path) -> None:

@@ -141,7 +141,7 @@ def test_stopped_while_workers_start(way: Send, crawl: list[Path], tmp_path: Pat
     stop(running, way)
 
 
-@pytest.mark.parametrize(("workers", "stages"), [(1, STAGES), (2, ("extract", "filter_images"))])
+@pytest.mark.parametrize(("workers", "stages"), [(1, STAGES), (2, ("filter_images",))])
 def test_stopped_in_a_stage_and_gone_on_with_a_run_gives_the_same_bytes(
     workers: int, stages: tuple[str, ...], crawl: list[Path], reference: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,186 @@
+"""Fetching, images a second: ours beside img2dataset, the same images from one nginx, in one run.
+
+    python -m tests.bench fetch [--images 3000] [--at-once 64] [--img2dataset PYTHON] [--rounds 2]
+
+Needs nginx on PATH. PYTHON is that of an environment with img2dataset 1.47 in it (it wants older
+packages than ours); without it ours is measured alone. Each run is a process of its own, with as
+many requests at once, no resizing, and the same URLs. Ours is measured twice: fetched, guarded,
+hashed (sha256) and packed; and with the decoding check and the perceptual hash on as well, which
+img2dataset has not. Shown are images a second of the clock, processor seconds an image of all its
+processes, and the largest resident size among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from unittest import mock
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from pipeline.decode import ImageLook  # noqa: E402
+from pipeline.fetch import look  # noqa: E402
+from pipeline.fetch.partition import fetch_partition  # noqa: E402
+from pipeline.fetching import Fetching  # noqa: E402
+from tests.bench.bench_images import photos  # noqa: E402
+from tests.fetch.stage import CONTACT, job_for, rows_brought  # noqa: E402
+
+HOST: Final = "images.test"
+THEIRS: Final = """
+from img2dataset import download
+import sys
+urls, out, at_once = sys.argv[1:]
+if __name__ == "__main__":
+    download(url_list=urls, output_folder=out, processes_count=1, thread_count=int(at_once),
+             output_format="webdataset", resize_mode="no", input_format="txt", retries=0,
+             compute_hash="sha256", skip_reencode=True, disallowed_header_directives=[],
+             enable_wandb=False)
+"""
+CONFIGURATION: Final = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 1000000; types {{ image/jpeg jpg; }}
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{ listen 127.0.0.1:{port}; root {folder}/files; }}
+}}
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    seconds: float
+    processor: float
+    peak: int  # MiB
+
+
+@contextmanager
+def nginx(folder: Path, port: int) -> Iterator[None]:
+    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        raise SystemExit("nginx is not on PATH: install it (Debian: nginx-light)")
+    (folder / "conf").write_text(CONFIGURATION.format(folder=folder, port=port))
+    command = [found, "-c", str(folder / "conf"), "-p", str(folder), "-e", str(folder / "errors")]
+    with subprocess.Popen(command) as process:
+        time.sleep(1)
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def measured(command: list[str], folder: Path) -> Cost:
+    """A command in a process of its own, with all that it starts."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise SystemExit(done.stdout[-2000:] + done.stderr[-3000:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"seconds"')]
+    return Cost(
+        seconds=told[0]["seconds"] if told else seconds,
+        processor=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        peak=max(after.ru_maxrss // 1024, told[0]["peak"] if told else 0),
+    )
+
+
+def ours(folder: Path, urls: list[str], port: int, at_once: int, *, decoded: bool) -> None:
+    """One partition's whole work, in this process; its time is printed, without the imports."""
+    rates = f"requests = inf\nconnections = {at_once}\ndomain_requests = inf\n"
+    rates += f"domain_connections = {at_once}\n"
+    job = job_for(folder, urls, Fetching(on=True, contact=CONTACT, rates=rates, requests=at_once,
+                  host_map=f"* 127.0.0.1:{port}"), partitions=1)  # fmt: skip
+    started = time.perf_counter()
+    if decoded:
+        fetch_partition(0, None, job)
+    else:
+        with mock.patch.object(look.Lookers, "look", _unseen):
+            fetch_partition(0, None, job)
+    spent = time.perf_counter() - started
+    got = sum(status == "ok" for status in rows_brought(job, 0))
+    assert got == len(urls), f"{got} of {len(urls)} came"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"seconds": spent, "peak": peak}))
+
+
+async def _unseen(_lookers: look.Lookers, data: bytes) -> ImageLook:
+    """In place of decoding, where the network's part alone is measured."""
+    del data
+    return ImageLook(format="jpeg", width=1, height=1, animated=False, sha256="", phash=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=3_000)
+    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--port", type=int, default=18_080)
+    parser.add_argument("--img2dataset", default="")
+    parser.add_argument("--ours", default="")  # a folder: this is the measured process
+    parser.add_argument("--decoded", action="store_true")
+    asked = parser.parse_args()
+    names = [f"{number:06d}.jpg" for number in range(asked.images)]
+    if asked.ours:
+        urls = [f"http://{HOST}/{name}" for name in names]
+        return ours(Path(asked.ours), urls, asked.port, asked.at_once, decoded=asked.decoded)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "files").mkdir()
+        pictures = photos()
+        for number, name in enumerate(names):  # no two of the same bytes
+            picture = pictures[number % len(pictures)] + number.to_bytes(4)
+            (folder / "files" / name).write_bytes(picture)
+        size = sum(path.stat().st_size for path in (folder / "files").iterdir()) / asked.images
+        lists = folder / "urls.txt"
+        lists.write_text("".join(f"http://127.0.0.1:{asked.port}/{name}\n" for name in names))
+        print(f"{asked.images:,} JPEGs of {size / 1000:.0f} kB, {asked.at_once} at once")
+        with nginx(folder, asked.port):
+            show(compare(folder, lists, asked), asked.images)
+    return None
+
+
+def compare(folder: Path, lists: Path, asked: argparse.Namespace) -> dict[str, Cost]:
+    """The best of each; rounds alternate."""
+    best: dict[str, Cost] = {}
+    for number in range(asked.rounds):
+        for name in ("img2dataset", "ours, packed", "ours, decoded and hashed"):
+            here = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{number}"
+            mine = [sys.executable, "-m", "tests.bench", "fetch", "--ours", str(here), "--images",
+                    str(asked.images), "--at-once", str(asked.at_once), "--port", str(asked.port),
+                    *(["--decoded"] if "decoded" in name else [])]  # fmt: skip
+            theirs = [asked.img2dataset, "-c", THEIRS, str(lists), str(here), str(asked.at_once)]
+            if name == "img2dataset" and not asked.img2dataset:
+                continue
+            here.mkdir()
+            cost = measured(theirs if name == "img2dataset" else mine, folder)
+            if name not in best or cost.seconds < best[name].seconds:
+                best[name] = cost
+    return best
+
+
+def show(best: dict[str, Cost], images: int) -> None:
+    base = best.get("img2dataset")
+    for name, cost in best.items():
+        ratio = f"{base.seconds / cost.seconds:.2f}x" if base else ""
+        spent = f"{1000 * cost.processor / images:6.2f} ms of processor an image"
+        print(f"{name:26} {images / cost.seconds:7.0f} images/s {ratio:>6}  {spent}  "
+              f"{cost.peak:,} MiB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
