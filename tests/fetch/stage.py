@@ -12,13 +12,14 @@ import pickle
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline import parquet
 from pipeline.choose import Asked, choose_settings
 from pipeline.fetch.commits import read_brought
+from pipeline.fetch.partition import fetch_partition
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl, Job
 from pipeline.run import prepare, run_stage, sweep, sweep_fetched
@@ -44,19 +45,26 @@ def job_for(
     return job
 
 
-def start(job: Job, **environment: str) -> subprocess.Popen[str]:
-    """The stage in a process of its own."""
-    path = Path(job.output).parent / "job.pickle"
-    path.write_bytes(pickle.dumps(job))
+def start(
+    job: Job,
+    *,
+    name: str = "job",
+    only: Sequence[int] = (),
+    workers: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """The stage in a process of its own; or some partitions alone, one after the other."""
+    path = Path(job.output).parent / f"{name}.pickle"
+    path.write_bytes(pickle.dumps((job, only, workers)))
     return subprocess.Popen(
         [sys.executable, "-m", "tests.fetch.stage", str(path)], cwd=ROOT, text=True,
-        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
-def do(job: Job, **environment: str) -> None:
+def do(job: Job, environment: Mapping[str, str] | None = None, *, workers: int = 1) -> None:
     """The stage to its end; no connection has left the machine."""
-    with start(job, **environment) as process:
+    with start(job, workers=workers, environment=environment) as process:
         said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said[-4000:]
     assert not (Path(job.output).parent / "left.txt").exists()
@@ -86,10 +94,14 @@ def _stay_here(folder: Path) -> None:
 
 
 def main(path: Path) -> None:
-    job: Job = pickle.loads(path.read_bytes())
+    job, only, workers = pickle.loads(path.read_bytes())
     _stay_here(path.parent)
+    if only:
+        for partition in only:
+            fetch_partition(partition, None, job)
+        return
     sweep(job, "fetch")
-    run_stage(job, "fetch", runner="FnApiRunner", options=["--direct_num_workers=1"])
+    run_stage(job, "fetch", runner="FnApiRunner", options=[f"--direct_num_workers={workers}"])
     sweep_fetched(job)
 
 

@@ -31,7 +31,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Hosts, World
         rates = f"requests = {RATE}\nconnections = 2\ndomain_requests = 100\n"
         hosts_map = "\n".join([*hosts.lines, *last])
         job = job_for(folder, hosts.must, replace(QUICK, host_map=hosts_map, rates=rates))
-        do(job, **servers.trust)
+        do(job, servers.trust)
     return job, hosts, servers
 
 
