@@ -23,7 +23,7 @@ from tests.fetch.hostile import Hosts
 from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, start
 from tests.fetch.world import World, world
 
-KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "4"))
+KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "3"))
 # what they answer does not depend on when they are asked
 STEADY: Final = ("good", "page", "cut", "noai", "loop", "abroad", "back", "forbids", "empty",
                  "private")  # fmt: skip
