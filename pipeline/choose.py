@@ -308,6 +308,8 @@ def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetchin
             given[name] = _text_of(name, given[name])
     if "ports" in given:
         given["ports"] = tuple(_port(port) for port in given["ports"].split(","))
+    if "contact" in given:
+        given.setdefault("on", True)  # who gives one wants to fetch, whatever the last start said
     fetching = fetching_of({"on": True, **(old or {}), **given})
     if fetching.on:
         from pipeline.fetch.texts import read_texts  # noqa: PLC0415  # with aiohttp, half a second

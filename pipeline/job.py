@@ -189,7 +189,7 @@ def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
 def changes(stage: str, was: Settings, now: Settings) -> Iterator[str]:
     """In what a stage's settings and versions differ between two starts, in words."""
     before, after = stage_settings(stage, was), stage_settings(stage, now)
-    yield from (f"another {name}" for name in after if before[name] != after[name])
+    yield from (f"another {name}" for name in after if before.get(name) != after[name])
     before, after = dict(was.versions[stage]), dict(now.versions[stage])
     for name in dict.fromkeys((*after, *before)):
         old, new = before.get(name, "none"), after.get(name, "none")

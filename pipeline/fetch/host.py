@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pipeline.domain import registered_domain
 from pipeline.fetch.pace import Pace, Rates, turn
-from pipeline.fetch.robots import FILES, Rules, closed, read_rules
+from pipeline.fetch.robots import FILES, READ, Rules, closed, read_rules
 from pipeline.fetch.wire import Answer, Wire
 from pipeline.fetching import Fetching
 from pipeline.problem import Problem
@@ -52,6 +52,7 @@ class Host:
     fetching: Fetching
     paces: tuple[Pace, Pace]  # the host's, its domain's
     everywhere: asyncio.Semaphore  # requests under way
+    others: Callable[[str], Host]  # the origin of another URL of the domain
     asked: int = 0
     retries: int = 0
     failures: int = 0
@@ -98,7 +99,7 @@ class Host:
     def _budget(self) -> int:
         return FREE + self.asked // RETRIES_PER
 
-    async def _ask_once(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
+    async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
         async with turn(self.paces, self.everywhere):
             if self.gone is not None:
                 return self.gone
@@ -148,7 +149,7 @@ class Host:
     async def _ask_for_rules(self, url: str) -> Outcome:
         """Again where it may be chance; 429 is an answer: the host is closed."""
         for attempt in range(1, self.fetching.tries + 1):
-            outcome = await self._ask_once(url)
+            outcome = await self.others(url)._ask_once(url, most=READ)
             if isinstance(outcome, Answer):
                 self.wire.release(outcome)
                 if outcome.status in RESTING:
@@ -163,10 +164,10 @@ class Host:
 def retry_after(value: str) -> float | None:
     """Seconds; of a date those until then (RFC 9110, 10.2.3). None for neither."""
     if value.isdecimal():
-        return float(value)
+        return float(value[:9])  # 31 years are as good as more
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
@@ -200,7 +201,8 @@ class Hosts:
         if origin not in self.known:
             paces = self._paces_of(host_name(url), registered_domain(url))
             self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
-                                      paces=paces, everywhere=self._everywhere)  # fmt: skip
+                                      paces=paces, everywhere=self._everywhere,
+                                      others=self.of)  # fmt: skip
         return self.known[origin]
 
     def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:

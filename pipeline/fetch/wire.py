@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -69,7 +70,7 @@ class Wire:
     fetching: Fetching
     bytes: int = 0  # that came
     _held: int = 0
-    _less: asyncio.Event = field(default_factory=asyncio.Event)
+    _last: asyncio.Lock = field(default_factory=asyncio.Lock)  # who goes on when there is no room
     _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -94,6 +95,8 @@ class Wire:
             ),
             trust_env=False,
         )  # fmt: skip
+        # it would ask again by itself where a connection ends without an answer, out of turn
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -107,14 +110,22 @@ class Wire:
         return self._session
 
     async def get(
-        self, url: str, *, wish: Wish | None = None, look: Look | None = None
+        self,
+        url: str,
+        *,
+        wish: Wish | None = None,
+        look: Look | None = None,
+        most: int | None = None,
     ) -> Answer | Problem:
-        """Ask once. `wish` sees the headers of a 200 first, `look` the first bytes of its body."""
+        """Ask once. `wish` sees the headers of a 200 first, `look` the first bytes of its body.
+
+        Of a body only `most` bytes are read, where that is given.
+        """
         if (problem := self.check(url)) is not None:
             return problem
         try:
             async with self.session.get(URL(url, encoded=True), allow_redirects=False) as response:
-                return await self._read(url, response, wish, look)
+                return await self._read(url, response, wish, look, most)
         except _ERRORS as error:
             return Problem(reason=reason_of(error))
 
@@ -134,36 +145,45 @@ class Wire:
         return None
 
     async def _read(
-        self, url: str, response: aiohttp.ClientResponse, wish: Wish | None, look: Look | None
+        self,
+        url: str,
+        response: aiohttp.ClientResponse,
+        wish: Wish | None,
+        look: Look | None,
+        most: int | None,
     ) -> Answer | Problem:
         headers = [(name.lower(), value) for name, value in response.headers.items()]
         problem = wish(headers) if wish is not None and response.status == 200 else None
         limit = self.fetching.image_bytes
         told = response.content_length
-        if problem is None and told is not None and told > limit:
+        if problem is None and most is None and told is not None and told > limit:
             problem = Problem(reason=Reason.IMAGE_BYTES, value=told, limit=limit)
         if problem is not None:
             response.close()  # the rest is not read, so the connection is of no more use
             return problem
-        pieces, size = list[bytes](), 0
-        try:
-            async for piece in response.content.iter_any():
-                await self._hold(len(piece))
-                size += len(piece)
-                pieces.append(piece)
-                if size > limit:
-                    problem = Problem(reason=Reason.IMAGE_BYTES, value=size, limit=limit)
-                elif len(pieces) == 1 and look is not None and response.status == 200:
-                    problem = look(piece) if "content-encoding" not in response.headers else None
-                if problem is not None:
-                    response.close()
-                    self._let_go(size)
-                    return problem
-        except BaseException:
-            self._let_go(size)
-            raise
-        finally:
-            self.bytes += size
+        pieces, size, last = list[bytes](), 0, False
+        async with AsyncExitStack() as alone:
+            try:
+                async for piece in response.content.iter_any():
+                    size += len(piece)
+                    self._held += len(piece)
+                    pieces.append(piece)
+                    problem = _refused(response, pieces, size, limit, look)
+                    if problem is not None:
+                        response.close()
+                        self._let_go(size)
+                        return problem
+                    if most is not None and size >= most:
+                        response.close()
+                        break
+                    if self._held > BUFFERED and not last:
+                        await alone.enter_async_context(self._last)
+                        last = True
+            except BaseException:
+                self._let_go(size)
+                raise
+            finally:
+                self.bytes += size
         http = payload.Http(status=response.status, headers=tuple(headers), body=b"".join(pieces))
         body, problem = _unpacked(http, limit)
         if problem is not None:
@@ -175,15 +195,20 @@ class Wire:
         """Its body is done with: others may come."""
         self._let_go(answer.held)
 
-    async def _hold(self, size: int) -> None:
-        self._held += size
-        while self._held > BUFFERED:
-            self._less.clear()
-            await self._less.wait()
-
     def _let_go(self, size: int) -> None:
         self._held -= size
-        self._less.set()
+
+
+def _refused(
+    response: aiohttp.ClientResponse, pieces: list[bytes], size: int, limit: int, look: Look | None
+) -> Problem | None:
+    """What is wrong with a body as far as it has come."""
+    if size > limit:
+        return Problem(reason=Reason.IMAGE_BYTES, value=size, limit=limit)
+    first = len(pieces) == 1 and response.status == 200
+    if not first or look is None or "content-encoding" in response.headers:
+        return None
+    return look(pieces[0])
 
 
 def _unpacked(http: payload.Http, limit: int) -> tuple[bytes, Problem | None]:

@@ -64,6 +64,18 @@ RECORDS: Final[Mapping[str, Bound]] = {
     Reason.IMAGE_BYTES: Bound(misses=_above),
 }
 _ONCE: Final = Bound(misses=_above, limit=0)
+# of what fetch asked for, beside those
+FETCHED: Final[Mapping[str, Bound]] = {
+    **RECORDS,
+    Reason.TRUNCATED_PAYLOAD: Bound(misses=_below, unmeasured=True),
+    Reason.DEFERRED: Bound(misses=_not_below, unmeasured=True),
+    Reason.RULES_UNREACHABLE: Bound(misses=_above, unmeasured=True),
+    Reason.FORBIDDEN_PORT: Bound(misses=_above),
+    Reason.TOO_MANY_REDIRECTS: Bound(misses=_above),
+    Reason.NOAI: _ONCE,
+    Reason.NOIMAGEAI: _ONCE,
+    Reason.TDM_RESERVED: _ONCE,
+}
 _NONE_LEFT: Final = Bound(misses=_below, limit=1)
 # of what all recipes share: value and limit are told by the reason
 _ALWAYS: Final[Mapping[str, Bound]] = {
@@ -153,7 +165,7 @@ class Limits:
         about = "document" if node is None else node["kind"]
         reason = verdict["reason"]
         bounds: Sequence[Bound] = self._bounds.get((about, reason), ())
-        bounds = bounds or [one for one in (_ALWAYS.get(reason), RECORDS.get(reason)) if one]
+        bounds = bounds or [one for one in (_ALWAYS.get(reason), FETCHED.get(reason)) if one]
         if not any(_holds(bound, verdict, node) for bound in bounds) and bounds:
             return _told(verdict)
         if not bounds and (verdict["value"], verdict["limit"]) != (None, None):
@@ -161,9 +173,9 @@ class Limits:
         return "" if _as_declared(verdict, node) else f"{_told(verdict)}, but it declares others"
 
 
-def why_no_record(refused: Row, reason: str) -> str:
+def why_no_record(refused: Row, reason: str, bounds: Mapping[str, Bound] = RECORDS) -> str:
     """Why a refusal of a record or file does not hold; `refused` has value and limit."""
-    bound = RECORDS.get(reason)
+    bound = bounds.get(reason)
     if bound is None:
         good = reason in set(Reason) and (refused["value"], refused["limit"]) == (None, None)
     else:

@@ -9,14 +9,14 @@ Not:  what a row was made from. Its pixels are pictures.py's, its bytes packs.py
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pipeline.domain import registered_domain
 from pipeline.verify.folder import Row
-from pipeline.verify.limits import why_no_record
+from pipeline.verify.limits import FETCHED, RECORDS, Bound, why_no_record
 from schemas.document import Role
-from schemas.verdict import ALLOWED, CRAWLED, FORBIDDING, IMPORTED, OK, WORTH_AGAIN, Reason
+from schemas.verdict import ALLOWED, CRAWLED, FETCH_REASONS, FORBIDDING, IMPORTED, OK, Reason
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 # of a usable file, and of no other
@@ -105,12 +105,12 @@ class RowsOfPart:
 
 def fetched_row(row: Row, where: str) -> Iterator[str]:
     """A row of fetch: where and when it was asked for, and what forbade it if anything did."""
-    yield from image_row(row, where)
+    yield from image_row(row, where, FETCHED)
     decision = row["decision"]
     if row["status"] in FORBIDDING:
         decided = decision == row["status"]
     elif decision == Reason.RULES_UNREACHABLE:
-        decided = row["status"] in WORTH_AGAIN | {Reason.FORBIDDEN_ADDRESS}
+        decided = row["status"] in FETCH_REASONS
     else:
         decided = decision == ALLOWED or (decision == IMPORTED and row["http_status"] is None)
     if not decided or row["decided"] != row["date"]:
@@ -123,7 +123,7 @@ def fetched_row(row: Row, where: str) -> Iterator[str]:
         yield f"{where}: HTTP status {row['http_status']}, with the value {row['value']}"
 
 
-def image_row(row: Row, where: str) -> Iterator[str]:
+def image_row(row: Row, where: str, bounds: Mapping[str, Bound] = RECORDS) -> Iterator[str]:
     """A file is usable and has all that is known of one, or has a reason and nothing else."""
     empty = _WHY if row["status"] == OK else _OF_FILE
     full = _OF_FILE if row["status"] == OK else ()
@@ -131,7 +131,7 @@ def image_row(row: Row, where: str) -> Iterator[str]:
     wrong += [name for name in full if row[name] is None]
     if wrong:
         yield f"{where}: {row['status']}, and yet {', '.join(wrong)}"
-    elif row["status"] != OK and (why := why_no_record(row, row["status"])):
+    elif row["status"] != OK and (why := why_no_record(row, row["status"], bounds)):
         yield f"{where}: {why}"
 
 

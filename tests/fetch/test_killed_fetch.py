@@ -14,13 +14,16 @@ from typing import Any, Final
 import pytest
 
 from pipeline import store
+from pipeline.fetch import wire
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
+from pipeline.fetch.host import retry_after
+from pipeline.fetch.partition import fetch_partition
 from pipeline.fetching import Fetching
 from pipeline.job import Job
 from schemas.verdict import Reason
 from tests.fetch.hostile import Hosts
-from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, start
+from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, rows_brought, start
 from tests.fetch.world import World, world
 
 KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "3"))
@@ -128,6 +131,32 @@ def test_a_pack_without_rows_is_removed_and_rows_without_bytes_are_brought_anew(
     assert not orphan.exists()
     assert again <= gone
     _is_clean(job)
+
+
+def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "BUFFERED", 20_000)
+    hosts = Hosts()
+    for _ in range(12):
+        hosts.add("good")
+    with world(hosts.plan, tmp_path) as servers:
+        told = replace(
+            SLOW, rates="", requests=64, total=30, host_map=f"* 127.0.0.1:{servers.plain}"
+        )
+        job = job_for(tmp_path, hosts.must, told, partitions=1)
+        fetch_partition(0, None, job)
+    assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("0", 0), ("9" * 400, 999_999_999), ("soon", None), ("-1", None), ("", None),
+     ("Mon, 01 Jan 2026 00:00:00 +99999999999999999", None),
+     ("Thu, 01 Jan 1970 00:00:00 GMT", 0)],
+)  # fmt: skip
+def test_retry_after_is_read_or_left(value: str, seconds: float | None) -> None:
+    assert retry_after(value) == seconds
 
 
 def test_the_deadline_defers_what_is_left_and_a_refetch_asks_for_that_alone(

@@ -116,6 +116,17 @@ def test_pages_alone_give_what_the_full_crawl_gives(full: Path, fetched: Path) -
     assert checked.ok, [(check.stage, check.kind, check.note) for check in checked.failed]
 
 
+def test_what_a_run_without_images_is_told_to_do_fetches_them(
+    full: Path, pages: list[Path], servers: World, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    ended = command("run", *pages, "-o", output, *SMALL, "--workers=1")
+    assert ended.code == 3
+    assert f"interloom run -o {output} --contact you@example.org fetches them" in ended.out
+    assert command("run", "-o", output, *options(servers)).code == 0
+    assert samples(output) == samples(full)
+
+
 def test_a_rerun_with_another_recipe_asks_no_server_again(
     fetched: Path, servers: World, tmp_path: Path
 ) -> None:
@@ -140,6 +151,8 @@ def test_what_failed_is_asked_for_again_by_a_refetch_and_nothing_else(
     for url in broken:
         place = urlsplit(url)
         plan[place.netloc][place.path] = {"status": 404}
+    closed = urlsplit(sorted(files)[1]).netloc
+    plan[closed]["/robots.txt"] = {"status": 503}
     (tmp_path / "half").mkdir()
     output = tmp_path / "run"
     with world(plan, tmp_path / "half", secure=sorted(plan)) as half:
@@ -148,9 +161,10 @@ def test_what_failed_is_asked_for_again_by_a_refetch_and_nothing_else(
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", half.trust["SSL_CERT_FILE"])
             assert command("run", *pages, "-o", output, *FETCHING, *options(half)).code == 0
-    failed = {row["url"] for row in rows(output, "images") if row["status"] == "http_status"}
-    assert failed
-    assert failed <= set(broken)
+    found = {row["url"]: row["status"] for row in rows(output, "images")}
+    failed = {url for url, status in found.items() if status != "ok"}
+    assert {found[url] for url in failed} == {"http_status", "rules_unreachable"}
+    assert verify(str(output)).ok
     assert samples(output) != samples(full)
     ended = command("refetch", output, "--reason=timed_out", "--workers=1")
     assert ended.code == 0, ended.err
