@@ -57,7 +57,10 @@ class OptOutList:
         return cls(domains=frozenset(domains), prefixes=tuple(urls))
 
     def __contains__(self, url: str) -> bool:
-        labels = host_of(url).split(".")
+        scheme, mark, rest = url.partition("://")
+        place, slash, path = rest.partition("/")
+        url = f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"  # whoever is named before
+        labels = host_of(url).rstrip(".").split(".")
         above = (".".join(labels[at:]) for at in range(len(labels)))
         return any(one in self.domains for one in above) or url.startswith(self.prefixes)
 

@@ -239,3 +239,10 @@ def test_an_answer_that_does_not_speak_for_every_url_lets_nothing_pass(
             assert len(seen) == TRIES
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org./a.jpg", "https://u:p@example.net/a", "https://u@example.org/"]
+)
+def test_a_dot_behind_a_name_or_a_user_before_it_does_not_get_past_the_list(url: str) -> None:
+    assert url in OptOutList.parse("example.org\nhttps://example.net/a\n")
