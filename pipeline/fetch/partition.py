@@ -95,6 +95,7 @@ class Holder:
     lease: Lease
     counts: Counter[str] = field(default_factory=Counter)
     alive: int = 0  # hosts with URLs left
+    writing: asyncio.Task[None] | None = None  # a commit
     started: float = field(default_factory=time.monotonic)
 
     async def fetch(self, errands: Iterable[Errand]) -> Counter[str]:
@@ -206,8 +207,15 @@ class Holder:
 
     async def _commit(self) -> None:
         """In a thread: a disk or bucket takes its time, and the hosts are not to wait for it."""
+        await self._written()
         if (commit := self.commits.cut()) is not None:
             await asyncio.to_thread(commit.write)
+
+    async def _written(self) -> None:
+        """Commits are written one after the other: a later one may point into an earlier pack."""
+        if self.writing is not None:
+            writing, self.writing = self.writing, None
+            await writing
 
     async def _beat(self) -> None:
         """Renew the lease, write what is due, until cancelled."""
@@ -219,8 +227,12 @@ class Holder:
                 await asyncio.wait_for(asyncio.to_thread(self.lease.renew, self._news()), left)
             except TimeoutError as error:
                 raise LostLeaseError("the lease could not be renewed in time") from error
-            if self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds):
-                await self._commit()
+            if self.writing is not None and self.writing.done():
+                await self._written()  # raises what it raised
+            due = self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds)
+            if due and self.writing is None and (commit := self.commits.cut()) is not None:
+                # beside the renewals, which must not wait for it
+                self.writing = asyncio.create_task(asyncio.to_thread(commit.write))
 
     def _news(self) -> dict[str, Any]:
         """What the progress line tells."""
