@@ -54,6 +54,22 @@ END: Final = 64 << 10  # bytes at each end of an input by which another one is t
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AskedFetching:
+    """Options of fetch as given; None where nothing was said. Files by their paths."""
+
+    on: bool | None = None
+    contact: str | None = None
+    rates: str | None = None
+    opt_out: str | None = None
+    opt_out_service: str | None = None
+    host_map: str | None = None
+    ports: str | None = None
+    requests: int | None = None
+    deadline: float | None = None
+    host_images: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
     """Options as given; None where nothing was said."""
 
@@ -68,23 +84,7 @@ class Asked:
     heldout_by: str | None = None
     lid_model: str | None = None
     word_files: Mapping[str, str] = field(default_factory=dict)
-    fetching: AskedFetching = field(default_factory=lambda: AskedFetching())  # noqa: PLW0108  # it stands below
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AskedFetching:
-    """Options of fetch as given; None where nothing was said. Files by their paths."""
-
-    on: bool | None = None
-    contact: str | None = None
-    rates: str | None = None
-    opt_out: str | None = None
-    opt_out_service: str | None = None
-    host_map: str | None = None
-    ports: str | None = None
-    requests: int | None = None
-    deadline: float | None = None
-    host_images: int | None = None
+    fetching: AskedFetching = field(default_factory=AskedFetching)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +137,9 @@ def launch(
     )
 
 
-def again(output: str, reasons: Sequence[str], asked: AskedFetching, *, workers: int | None,
-          runner: str = "FnApiRunner", options: Sequence[str] = ()) -> Launch:  # fmt: skip
+def again(
+    output: str, reasons: Sequence[str], asked: AskedFetching, *, workers: int | None
+) -> Launch:
     """A further round of fetching: what has one of these statuses is asked for anew.
 
     Raises:
@@ -156,7 +157,7 @@ def again(output: str, reasons: Sequence[str], asked: AskedFetching, *, workers:
         round=old.fetching.round + 1,
         again=tuple(reasons or sorted(WORTH_AGAIN)),
     )
-    launched = launch([*options], output=output, asked=Asked(), stage=None, runner=runner,
+    launched = launch([], output=output, asked=Asked(), stage=None, runner="FnApiRunner",
                       workers=workers, fetching=given)  # fmt: skip
     return replace(launched, news=f"round {given.round} of fetching: {', '.join(given.again)}")
 

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, ImageFile, _imaging
 
@@ -36,7 +36,7 @@ from pipeline.bombs import HEADER_BYTES, HeaderError, Metered, excess
 from pipeline.containers import has_second_frame, told_length
 from pipeline.phash import SIDEWAYS, orientation, phash
 from pipeline.problem import Problem
-from schemas.verdict import Reason
+from schemas.verdict import OK, Reason
 
 # name by content -> Pillow's decoder; a name that is absent here is never opened
 DECODERS: Final = {
@@ -94,6 +94,18 @@ class ImageLook:
     animated: bool  # more than one frame; the pages of a TIFF and the views of an MPO are none
     sha256: str  # hex, of the bytes
     phash: int  # unsigned, of the first frame
+
+    def columns(self, *, size: int) -> dict[str, Any]:
+        """Of a row of images/, for a file of so many bytes that shows this."""
+        return {
+            "status": OK,
+            "sha256": self.sha256,
+            "phash": self.phash,
+            "width": self.width,
+            "height": self.height,
+            "format": self.format,
+            "bytes": size,
+        }
 
 
 def sniff(data: bytes) -> str | None:

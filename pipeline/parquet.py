@@ -146,6 +146,12 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns, use_threads=False)
 
 
+def as_dicts(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table as dicts, a row group of them at a time."""
+    for batch in table.to_batches(ROW_GROUP):
+        yield from batch.to_pylist()
+
+
 def read_mark(path: str, *, part: str) -> PartResult | None:
     """What a part's file says of itself; None where there is no such file.
 

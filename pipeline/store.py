@@ -23,7 +23,7 @@ from typing import BinaryIO, Final
 
 from apache_beam.io.filesystem import CompressionTypes
 
-from pipeline.read.raw import file_systems, size_of
+from pipeline.read.raw import file_systems
 
 RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
 COPIED: Final = 1 << 20  # bytes at a time into an object store
@@ -141,10 +141,6 @@ def beginning(start: str) -> list[str]:
         return sorted(str(path) for path in found if path.name.startswith(name))
     listed = file_systems().match([f"{start}*"])[0].metadata_list
     return sorted(metadata.path for metadata in listed)
-
-
-def size(path: str) -> int:
-    return size_of(path)
 
 
 def remove(paths: Iterable[str]) -> None:

@@ -35,7 +35,7 @@ from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
 from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
-from schemas.verdict import CRAWLED, OK, Reason
+from schemas.verdict import CRAWLED, Reason
 
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 # records that say something about a response and carry no page or image of their own
@@ -194,17 +194,7 @@ class _Sink:
                 sha256=look.sha256,
                 extension=EXTENSIONS.get(look.format, look.format),
             )
-            row |= {
-                "status": OK,
-                "sha256": look.sha256,
-                "phash": look.phash,
-                "width": look.width,
-                "height": look.height,
-                "format": look.format,
-                "bytes": len(record.body),
-                "pack": pack,
-                "pack_offset": offset,
-            }
+            row |= look.columns(size=len(record.body)) | {"pack": pack, "pack_offset": offset}
             self.ledger.keep("files")
             self.ledger["bytes.files"] += len(record.body)
         else:

@@ -23,6 +23,7 @@ from pipeline import parquet, store
 from pipeline.fetch.errand import AWAY
 from pipeline.job import Job
 from pipeline.packs import PackWriter
+from pipeline.read.raw import size_of
 from schemas.sample import EXTENSIONS
 from schemas.tables import IMAGES
 
@@ -35,7 +36,6 @@ class Known(NamedTuple):
 
     status: str
     round: int
-    final_url: str
     hops: int  # of one that is AWAY
 
 
@@ -116,15 +116,13 @@ def read_brought(job: Job, partition: int) -> Brought:
         if row["pack"] is not None:
             brought.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
         hops = int(row["value"] or 0) if row["status"] == AWAY else 0
-        known = Known(row["status"], row["attempt"], row["final_url"], hops)
-        brought.known[row["url"]] = known
+        brought.known[row["url"]] = Known(row["status"], row["attempt"], hops)
     return brought
 
 
 def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
     """One row a URL of a partition's files."""
-    for batch in that_count(read_files(job, partition)).to_batches(parquet.ROW_GROUP):
-        yield from batch.to_pylist()
+    return parquet.as_dicts(that_count(read_files(job, partition)))
 
 
 def read_files(job: Job, partition: int) -> pa.Table:
@@ -141,7 +139,10 @@ def read_files(job: Job, partition: int) -> pa.Table:
 
 
 def _size_of(path: str) -> int:
-    return store.size(path) if store.exists(path) else 0
+    try:
+        return size_of(path)
+    except FileNotFoundError:
+        return 0
 
 
 def that_count(rows: pa.Table) -> pa.Table:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 import pyarrow.compute as pc
 from rich import box
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import parquet
+from pipeline.domain import host_of
 from pipeline.job import Job
 from schemas.verdict import OK
 
@@ -40,7 +40,7 @@ class Figures:
             for url, status in zip(
                 rows["url"].to_pylist(), rows["status"].to_pylist(), strict=True
             ):
-                host = urlsplit(url).hostname or ""
+                host = host_of(url)
                 figures.images += status == OK
                 figures.by_host[host][status] += 1
                 figures.by_domain[host.rpartition(".")[2]][status] += 1

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pipeline.domain import registered_domain
+from pipeline.domain import host_of, registered_domain
 from pipeline.fetch.pace import Pace, Rates, turn
 from pipeline.fetch.robots import FILES, READ, Rules, closed, read_rules
 from pipeline.fetch.wire import Answer, Wire
@@ -179,10 +179,6 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def host_name(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
 @dataclass(kw_only=True)
 class Hosts:
     """All origins of a partition, with the paces that they share."""
@@ -199,7 +195,7 @@ class Hosts:
     def of(self, url: str) -> Host:
         origin = origin_of(url)
         if origin not in self.known:
-            paces = self._paces_of(host_name(url), registered_domain(url))
+            paces = self._paces_of(host_of(url), registered_domain(url))
             self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
                                       paces=paces, everywhere=self._everywhere,
                                       others=self.of)  # fmt: skip

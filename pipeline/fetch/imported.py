@@ -8,7 +8,6 @@ Counted: members of URLs that nobody wants or that have a row, and what does not
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
 import uuid
@@ -76,10 +75,7 @@ class _Partition:
         if isinstance(look, Problem):
             self._commits.add(row)
         else:
-            seen = {"sha256": hashlib.sha256(body).hexdigest(), "phash": look.phash, "status": OK,
-                    "width": look.width, "height": look.height, "format": look.format,
-                    "bytes": len(body)}  # fmt: skip
-            self._commits.add({**row, **seen}, body)
+            self._commits.add(row | look.columns(size=len(body)), body)
         return OK if problem is None else str(problem.reason)
 
     def commit(self) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, Self
 
 from pipeline.decode import ImageLook, look_at
@@ -101,8 +100,8 @@ class Lookers:
         async with self._alone:
             with _new_pool(1) as pool:
                 try:
-                    ask = partial(_look_at_all, [data])
-                    return (await asyncio.get_running_loop().run_in_executor(pool, ask))[0]
+                    loop = asyncio.get_running_loop()
+                    return (await loop.run_in_executor(pool, _look_at_all, [data]))[0]
                 except BrokenProcessPool:
                     return Problem(reason=Reason.DECODER_DIED)
 

@@ -92,10 +92,10 @@ class Pace:
     requests: float
     connections: int
     _next: float = -math.inf
-    _slots: asyncio.Semaphore = field(init=False)
+    slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.connections)
+        self.slots = asyncio.Semaphore(self.connections)
 
     def slow_down(self, seconds: float) -> None:
         """Never faster than one request in so many seconds: robots.txt asks for it."""
@@ -109,10 +109,6 @@ class Pace:
     def resting(self) -> float:
         """Seconds until the next turn."""
         return max(0.0, self._next - asyncio.get_running_loop().time())
-
-    @property
-    def slots(self) -> asyncio.Semaphore:
-        return self._slots
 
     def take(self) -> None:
         self._next = asyncio.get_running_loop().time() + 1 / self.requests

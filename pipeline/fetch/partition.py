@@ -186,9 +186,7 @@ class Holder:
         if isinstance(look, Problem):
             self._write(replace(ending, problem=look))
             return
-        seen = {"sha256": sha256, "phash": look.phash, "width": look.width, "height": look.height,
-                "format": look.format, "bytes": len(ending.body), "status": OK}  # fmt: skip
-        self._write(ending, seen)
+        self._write(ending, look.columns(size=len(ending.body)))
 
     def _write(self, ending: Ending, seen: Mapping[str, Any] | None = None) -> None:
         row = {**row_of(ending, round_=self.job.settings.fetching.round), **(seen or {})}

@@ -10,7 +10,7 @@ Swept: when the stage is whole, all files of rows that its manifest does not nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -44,8 +44,8 @@ def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartR
             ledger.drop("wanted", one["values"], one["counts"])
     ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
     name, fingerprint = part_name(partition, job), job.fingerprints[STAGE]
-    parquet.write_rows(job.part("images", name), IMAGES, _dicts(rows), fingerprint=fingerprint,
-                       counts=ledger)  # fmt: skip
+    parquet.write_rows(job.part("images", name), IMAGES, parquet.as_dicts(rows),
+                       fingerprint=fingerprint, counts=ledger)  # fmt: skip
     return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
 
 
@@ -63,11 +63,6 @@ def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
     # still on its way after the last pass
     status = pc.if_else(away, str(Reason.TOO_MANY_REDIRECTS), rows["status"])
     return rows.set_column(rows.schema.get_field_index("status"), IMAGES.field("status"), status)
-
-
-def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in rows.to_batches(parquet.ROW_GROUP):
-        yield from batch.to_pylist()
 
 
 def sweep_rows(job: Job, names: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.verify.folder import Row
-from schemas.verdict import Reason
+from schemas.verdict import CONSENT, Reason
 
 Misses = Callable[[float, float], bool]  # value, limit: whether it is refused
 Recipe = Mapping[str, Any]
@@ -72,9 +72,7 @@ FETCHED: Final[Mapping[str, Bound]] = {
     Reason.RULES_UNREACHABLE: Bound(misses=_above, unmeasured=True),
     Reason.FORBIDDEN_PORT: Bound(misses=_above),
     Reason.TOO_MANY_REDIRECTS: Bound(misses=_above),
-    Reason.NOAI: _ONCE,
-    Reason.NOIMAGEAI: _ONCE,
-    Reason.TDM_RESERVED: _ONCE,
+    **dict.fromkeys(CONSENT, _ONCE),
 }
 _NONE_LEFT: Final = Bound(misses=_below, limit=1)
 # of what all recipes share: value and limit are told by the reason
@@ -84,9 +82,7 @@ _ALWAYS: Final[Mapping[str, Bound]] = {
     Reason.SAME_IMAGE_SET: Bound(misses=_above, limit=1),
     Reason.NEAR_DUPLICATE_TEXT: _ONCE,
     Reason.DUPLICATE_IN_DOCUMENT: _ONCE,
-    Reason.NOAI: _ONCE,
-    Reason.NOIMAGEAI: _ONCE,
-    Reason.TDM_RESERVED: _ONCE,
+    **dict.fromkeys(CONSENT, _ONCE),
     Reason.IMAGE_URL_WORD: _ONCE,
     Reason.NO_TEXT: _NONE_LEFT,
     Reason.NO_IMAGE: _NONE_LEFT,

@@ -63,6 +63,10 @@ class Hosts:
         self.plan[host] = paths
         KINDS[kind](self, host, paths)
 
+    def map(self, port: int) -> str:
+        """The host map of a world in which one server listens for all."""
+        return "\n".join([*self.lines, f"* 127.0.0.1:{port}"])
+
     def url(self, host: str, path: str, status: str, *, scheme: str = "http") -> None:
         self.must[f"{scheme}://{host}{path}"] = str(status)
 

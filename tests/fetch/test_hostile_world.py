@@ -27,10 +27,10 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Hosts, World
     folder = tmp_path_factory.mktemp("world")
     hosts = build(HOSTS)
     with world(hosts.plan, folder) as servers:
-        last = [f"*.secure.* 127.0.0.1:{servers.secure}", f"* 127.0.0.1:{servers.plain}"]
+        secure = f"*.secure.* 127.0.0.1:{servers.secure}"
         rates = f"requests = {RATE}\nconnections = 2\ndomain_requests = 100\n"
-        hosts_map = "\n".join([*hosts.lines, *last])
-        job = job_for(folder, hosts.must, replace(QUICK, host_map=hosts_map, rates=rates))
+        told = replace(QUICK, host_map=f"{secure}\n{hosts.map(servers.plain)}", rates=rates)
+        job = job_for(folder, hosts.must, told)
         do(job, servers.trust)
     return job, hosts, servers
 

@@ -69,7 +69,7 @@ def test_killed_at_random_moments_nothing_committed_is_asked_for_again(
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
     with world(steady.plan, tmp_path) as servers:
-        told = replace(SLOW, host_map="\n".join([*steady.lines, f"* 127.0.0.1:{servers.plain}"]))
+        told = replace(SLOW, host_map=steady.map(servers.plain))
         straight = job_for(tmp_path / "straight", steady.must, replace(told, rates=""))
         do(straight)
         job = job_for(tmp_path / "killed", steady.must, told)
@@ -112,8 +112,7 @@ def test_a_pack_without_rows_is_removed_and_rows_without_bytes_are_brought_anew(
     steady: Hosts, tmp_path: Path
 ) -> None:
     with world(steady.plan, tmp_path) as servers:
-        hosts_map = "\n".join([*steady.lines, f"* 127.0.0.1:{servers.plain}"])
-        told = replace(SLOW, rates="", host_map=hosts_map)
+        told = replace(SLOW, rates="", host_map=steady.map(servers.plain))
         job = job_for(tmp_path, steady.must, told)
         do(job)
         before = facts(job)
@@ -141,9 +140,7 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
     for _ in range(12):
         hosts.add("good")
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(
-            SLOW, rates="", requests=64, total=30, host_map=f"* 127.0.0.1:{servers.plain}"
-        )
+        told = replace(SLOW, rates="", requests=64, total=30, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         fetch_partition(0, None, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
@@ -163,8 +160,7 @@ def test_the_deadline_defers_what_is_left_and_a_refetch_asks_for_that_alone(
     steady: Hosts, tmp_path: Path
 ) -> None:
     with world(steady.plan, tmp_path) as servers:
-        hosts_map = "\n".join([*steady.lines, f"* 127.0.0.1:{servers.plain}"])
-        slow = replace(SLOW, rates="requests = 0.2\n", host_map=hosts_map)
+        slow = replace(SLOW, rates="requests = 0.2\n", host_map=steady.map(servers.plain))
         job = job_for(tmp_path, steady.must, slow)
         do(replace(job, until=time.time() + 6))
         first = {row["url"]: row["status"] for row in rows(job)}

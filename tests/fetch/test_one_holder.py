@@ -33,7 +33,7 @@ def url_of(request: dict[str, Any]) -> str:
 def test_two_processes_with_the_same_partitions_never_meet_at_a_domain(tmp_path: Path) -> None:
     hosts = good_hosts(24)
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(SLOW, host_map=f"* 127.0.0.1:{servers.plain}")
+        told = replace(SLOW, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told)
         there = list(range(PARTITIONS))
         processes = []
@@ -63,7 +63,7 @@ def test_two_workers_of_a_run_are_at_work_at_once_each_on_domains_of_its_own(
 ) -> None:
     hosts = good_hosts(24)
     with world(hosts.plan, tmp_path) as servers:
-        job = job_for(tmp_path, hosts.must, replace(SLOW, host_map=f"* 127.0.0.1:{servers.plain}"))
+        job = job_for(tmp_path, hosts.must, replace(SLOW, host_map=hosts.map(servers.plain)))
         do(job, workers=2)
         asked = servers.asked
     assert {row["url"]: row["status"] for row in rows(job)} == hosts.must
