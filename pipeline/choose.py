@@ -40,6 +40,7 @@ from pipeline.job import (
 from pipeline.language import file_sha256, find_model
 from pipeline.lexicon import load_lexicon
 from pipeline.minhash import MinHash
+from pipeline.opt_out_list import name_of
 from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
@@ -60,7 +61,6 @@ class AskedFetching:
     on: bool | None = None
     contact: str | None = None
     rates: str | None = None
-    opt_out: str | None = None
     opt_out_service: str | None = None
     host_map: str | None = None
     ports: str | None = None
@@ -84,6 +84,7 @@ class Asked:
     heldout_by: str | None = None
     lid_model: str | None = None
     word_files: Mapping[str, str] = field(default_factory=dict)
+    opt_out: str | None = None
     fetching: AskedFetching = field(default_factory=AskedFetching)
 
 
@@ -123,13 +124,14 @@ def launch(
     FileSystems.set_options(PipelineOptions(options))  # endpoints and credentials are in them
     old = read_run(output) if store.exists(store.join(output, "run.json")) else {}
     crawl = choose_crawl(names, asked, old.get("crawl"))
-    settings = choose_settings(asked, old.get("settings"), fetching)
+    opt_out = None if asked.opt_out is None else _text_of("opt_out", asked.opt_out)
+    settings = choose_settings(asked, old.get("settings"), fetching, opt_out)
     if runner == "FnApiRunner":
         count = default_workers(sum(crawl.sizes)) if workers is None else workers
         options = [*options, *local_options(count)]
     news = news_of(settings_of(old["settings"]), settings) if old else ""
     return Launch(
-        job=prepare(output, crawl, settings),
+        job=prepare(output, crawl, settings, opt_out),
         stages=STAGES if stage is None else (stage,),
         runner=runner,
         options=tuple(options),
@@ -266,9 +268,15 @@ def _gone(name: str, error: OSError) -> ValueError:
 
 
 def choose_settings(
-    asked: Asked, old: dict[str, Any] | None, fetching: Fetching | None = None
+    asked: Asked,
+    old: dict[str, Any] | None,
+    fetching: Fetching | None = None,
+    opt_out: str | None = None,
 ) -> Settings:
-    """The settings of the day: what is asked for, else what run.json has, else the defaults."""
+    """The settings of the day: what is asked for, else what run.json has, else the defaults.
+
+    `opt_out` is the text of the list; an empty one takes a list back.
+    """
     known = old or {}
 
     def pick(name: str, default: T) -> T:
@@ -296,6 +304,7 @@ def choose_settings(
         shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
+        opt_out=known.get("opt_out", "") if opt_out is None else name_of(opt_out),
         fetching=fetching or choose_fetching(asked.fetching, known.get("fetching")),
     )
 
@@ -304,7 +313,7 @@ def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetchin
     """Fetching needs a contact, from the first start on; what was given then is remembered."""
     given = {name: getattr(asked, name) for name in asked.__slots__}
     given = {name: value for name, value in given.items() if value is not None}
-    for name in ("rates", "opt_out", "host_map"):
+    for name in ("rates", "host_map"):
         if name in given:
             given[name] = _text_of(name, given[name])
     if "ports" in given:

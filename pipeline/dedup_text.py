@@ -91,7 +91,9 @@ def keep_latest(_url: str, facts: Iterable[TextFact]) -> Sifted:
 
 
 def _capture(fact: TextFact) -> tuple[str, bool, str, Place]:
-    return fact.date, fact.objects, fact.id, fact.place
+    """Who objects at a moment that cannot be read is heard as the last."""
+    date = fact.date or ("9999" if fact.objects else "")
+    return date, fact.objects, fact.id, fact.place
 
 
 class DropFrequent(beam.PTransform[PCollection[TextFact], PCollection[Decided]]):

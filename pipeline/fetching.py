@@ -31,7 +31,6 @@ class Fetching:
     round: int = 1  # one more for each refetch
     again: tuple[str, ...] = ()  # statuses that the last refetch asks for anew
     rates: str = ""  # text of a TOML file
-    opt_out: str = ""  # text of a list
     opt_out_service: str = ""  # URL
     host_map: str = ""  # text of a map
     ports: tuple[int, ...] = (80, 443)

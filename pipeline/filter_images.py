@@ -25,6 +25,7 @@ from pipeline.extract.urls import normal_url
 from pipeline.facts import WHOLE, Objection, Place, key_of, verdict_row
 from pipeline.filter_text import count_document, drops_of, read_documents, read_objections
 from pipeline.job import Job
+from pipeline.opt_out_list import opted_out
 from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import KEPT, VERDICTS
@@ -94,12 +95,15 @@ def by_image_url(part: str, job: Job) -> Iterator[tuple[str, Objection]]:
 
 
 def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
+    """What is known of a part's images; of those on the opt-out list, that they are."""
+    listed = opted_out(job)
     for row in parquet.read_rows(job.part("images", part)):
+        out = row["url"] in listed or (row["final_url"] or "") in listed
         facts = ImageFacts(
             url=row["url"],
-            status=row["status"],
-            value=row["value"],
-            limit=row["limit"],
+            status=Reason.OPTED_OUT if out else row["status"],
+            value=None if out else row["value"],
+            limit=None if out else row["limit"],
             sha256=row["sha256"] or "",
             phash=row["phash"] or 0,
             width=row["width"] or 0,
@@ -127,7 +131,7 @@ def heard(chosen: Stored | None, answers: Iterable[Objection]) -> Stored | None:
     """The capture that counts, with what later answers to its URL ask for."""
     if chosen is None:
         return None
-    later = [one for one in answers if one.date >= chosen.date]
+    later = [one for one in answers if not one.date or one.date >= chosen.date]
     facts = replace(
         chosen.facts,
         robots=tuple(

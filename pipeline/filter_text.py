@@ -22,6 +22,7 @@ from pipeline.dedup_text import refusal_of
 from pipeline.facts import Decision, Objection, Place, TextFact, drop, key_of, verdict_row
 from pipeline.job import Job
 from pipeline.minhash import MinHash
+from pipeline.opt_out_list import opted_out
 from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_from_row
@@ -47,7 +48,7 @@ def read_facts(part: str, job: Job) -> Iterator[TextFact]:
     recipe = job.settings.recipe
     minhash = None if recipe.minhash is None else MinHash(**asdict(recipe.minhash))
     for row, document in read_documents(job, part):
-        judged = judge_text(document, recipe)
+        judged = judge_alone(document, job)
         if judged.refusal is None:
             yield fact_of(document, Place(part, row), judged, minhash)
         elif judged.refusal.reason in CONSENT:
@@ -56,6 +57,13 @@ def read_facts(part: str, job: Job) -> Iterator[TextFact]:
         if refuse_asking(recipe.consent, said) is not None:
             place = Place(part, -number)  # of no document
             yield objection_of(f"{part} {-number}", said.url, said.date, place)
+
+
+def judge_alone(document: Document, job: Job) -> TextJudgement:
+    """By who is on the run's opt-out list, whatever the recipe, and by its rules."""
+    if document.url in opted_out(job):
+        return TextJudgement(refusal=Refusal(reason=Reason.OPTED_OUT))
+    return judge_text(document, job.settings.recipe)
 
 
 def fact_of(
@@ -107,7 +115,7 @@ def by_image(fact: TextFact) -> Iterator[tuple[bytes, Place]]:
 def settle(document: Document, decisions: Sequence[Decision], job: Job) -> TextJudgement:
     """The last word on a document: its own rules, then the groupings, then its rules again."""
     recipe = job.settings.recipe
-    alone = judge_text(document, recipe)
+    alone = judge_alone(document, job)
     if alone.refusal is not None or not decisions:
         return alone
     if (whole := refusal_of(decisions)) is not None:

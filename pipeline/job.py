@@ -56,7 +56,7 @@ class Crawl:
 
 # bump a stage's number when the same input would give other bytes
 REVISIONS: Final[Mapping[str, int]] = {
-    "extract": 4,
+    "extract": 5,
     "filter_text": 4,
     "fetch": 2,
     "filter_images": 2,
@@ -110,6 +110,7 @@ class Settings:
     shard_bytes: int = SHARD_BYTES
     heldout: float = HELDOUT  # share of documents
     heldout_by: str = HELDOUT_BY  # or domain
+    opt_out: str = ""  # name of the list in the run folder, by its digest
     fetching: Fetching = field(default_factory=Fetching)
     # by stage, of what shapes its bytes; a run is told by those that it was last started with
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=versions_here)
@@ -174,7 +175,7 @@ def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
                 "word_lists": [asdict(one) for one in settings.word_lists],
             }
         case "filter_text" | "filter_images":
-            return {"recipe": as_settings(settings.recipe)}
+            return {"recipe": as_settings(settings.recipe), "opt_out": settings.opt_out}
         case "fetch":
             return settings.fetching.shaping
         case "shard":

@@ -27,9 +27,11 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from filters.recipe import as_settings
 from pipeline import memory, parquet, store, worker
 from pipeline.account import read_manifest
+from pipeline.beam_once import introspect_once
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.fetch.settle import sweep_packs, sweep_rows
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
+from pipeline.opt_out_list import NAMED
 from pipeline.progress import LAST_FILES, Progress, is_fetched
 from pipeline.read.raw import CLOUD
 from pipeline.stages import DATAFLOWS
@@ -95,8 +97,8 @@ def _check_bucket(output: str) -> None:
         raise ValueError(f"output is {output}, which names no bucket: add it, and a folder")
 
 
-def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
-    """Write run.json, or check that the folder holds this very run.
+def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None = None) -> Job:
+    """Write run.json, or check that the folder holds this very run; beside it the list it names.
 
     Raises:
         ValueError: where the folder holds another run, or something that is no run.
@@ -123,18 +125,23 @@ def prepare(output: str, crawl: Crawl, settings: Settings) -> Job:
         ensure_ascii=False,
     )
     with store.held(output):  # not under the hands of another run
+        if opt_out is not None and settings.opt_out:
+            store.write_bytes(store.join(output, settings.opt_out), opt_out.encode())
         store.write_bytes(path, (text + "\n").encode())
+        lists = store.beginning(store.join(output, NAMED))
+        store.remove(one for one in lists if one != store.join(output, settings.opt_out))
     return make_job(output, crawl, settings)
 
 
 def _strays(output: str) -> Iterator[str]:
-    """Files of a folder without run.json, but for those of a run that was killed while writing it.
+    """Files of a folder without run.json, but for what a run that was killed has left before it.
 
     Of a local folder one by one: it may be the root of a disk.
     """
     local = (str(path) for path in Path(output).rglob("*") if path.is_file())
     found = local if store.is_local(output) else iter(store.listing(output))
-    return (path for path in found if store.ASIDE not in path)
+    start = store.join(output, NAMED)
+    return (path for path in found if store.ASIDE not in path and not path.startswith(start))
 
 
 def read_run(output: str) -> dict[str, Any]:
@@ -255,6 +262,7 @@ def open_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
     chosen = PipelineOptions(list(options))
     if runner in RUNNERS_HERE:
         quiet_local_runner()
+        introspect_once()
     if runner == "FnApiRunner":
         workers = chosen.view_as(DirectOptions).direct_num_workers
         return beam.Pipeline(runner=local_runner(workers), options=chosen)

@@ -9,8 +9,10 @@ Out:  shards/SHARD.tar by webdataset's TarWriter, then index/SHARD.parquet, whos
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import parquet, store
@@ -43,8 +45,6 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     done = parquet.read_mark(index_path, part=name)
     if done is not None and done.fingerprint == fingerprint:
         return done
-    import webdataset  # noqa: PLC0415  # imports torch where there is one: 3 s of every process
-
     ledger = Ledger()
     packs = PackReader(job.path("packs"))
     try:
@@ -52,7 +52,7 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
         with (
             parquet.Writer(index_path, INDEX, fingerprint=fingerprint) as index,
             store.create(job.path("shards", f"{name}.tar")) as handle,
-            webdataset.TarWriter(handle, encoder=False, mtime=0) as tar,
+            tar_writer()(handle, encoder=False, mtime=0) as tar,
         ):
             index.counts = ledger
             for kept, document in samples(cut, job):
@@ -64,6 +64,25 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     finally:
         packs.close()
     return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
+
+
+@cache
+def tar_writer() -> type[webdataset.TarWriter]:
+    """webdataset's. Where there is a torch it brings that along, 3 s and 300 MB of every process,
+    for loaders that nobody uses here: it is imported as where there is none, and not left so.
+    """
+    if "torch" in sys.modules:
+        import webdataset  # noqa: PLC0415
+
+        return webdataset.TarWriter
+    sys.modules["torch"] = None  # type: ignore[assignment]  # importlib's way to say: not here
+    try:
+        from webdataset import TarWriter  # noqa: PLC0415
+    finally:
+        del sys.modules["torch"]
+        for name in [one for one in sys.modules if one.partition(".")[0] == "webdataset"]:
+            del sys.modules[name]
+    return TarWriter
 
 
 def samples(cut: Cut, job: Job) -> Iterator[tuple[dict[str, Any], Document]]:
@@ -130,7 +149,7 @@ def _read_image(image: dict[str, Any], packs: PackReader) -> bytes:
     if hashlib.sha256(data).hexdigest() != image["sha256"]:
         raise ValueError(
             f"pack {image['pack']} holds other bytes at {image['offset']} than sha256 "
-            f"{image['sha256']}: remove documents/, images/ and packs/ and run extract again"
+            f"{image['sha256']}: interloom verify names what to remove, so that it is made again"
         )
     return data
 

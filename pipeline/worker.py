@@ -35,6 +35,7 @@ def main() -> None:
     import grpc  # type: ignore[import-untyped]  # noqa: PLC0415  # Beam's, without types
     from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415
 
+    from pipeline.beam_once import introspect_once  # noqa: PLC0415
     from pipeline.failure import quiet_worker  # noqa: PLC0415
 
     def in_thread(args: threading.ExceptHookArgs) -> None:
@@ -42,6 +43,7 @@ def main() -> None:
             threading.__excepthook__(args)
 
     quiet_worker()
+    introspect_once()
     threading.excepthook = in_thread
     try:
         sdk_worker_main.main(sys.argv)

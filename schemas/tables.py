@@ -106,7 +106,8 @@ IMAGES: Final = pa.schema(
             pa.string(),
             "",
             "why it may be used: crawl (found in the crawl), allowed (by robots.txt, ai.txt and "
-            "opt-outs), imported (brought by another fetcher); or what forbids to ask for it",
+            "opt-outs), imported (by another fetcher), undecided (nobody was asked), or what "
+            "forbids to ask for it",
         ),
         column("decided", pa.string(), "ISO 8601, UTC", "when that was decided"),
         column("final_url", pa.string(), "", "that answered a fetch, behind redirects", null=True),

@@ -94,6 +94,7 @@ CONSENT: Final = (Reason.NOAI, Reason.NOIMAGEAI, Reason.TDM_RESERVED)  # what a 
 # why an image may be used, or who forbids to ask for it (then the Reason is the decision)
 CRAWLED: Final = "crawl"
 ALLOWED: Final = "allowed"
+UNDECIDED: Final = "undecided"  # it was put off, or could not be asked for, before anybody was
 IMPORTED: Final = "imported"  # another fetcher has brought it
 FORBIDDING: Final = frozenset(
     {Reason.ROBOTS_TXT, Reason.AI_TXT, Reason.RULES_UNREACHABLE, Reason.OPTED_OUT}

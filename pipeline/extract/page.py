@@ -25,7 +25,7 @@ from pipeline.extract.dom import Walker
 from pipeline.extract.layout import ImageBlock, Layout
 from pipeline.extract.limits import PageLimits, broken_limit
 from pipeline.extract.nodes import nodes_of
-from pipeline.extract.page_signals import page_signals
+from pipeline.extract.page_signals import header_signals, page_signals
 from pipeline.extract.paragraphs import clean
 from pipeline.extract.rules import judge
 from pipeline.extract.second_opinion import is_unsure, second_opinion
@@ -36,6 +36,7 @@ from schemas.verdict import Reason
 
 DEFAULT_LIMITS: Final = PageLimits()
 _HEAD: Final = "title, base[href], meta, link[rel], a[rel~=license]"  # wherever they stand
+_HEARD: Final = 64 << 10  # bytes of a page in which its head is looked for, where no more is read
 _LONGEST_TITLE: Final = 1_024  # characters
 
 
@@ -82,6 +83,16 @@ def read_page(
             reason=Reason.TOO_MANY_ELEMENTS, value=layout.elements, limit=limits.elements
         )
     return _page(head, layout, decoded, headers=headers, base=base)
+
+
+def heard(html: bytes, *, url: str, headers: Sequence[tuple[str, str]]) -> PageSignals:
+    """What an answer asks for that becomes no document: a page without content, an error page."""
+    decoded = decode_page(html[:_HEARD], headers=headers)
+    if broken_limit(decoded.text, DEFAULT_LIMITS) is not None:
+        return header_signals(headers)
+    tree = LexborHTMLParser(decoded.utf8 or decoded.text, options=LexborDocumentOptions.WO_EVENTS)
+    metas = (node.attributes for node in tree.css("meta"))
+    return page_signals(metas, (), headers=headers, base=url)
 
 
 def _page(

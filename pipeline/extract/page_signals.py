@@ -4,8 +4,9 @@ In:   the `<meta>` and `<link>` elements of the page, its HTTP headers.
 Out:  PageSignals: robots directives of both places together, the TDM reservation, the canonical
       URL, the licence. Nothing is decided here (law 6): recipes refuse noai and its like.
 
-An X-Robots-Tag that names a crawler (`somebot: noindex`) is kept as if it named none: a wish not
-to be used is honoured whoever it was first addressed to.
+An X-Robots-Tag that names a crawler (`somebot: noindex`) is kept as if it named none, and noai or
+noimageai in the `<meta>` of any crawler too: a wish not to be used is honoured whoever it was first
+addressed to.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _WISH: Final = re.compile(r"(?<![a-z0-9_.-])(?:noai|noimageai)(?![a-z0-9_.-])")
 _ROBOTS: Final = frozenset(
     {"robots", "x-robots-tag", "googlebot", "bingbot", "googlebot-news", "ai", "aibots"}
 )
+# a crawler of some kind: what is asked of it not to do with AI is heard, whoever it is
+_CRAWLER: Final = re.compile(
+    r"bot(?![a-z])|crawler|spider|(?<![a-z])ai(?![a-z])|extended|img2dataset"
+)
 _LICENCE: Final = frozenset({"license", "licence", "dc.rights", "dcterms.license", "dcterms.rights",
                              "dc.rights.license", "copyright-license"})  # fmt: skip
 
@@ -41,6 +46,8 @@ def page_signals(
     """What the page asks for; `links` are its `<link>` elements and its `<a rel=license>`."""
     named = list(_named(metas))
     robots = [value for name, value in named if name in _ROBOTS]
+    robots += [wish for name, value in named if _CRAWLER.search(name)
+               for wish in _WISH.findall(value.lower())]  # fmt: skip
     robots += [value for name, value in headers if name.lower() == "x-robots-tag"]
     asked = [(n.lower(), v.strip()) for n, v in headers] + named
     canonical = licence = ""

@@ -20,7 +20,7 @@ from filters.signals import Lexicon
 from pipeline import parquet
 from pipeline.decode import ImageLook, look_at, sniff
 from pipeline.extract.document import Identify, Origin, document_of
-from pipeline.extract.page import Page, read_page
+from pipeline.extract.page import Page, heard, read_page
 from pipeline.extract.page_signals import header_signals
 from pipeline.extract.urls import normal_url
 from pipeline.job import Job
@@ -42,6 +42,13 @@ HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 ASIDE_TYPES: Final = frozenset(
     {"warcinfo", "request", "metadata", "revisit", "conversion", "continuation"}
 )
+
+
+def is_page(media_type: str, body: bytes) -> bool:
+    """By what it is called, or where it is called nothing, by its first character."""
+    if sniff(body) is not None:
+        return False
+    return media_type in HTML or (media_type == "" and body[:1024].lstrip()[:1] == b"<")
 
 
 @dataclass(kw_only=True)
@@ -125,9 +132,7 @@ class _Sink:
             return None
         if record.problem is not None:
             return record.problem
-        if record.media_type not in HTML and not (
-            record.media_type == "" and record.body[:1024].lstrip()[:1] == b"<"
-        ):
+        if not is_page(record.media_type, record.body):
             return Problem(reason=Reason.OTHER_MEDIA)
         self.ledger["pages.read"] += 1
         started = time.perf_counter()
@@ -142,8 +147,11 @@ class _Sink:
         return None
 
     def _hear(self, record: Record) -> PageSignals:
-        """An answer that becomes no document may still ask something, of older captures too."""
+        """An answer that becomes no document may still ask something, of older captures too: by
+        its headers, and where it is a page, by its head."""
         asked = header_signals(record.headers)
+        if record.type not in ASIDE_TYPES and is_page(record.media_type, record.body):
+            asked = heard(record.body, url=record.url, headers=record.headers)
         if not record.url or not (asked.robots or asked.tdm_reservation):
             return asked
         self.ledger["objections"] += 1

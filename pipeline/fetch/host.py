@@ -2,7 +2,8 @@
 
 In:   URLs of one origin (scheme, host, port).
 Out:  what it answers, after as many tries as it is worth. 429 and 503 are a host in need of rest:
-      nobody asks it again before it said so (Retry-After), or for a while that doubles.
+      nobody asks it again before it said so (Retry-After), or for a while that doubles; nor does
+      the partition's next holder, to whom the rests are handed on.
 Given up: a host that fails so often in a row, with whatever was the last failure: its other URLs
       are then not asked for, and have the same reason.
 """
@@ -41,6 +42,7 @@ RETRIES_PER: Final = 5
 RULES_REDIRECTS: Final = 5  # RFC 9309, 2.3.1.2
 
 Outcome = Answer | Problem
+Rests = dict[str, tuple[float, float]]  # by name of a pace, Pace.until()
 
 
 @dataclass(kw_only=True, eq=False)  # a key of the queues
@@ -66,10 +68,7 @@ class Host:
         if self._rules is None:
             async with self._reading:
                 if self._rules is None:
-                    self._rules = [await self._read_rules(name) for name in FILES]
-                    for rules in self._rules:
-                        if rules.delay is not None:
-                            self.paces[0].slow_down(rules.delay)
+                    self._rules = await self._read_all_rules()
         refusals = (rules.refuse(url) for rules in self._rules)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
@@ -77,17 +76,15 @@ class Host:
         """What it answers, in the end."""
         self.asked += 1
         for attempt in range(1, self.fetching.tries + 1):
-            if self.gone is not None:
-                return self.gone
             outcome = await self._ask_once(url, **wishes)
             rest = self._rest(outcome, attempt)
             if rest is None:
                 return outcome
-            if rest > LONGEST_REST:  # nor is it asked for anything else
-                self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
-                return self.gone
             if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
                 self.paces[0].rest(rest)
+                if rest > LONGEST_REST:  # nor is it asked for anything else
+                    self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
+                    return self.gone
             if attempt == self.fetching.tries or self.retries >= self._budget:
                 return outcome
             self.retries += 1
@@ -95,11 +92,17 @@ class Host:
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
 
+    def _asleep(self) -> Problem | None:
+        """It has asked, maybe an earlier holder, to be left alone for longer than we wait."""
+        return Problem(reason=Reason.DEFERRED) if self.paces[0].told > LONGEST_REST else None
+
     @property
     def _budget(self) -> int:
         return FREE + self.asked // RETRIES_PER
 
     async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
+        if (gone := self.gone or self._asleep()) is not None:
+            return gone
         async with turn(self.paces, self.everywhere):
             if self.gone is not None:
                 return self.gone
@@ -130,6 +133,18 @@ class Host:
             return backoff if told is None else told
         return backoff if outcome.status in AGAIN else None
 
+    async def _read_all_rules(self) -> list[Rules]:
+        """ai.txt too where robots.txt came, and no sooner than that one asks for."""
+        read: list[Rules] = []
+        for name in FILES:
+            rules = await self._read_rules(name)
+            read.append(rules)
+            if rules.delay is not None:
+                self.paces[0].slow_down(rules.delay)
+            if rules.closed is not None:
+                break
+        return read
+
     async def _read_rules(self, name: str) -> Rules:
         url = f"{self.origin}/{name}"
         for _ in range(RULES_REDIRECTS + 1):
@@ -149,12 +164,14 @@ class Host:
     async def _ask_for_rules(self, url: str) -> Outcome:
         """Again where it may be chance; 429 is an answer: the host is closed."""
         for attempt in range(1, self.fetching.tries + 1):
-            outcome = await self.others(url)._ask_once(url, most=READ)
+            host = self.others(url)
+            outcome = await host._ask_once(url, most=READ)
+            rest = self._rest(outcome, attempt)
             if isinstance(outcome, Answer):
                 self.wire.release(outcome)
                 if outcome.status in RESTING:
+                    host.paces[0].rest(rest or 0.0)
                     return outcome
-            rest = self._rest(outcome, attempt)
             if rest is None or attempt == self.fetching.tries:
                 return outcome
             await asyncio.sleep(rest)
@@ -186,6 +203,7 @@ class Hosts:
     wire: Wire
     fetching: Fetching
     rates: Rates
+    rests: Rests = field(default_factory=dict)  # that earlier holders have left
     known: dict[str, Host] = field(default_factory=dict)
     _paces: dict[str, Pace] = field(default_factory=dict)
 
@@ -195,7 +213,8 @@ class Hosts:
     def of(self, url: str) -> Host:
         origin = origin_of(url)
         if origin not in self.known:
-            paces = self._paces_of(host_of(url), registered_domain(url))
+            # a dot behind a name makes another origin, and no other host
+            paces = self._paces_of(host_of(url).rstrip("."), registered_domain(url).rstrip("."))
             self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
                                       paces=paces, everywhere=self._everywhere,
                                       others=self.of)  # fmt: skip
@@ -203,7 +222,20 @@ class Hosts:
 
     def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:
         rate, wide = self.rates.of_host(host), self.rates.of_domain(domain)
-        of_host = Pace(requests=rate.requests, connections=rate.connections)
-        of_domain = Pace(requests=wide.domain_requests, connections=wide.domain_connections)
-        return (self._paces.setdefault(f"host {host}", of_host),
-                self._paces.setdefault(f"domain {domain}", of_domain))  # fmt: skip
+        return (
+            self._pace(f"host {host}", rate.requests, rate.connections),
+            self._pace(f"domain {domain}", wide.domain_requests, wide.domain_connections),
+        )
+
+    def _pace(self, name: str, requests: float, connections: int) -> Pace:
+        if name not in self._paces:
+            self._paces[name] = Pace(requests=requests, connections=connections)
+            if name in self.rests:
+                self._paces[name].resume(*self.rests[name])
+        return self._paces[name]
+
+    def rests_left(self) -> Rests:
+        """What the next holder has to wait for, of earlier ones' too."""
+        now = {name: pace.until() for name, pace in self._paces.items()}
+        return {name: until for name, until in {**self.rests, **now}.items()
+                if max(until) > time.time()}  # fmt: skip

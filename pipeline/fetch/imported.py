@@ -3,7 +3,8 @@
 In:   its tars (`KEY.json` with the URL, and an image member of the same key), wanted/.
 Out:  commits, as fetch makes them: each wanted URL that has no row yet gets one, and is not asked
       for. A tar is committed as a whole, so an import that was killed goes on with the next one.
-Counted: members of URLs that nobody wants or that have a row, and what does not decode.
+Counted: members without a URL, of URLs that nobody wants or that have a row, and what does not
+decode. Who is on the opt-out list has a row that says so, and no bytes.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from pipeline.fetch.commits import Commits, read_brought
 from pipeline.fetch.errand import Errand
 from pipeline.fetch.request import Ending, row_of
 from pipeline.job import Job
+from pipeline.opt_out_list import opted_out
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of
-from schemas.verdict import IMPORTED, OK
+from schemas.verdict import IMPORTED, OK, Reason
 
+NO_URL: Final = "without a URL beside it"
 NOT_WANTED: Final = "not wanted"
 KNOWN: Final = "known already"
 
@@ -41,6 +44,9 @@ def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
     for path in paths:
         met = 0
         for url, body in members(path):
+            if not url:
+                told[NO_URL] += 1
+                continue
             met += 1
             number = partition_of(url, job.partitions)[0]
             if number not in partitions:
@@ -60,6 +66,7 @@ class _Partition:
         brought = read_brought(job, number)
         self._wanted = set(wanted.to_pylist())
         self._known = set(brought.known)
+        self._listed = opted_out(job)
         self._round = job.settings.fetching.round
         name = f"fetch-{number:05d}-{self._round}-{uuid.uuid4().hex[:8]}"
         self._commits = Commits(job=job, name=name, places=brought.places)
@@ -68,10 +75,15 @@ class _Partition:
         if url not in self._wanted or url in self._known:
             return KNOWN if url in self._known else NOT_WANTED
         self._known.add(url)
+        if url in self._listed:
+            out = Ending(errand=Errand(url, url), problem=Problem(reason=Reason.OPTED_OUT),
+                         decision=Reason.OPTED_OUT)  # fmt: skip
+            self._commits.add(row_of(out, round_=self._round))
+            return Reason.OPTED_OUT
         look = look_at(body)
         problem = look if isinstance(look, Problem) else None
-        row = row_of(Ending(errand=Errand(url, url), problem=problem), round_=self._round)
-        row["decision"] = IMPORTED
+        ending = Ending(errand=Errand(url, url), problem=problem, decision=IMPORTED)
+        row = row_of(ending, round_=self._round)
         if isinstance(look, Problem):
             self._commits.add(row)
         else:
@@ -91,17 +103,26 @@ def members(path: str) -> Iterator[tuple[str, bytes]]:
             for member in tar:
                 name, _, extension = member.name.rpartition("/")[2].partition(".")
                 if name != key:
-                    if url and body:
+                    if body:
                         yield url, body
                     key, url, body = name, "", b""
                 file = tar.extractfile(member)
                 if file is None or extension == "txt":
                     continue
                 if extension == "json":
-                    url = normal_url(str(json.loads(file.read()).get("url") or ""))
+                    url = _url_of(file.read())
                 else:
                     body = file.read()
-            if url and body:
+            if body:
                 yield url, body
-    except (tarfile.TarError, OSError, json.JSONDecodeError) as error:
+    except (tarfile.TarError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a tar of img2dataset ({error})") from error
+
+
+def _url_of(told: bytes) -> str:
+    """As wanted/ writes it; "" where a KEY.json tells none."""
+    try:
+        url = json.loads(told)["url"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+    return normal_url(url) if isinstance(url, str) else ""

@@ -3,7 +3,8 @@
 In:      leases/PARTITION.host.json: who holds it, until when, and what the holder is doing, for the
          progress line. Made only where there is none (O_EXCL; a conditional PUT in a bucket), and
          replaced only by who has read what it replaces.
-Out:     a lease that is renewed by its holder; a worker that cannot renew it must stop asking.
+Out:     a lease that is renewed by its holder; a worker that cannot renew it must stop asking. What
+         hosts have told a holder, to be left alone for a while, the next one finds in it.
 Taken over: a lease that has run out, or whose holder was a process of this machine that is gone.
 """
 
@@ -55,6 +56,7 @@ class Lease:
     version: str = ""
     until: float = 0.0
     news: Mapping[str, Any] = field(default_factory=dict)
+    rests: Mapping[str, Any] = field(default_factory=dict)  # of hosts; handed on to the next holder
 
     @classmethod
     @contextmanager
@@ -66,18 +68,29 @@ class Lease:
         try:
             yield lease
         finally:
-            lease.cell.remove(version=lease.version)
+            lease._let_go()
 
     def _try(self) -> bool:
         found = self.cell.read()
-        if found is not None and not _is_free(json.loads(found[0])):
-            return False
-        return self._write(found[1] if found is not None else None)
+        if found is None:
+            return self._write(None)
+        told = json.loads(found[0])
+        self.rests = told.get("rests", {})
+        return _is_free(told) and self._write(found[1])
+
+    def _let_go(self) -> None:
+        """Gone, or free with what the next holder must know."""
+        if self.rests:
+            free = {"until": 0, "rests": dict(self.rests)}
+            self.cell.write((json.dumps(free) + "\n").encode(), version=self.version)
+        else:
+            self.cell.remove(version=self.version)
 
     def _write(self, version: str | None) -> bool:
         until = time.time() + SECONDS
         told = {"token": self.token, "until": until, "machine": _machine(), "process": os.getpid(),
-                "begun": _begun(os.getpid()), "news": dict(self.news)}  # fmt: skip
+                "begun": _begun(os.getpid()), "news": dict(self.news),
+                "rests": dict(self.rests)}  # fmt: skip
         data = (json.dumps(told) + "\n").encode()
         new = self.cell.write(data, version=version)
         if new is None and (found := self.cell.read()) is not None and found[0] == data:
@@ -86,13 +99,13 @@ class Lease:
             self.version, self.until = new, until
         return new is not None
 
-    def renew(self, news: Mapping[str, Any]) -> None:
-        """Hold it for longer, and tell what is being done.
+    def renew(self, news: Mapping[str, Any], rests: Mapping[str, Any]) -> None:
+        """Hold it for longer, tell what is being done, and what the next holder must know.
 
         Raises:
             LostLeaseError: it ran out, and somebody else has it.
         """
-        self.news = news
+        self.news, self.rests = news, rests
         if not self._write(self.version):
             raise LostLeaseError(
                 "another worker has taken the partition over, since this one did not renew its "
@@ -107,9 +120,10 @@ def _is_free(told: Mapping[str, Any]) -> bool:
 
 
 def _machine() -> str:
-    """This boot of this machine: process numbers mean something only here."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}"
+    """This boot of this machine, and container: process numbers mean something only here."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    return " ".join((socket.gethostname(), boot.read_text().strip() if boot.exists() else "",
+                     str(space.readlink()) if space.is_symlink() else ""))  # fmt: skip
 
 
 def _begun(process: int) -> str:

@@ -1,7 +1,6 @@
-"""Opt-out: who does not want to be trained on, by lists of the user's and by a service.
+"""Opt-out: who does not want to be trained on, by the user's list and by a service.
 
-In:   a file of domains and URLs, a line each (`example.org`: it and all below it; `https://...`:
-      all that begins so); a service that is asked for many URLs at once.
+In:   the run's list (opt_out_list.py); a service that is asked for many URLs at once.
 Out:  which URLs are opted out. A service that does not answer lets nothing pass: what it was asked
       for is DEFERRED.
 """
@@ -10,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import aiohttp
 
-from pipeline.domain import host_of
-from pipeline.extract.urls import normal_url
+from pipeline.opt_out_list import OptOutList
 
 BATCH: Final = 1_000  # URLs a request, as Spawning's service takes them
 TRIES: Final = 4
+SECONDS: Final = 60.0  # for one answer
 KEY: Final = "INTERLOOM_OPT_OUT_KEY"  # environment: a key belongs on no command line
 
 
@@ -32,37 +32,15 @@ class OptOutService(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptOutList:
-    """Domains, with all below them, and beginnings of URLs."""
-
-    domains: frozenset[str] = frozenset()
-    prefixes: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> OptOutList:
-        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-        domains, urls = set(), []
-        for line in filter(None, lines):
-            if "://" in line:
-                urls.append(normal_url(line))
-                continue
-            name = line.removeprefix("*.").rstrip(".")
-            host = host_of(f"http://{name}/")
-            if "/" in name or " " in name or "/" in host:
-                raise ValueError(
-                    f"opt-out list has {line!r}: write a domain, or a URL with https://"
-                )
-            domains.add(host)
-        return cls(domains=frozenset(domains), prefixes=tuple(urls))
-
-    def __contains__(self, url: str) -> bool:
-        scheme, mark, rest = url.partition("://")
-        place, slash, path = rest.partition("/")
-        url = f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"  # whoever is named before
-        labels = host_of(url).rstrip(".").split(".")
-        above = (".".join(labels[at:]) for at in range(len(labels)))
-        return any(one in self.domains for one in above) or url.startswith(self.prefixes)
+@asynccontextmanager
+async def service_at(url: str, *, agent: str) -> AsyncIterator[SpawningService | None]:
+    """None where there is no URL. The user has named it, so it may be at any address."""
+    if not url:
+        yield None
+        return
+    timeout = aiohttp.ClientTimeout(total=SECONDS)
+    async with aiohttp.ClientSession(headers={"User-Agent": agent}, timeout=timeout) as session:
+        yield SpawningService(url=url, session=session)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +71,23 @@ class OptOuts:
     listed: OptOutList = field(default_factory=OptOutList)
     service: OptOutService | None = None
     pause: float = 1.0  # seconds before the second try; twice as long before each further one
+    _known: dict[str, bool | None] = field(default_factory=dict)  # what the service has said
 
-    async def opted_out(self, urls: Sequence[str]) -> list[bool | None]:
-        """For each URL whether it is opted out; None where nobody could say."""
-        said: list[bool | None] = [url in self.listed for url in urls]
-        if self.service is not None:
-            open_ = [at for at, out in enumerate(said) if not out]
-            for start in range(0, len(open_), BATCH):
-                batch = open_[start : start + BATCH]
-                answers = await self._ask(self.service, [urls[at] for at in batch])
-                for at, answer in zip(batch, answers, strict=True):
-                    said[at] = answer
-        return said
+    async def ask_ahead(self, urls: Iterable[str]) -> None:
+        """Ask the service for many at a time, of those that the list does not name."""
+        if self.service is None:
+            return
+        open_ = [url for url in urls if url not in self.listed and url not in self._known]
+        for start in range(0, len(open_), BATCH):
+            batch = open_[start : start + BATCH]
+            self._known.update(zip(batch, await self._ask(self.service, batch), strict=True))
+
+    async def opted_out(self, url: str) -> bool | None:
+        """Whether it is; None where nobody could say."""
+        if url in self.listed:
+            return True
+        await self.ask_ahead([url])  # one behind a redirect was not asked for before
+        return self._known[url] if self.service is not None else False
 
     async def _ask(self, service: OptOutService, urls: Sequence[str]) -> Sequence[bool | None]:
         for attempt in range(TRIES):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -91,7 +92,9 @@ class Pace:
 
     requests: float
     connections: int
+    _last: float = -math.inf
     _next: float = -math.inf
+    _told: float = -math.inf
     slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,18 +103,35 @@ class Pace:
     def slow_down(self, seconds: float) -> None:
         """Never faster than one request in so many seconds: robots.txt asks for it."""
         self.requests = min(self.requests, 1 / seconds)
+        self._next = max(self._next, self._last + seconds)
 
     def rest(self, seconds: float) -> None:
         """No turn for so long: the host has said so."""
-        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+        self._told = max(self._told, asyncio.get_running_loop().time() + seconds)
+        self._next = max(self._next, self._told)
 
     @property
     def resting(self) -> float:
         """Seconds until the next turn."""
         return max(0.0, self._next - asyncio.get_running_loop().time())
 
+    @property
+    def told(self) -> float:
+        """Of these, the seconds that the host itself has asked for."""
+        return max(0.0, self._told - asyncio.get_running_loop().time())
+
     def take(self) -> None:
-        self._next = asyncio.get_running_loop().time() + 1 / self.requests
+        self._last = asyncio.get_running_loop().time()
+        self._next = self._last + 1 / self.requests
+
+    def until(self) -> tuple[float, float]:
+        """The moments of `resting` and `told`, in seconds since 1970, for the next holder."""
+        return time.time() + self.resting, time.time() + self.told
+
+    def resume(self, resting: float, told: float) -> None:
+        """Where the last holder was, at those moments."""
+        self.rest(told - time.time())
+        self._next = max(self._next, asyncio.get_running_loop().time() + resting - time.time())
 
 
 @asynccontextmanager

@@ -28,15 +28,16 @@ from pipeline.fetch.guard import Guard
 from pipeline.fetch.host import Host, Hosts
 from pipeline.fetch.lease import Lease, LostLeaseError
 from pipeline.fetch.look import Lookers
-from pipeline.fetch.optout import OptOuts, SpawningService
+from pipeline.fetch.optout import OptOuts, service_at
 from pipeline.fetch.request import Ending, Requester, row_of
 from pipeline.fetch.texts import read_texts
 from pipeline.fetch.wire import Wire
 from pipeline.fetching import Fetching
 from pipeline.job import Job
+from pipeline.opt_out_list import opted_out
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of
-from schemas.verdict import OK, Reason
+from schemas.verdict import OK, UNDECIDED, Reason
 
 BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
 SLOWEST: Final = 3  # hosts that the lease's news names
@@ -101,17 +102,19 @@ class Holder:
     async def fetch(self, errands: Iterable[Errand]) -> Counter[str]:
         """Rows by reason."""
         fetching = self.job.settings.fetching
-        rates, opted_out, mapped = read_texts(fetching)
+        rates, mapped = read_texts(fetching)
         decoders = fetching.decoders or max(1, (os.cpu_count() or 2) // 2)
         self.wire = Wire(guard=Guard(mapped=mapped), fetching=fetching)
-        async with self.wire, Lookers(processes=decoders) as self.lookers:
-            self.hosts = Hosts(wire=self.wire, fetching=fetching, rates=rates)
-            service = None
-            if fetching.opt_out_service:
-                service = SpawningService(url=fetching.opt_out_service, session=self.wire.session)
+        async with (
+            self.wire,
+            Lookers(processes=decoders) as self.lookers,
+            service_at(fetching.opt_out_service, agent=fetching.user_agent) as service,
+        ):
+            rests = dict(self.lease.rests)
+            self.hosts = Hosts(wire=self.wire, fetching=fetching, rates=rates, rests=rests)
             self.requester = Requester(
                 hosts=self.hosts,
-                opt_outs=OptOuts(listed=opted_out, service=service),
+                opt_outs=OptOuts(listed=opted_out(self.job), service=service),
                 consent=self.job.settings.recipe.consent,
                 mine=self._is_mine,
             )
@@ -122,14 +125,8 @@ class Holder:
         return partition_of(url, self.job.partitions)[0] == self.partition
 
     async def _work(self, errands: list[Errand]) -> None:
-        queues: dict[Host, deque[Errand]] = defaultdict(deque)
-        for errand in errands:
-            queues[self.hosts.of(errand.at)].append(errand)
         self.open = {one.url: one for one in errands}
-        self.alive = len(queues)
-        hosts: asyncio.Future[Any] = asyncio.gather(
-            *(self._empty(host, queue) for host, queue in queues.items())
-        )
+        hosts: asyncio.Future[Any] = asyncio.ensure_future(self._all(errands))
         beat: asyncio.Future[Any] = asyncio.ensure_future(self._beat())
         try:
             left = None if math.isinf(self.job.until) else max(0.0, self.job.until - time.time())
@@ -140,7 +137,7 @@ class Holder:
             hosts.cancel()
             await asyncio.gather(hosts, return_exceptions=True)
             for errand in list(self.open.values()):  # the deadline
-                self._write(Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED)))
+                self._write(_put_off(errand))
             await self._commit()
         except BaseException:
             self.commits.give_up()
@@ -149,6 +146,15 @@ class Holder:
             beat.cancel()
             hosts.cancel()
             await asyncio.gather(beat, hosts, return_exceptions=True)
+            self.lease.rests = self.hosts.rests_left()
+
+    async def _all(self, errands: Iterable[Errand]) -> None:
+        await self.requester.opt_outs.ask_ahead([one.at for one in errands])
+        queues: dict[Host, deque[Errand]] = defaultdict(deque)
+        for errand in errands:
+            queues[self.hosts.of(errand.at)].append(errand)
+        self.alive = len(queues)
+        await asyncio.gather(*(self._empty(host, queue) for host, queue in queues.items()))
 
     async def _empty(self, host: Host, queue: deque[Errand]) -> None:
         """All URLs of a host, by as many connections as it may have."""
@@ -161,8 +167,7 @@ class Holder:
         while queue:
             errand = queue.popleft()
             if most is not None and host.asked >= most:
-                problem = Problem(reason=Reason.DEFERRED, value=host.asked, limit=most)
-                self._write(Ending(errand=errand, problem=problem))
+                self._write(_put_off(errand, value=host.asked, limit=most))
             else:
                 ended = await self.requester.run(errand)
                 if isinstance(ended, Errand):
@@ -222,7 +227,7 @@ class Holder:
             await asyncio.sleep(min(BEAT, fetching.commit_seconds))
             left = max(0.0, self.lease.until - time.time())
             try:
-                await asyncio.wait_for(asyncio.to_thread(self.lease.renew, self._news()), left)
+                await asyncio.wait_for(self._renew(), left)
             except TimeoutError as error:
                 raise LostLeaseError("the lease could not be renewed in time") from error
             if self.writing is not None and self.writing.done():
@@ -231,6 +236,9 @@ class Holder:
             if due and self.writing is None and (commit := self.commits.cut()) is not None:
                 # beside the renewals, which must not wait for it
                 self.writing = asyncio.create_task(asyncio.to_thread(commit.write))
+
+    async def _renew(self) -> None:
+        await asyncio.to_thread(self.lease.renew, self._news(), self.hosts.rests_left())
 
     def _news(self) -> dict[str, Any]:
         """What the progress line tells."""
@@ -246,3 +254,9 @@ class Holder:
             "slowest": {host.origin: round(host.seconds / max(1, host.asked), 2)
                         for host in slowest if host.asked},
         }  # fmt: skip
+
+
+def _put_off(errand: Errand, *, value: float | None = None, limit: float | None = None) -> Ending:
+    """Nobody was asked."""
+    problem = Problem(reason=Reason.DEFERRED, value=value, limit=limit)
+    return Ending(errand=errand, problem=problem, decision=UNDECIDED)

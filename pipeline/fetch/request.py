@@ -25,7 +25,7 @@ from pipeline.fetch.wire import Answer
 from pipeline.problem import Problem
 from schemas.document import PageSignals
 from schemas.tables import IMAGES
-from schemas.verdict import ALLOWED, FORBIDDING, Reason
+from schemas.verdict import ALLOWED, FORBIDDING, UNDECIDED, Reason
 
 SNIFFED: Final = 64  # bytes that tell an image; fewer in the first piece tell nothing yet
 NO_SIGNALS: Final = header_signals(())
@@ -76,19 +76,23 @@ class Requester:
     async def _refuse(self, errand: Errand) -> Ending | None:
         """What may not even be asked for, and who forbids it."""
         if (problem := self.hosts.wire.check(errand.at)) is not None:
-            return Ending(errand=errand, problem=problem)
-        (out,) = await self.opt_outs.opted_out([errand.at])
+            return Ending(errand=errand, problem=problem, decision=UNDECIDED)
+        out = await self.opt_outs.opted_out(errand.at)
         if out is None:
-            return Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED))
+            late = Problem(reason=Reason.DEFERRED)
+            return Ending(errand=errand, problem=late, decision=UNDECIDED)
         if out:
             problem = Problem(reason=Reason.OPTED_OUT)
         else:
             problem = await self.hosts.of(errand.at).refuse(errand.at)
         if problem is None:
             return None
-        # a host that is not there could not be asked for its rules
-        forbids = problem.reason if problem.reason in FORBIDDING else Reason.RULES_UNREACHABLE
-        return Ending(errand=errand, problem=problem, decision=str(forbids))
+        decision: str = problem.reason
+        if problem.reason is Reason.DEFERRED:
+            decision = UNDECIDED
+        elif problem.reason not in FORBIDDING:  # a host that could not be asked for its rules
+            decision = Reason.RULES_UNREACHABLE
+        return Ending(errand=errand, problem=problem, decision=decision)
 
     def _hear(self, signals: list[PageSignals]) -> Callable[..., Problem | None]:
         def wish(headers: Sequence[tuple[str, str]]) -> Problem | None:

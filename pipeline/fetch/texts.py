@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeline.fetch.guard import HostMap
-from pipeline.fetch.optout import OptOutList
 from pipeline.fetch.pace import Rates
 from pipeline.fetching import Fetching
 
 
 class Texts(NamedTuple):
     rates: Rates
-    opt_out: OptOutList
     host_map: HostMap
 
 
@@ -20,6 +18,5 @@ def read_texts(fetching: Fetching) -> Texts:
     """Raises ValueError for a text that is not what it should be."""
     return Texts(
         rates=Rates.parse(fetching.rates),
-        opt_out=OptOutList.parse(fetching.opt_out),
         host_map=HostMap.parse(fetching.host_map),
     )

@@ -81,11 +81,12 @@ def media_type(content_type: str) -> str:
 def decode(http: Http, *, limit: int) -> tuple[bytes, Problem | None]:
     """The body without transfer and content coding, or why there is none."""
     body: bytes | None = http.body
-    if "chunked" in _listed(http.headers, "transfer-encoding"):
+    transfer = _listed(http.headers, "transfer-encoding")
+    if "chunked" in transfer:
         body = dechunk(http.body)
     if body is None:
         return b"", Problem(reason=Reason.BAD_ENCODING)
-    for coding in reversed(_listed(http.headers, "content-encoding")):
+    for coding in reversed([*_listed(http.headers, "content-encoding"), *transfer]):
         decoder = _DECODERS.get(coding)
         if decoder is None or not body:
             continue

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from pipeline.beam_once import one_session
 from pipeline.read.ranged_http import RangedHttp
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def file_systems() -> type[FileSystems]:
     from apache_beam.io.filesystems import FileSystems  # noqa: PLC0415
     from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415
 
+    one_session()
     if FileSystems._pipeline_options is None:
         FileSystems.set_options(PipelineOptions([]))
     return FileSystems

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline import store
 from pipeline.extract.urls import normal_url
+from pipeline.opt_out_list import OptOutList
 from pipeline.verify.claims import Files
 from pipeline.verify.crawl import AtRest, input_of
 from pipeline.verify.differences import (
@@ -37,19 +39,23 @@ class Across:
     recipes: Mapping[str, Recipe]  # by deciding stage
     limits: Mapping[str, Limits]
     wanted: Wanted
+    listed: OptOutList
+    files: Files
     samples: Pairs = field(default_factory=Pairs)
     splits: Pairs = field(default_factory=Pairs)
-    files: Files = field(default_factory=Files)
     records: AtRest = field(default_factory=AtRest)
 
     @classmethod
     def of(cls, folder: RunFolder) -> Across:
         recipes = {stage: _recipe(folder, stage) for stage in DECIDING}
+        listed = _list(folder)
         return cls(
             inputs=folder.run["crawl"]["inputs"],
             recipes=recipes,
             limits={stage: Limits(recipe) for stage, recipe in recipes.items()},
             wanted=Wanted(partitions=folder.run["crawl"]["partitions"]),
+            listed=listed,
+            files=Files(listed),
         )
 
     def input_of(self, part: str) -> str:
@@ -100,3 +106,13 @@ def _recipe(folder: RunFolder, stage: str) -> Recipe:
         return recipe
     folder.broken.add(recipe_of(stage))
     return {}
+
+
+def _list(folder: RunFolder) -> OptOutList:
+    """Who is opted out; where the list is not what it was, no decision is held against it."""
+    name = folder.run["settings"].get("opt_out", "")
+    try:
+        return OptOutList.parse(store.read_bytes(folder.path(name)).decode() if name else "")
+    except (OSError, ValueError):  # check_strays names it
+        folder.broken |= {recipe_of(stage) for stage in DECIDING}
+        return OptOutList()

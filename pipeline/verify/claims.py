@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.opt_out_list import OptOutList
 from pipeline.verify.digest import key_of
 from pipeline.verify.fate import Fate
 from pipeline.verify.folder import Row
@@ -82,7 +83,8 @@ class Claims:
 class Files:
     """Facts of images/, and what is claimed of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, listed: OptOutList) -> None:
+        self._listed = listed
         self._facts = bytearray()
         self.seen = Claims()  # kept files: URL, hash, sides
         self.lie = Claims()  # kept files: where their bytes are, and of what format
@@ -92,7 +94,9 @@ class Files:
     def tell(self, image: Row, recipe: Recipe) -> None:
         """A row of images/."""
         url, facts = image["url"], [digest("held", image["url"])]
-        if image["status"] == OK:
+        if url in self._listed or (image["final_url"] or "") in self._listed:
+            facts.append(digest(url, Reason.OPTED_OUT, None, None))
+        elif image["status"] == OK:
             if not any(asks(image, rule) for rule in recipe.get("consent", ())):
                 facts.append(digest("seen", *(image[name] for name in _SEEN)))
                 facts.append(digest("lies", *(image[name] for name in _LIES)))

@@ -213,10 +213,12 @@ def _check_fate(count: PartCount, fate: Fate, across: Across) -> None:
             if at is not None and not 0 <= at < len(nodes):
                 continue
             why = across.limits[stage].why_not(verdict, None if at is None else nodes[at])
+            if at is None and verdict["reason"] == Reason.OPTED_OUT:
+                why = "" if fate.document["url"] in across.listed else "not on the opt-out list"
             if why:
                 place = fate.where if at is None else f"{fate.where} node {at}"
                 count.wrong[_VALUES[stage]].append(f"{place}: {why}")
-    count.wrong[TEXT_PASSED] += passed_text(fate, across.recipes["filter_text"])
+    count.wrong[TEXT_PASSED] += passed_text(fate, across.recipes["filter_text"], across.listed)
     count.wrong[KEPT_PASSED] += passed_images(fate, across.recipes["filter_images"])
     for kept in fate.kept:
         count.wrong[KEPT] += _other_kept(fate, kept)

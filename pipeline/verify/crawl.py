@@ -18,12 +18,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.extract.page import heard
 from pipeline.extract.page_signals import header_signals
 from pipeline.extract.part import ASIDE_TYPES
 from pipeline.extract.urls import normal_url
+from pipeline.read.payload import decode, parse_http
 from pipeline.verify.checks import Check, compare, named, not_counted
 from pipeline.verify.folder import Row, RunFolder
-from pipeline.verify.records import CannotJudge, Met, count_records
+from pipeline.verify.records import WHOLE, CannotJudge, Met, count_records
+from schemas.document import PageSignals
 from schemas.manifest import Ledger
 
 TYPE: Final = "records.type."
@@ -55,6 +58,7 @@ class Records:
 
     def __init__(self) -> None:
         self._said: dict[str, bytearray] = defaultdict(bytearray)
+        self.expected: set[int] = set()  # places of which more is looked at
 
     def add(self, offset: int | None, url: str, **more: object) -> None:
         """A record's place and URL, and whatever else is told of it, each apart."""
@@ -63,6 +67,10 @@ class Records:
             text = f"{_normal(url)}\0{told}"
             digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
             self._said[about] += lies.to_bytes(8, "little", signed=True) + digest
+
+    def expect(self, others: Records) -> None:
+        """Where objections lie at rest."""
+        self.expected = set(others.of("URL")["offset"].tolist())
 
     def of(self, about: str) -> npt.NDArray[np.void]:
         return np.frombuffer(bytes(self._said[about]), dtype=_SAID)
@@ -151,6 +159,7 @@ def check_inputs(folder: RunFolder, rest: AtRest, *, read: bool) -> Iterator[Che
     for place, name in enumerate(crawl["inputs"]):
         records, asking = Records(), Records()
         try:
+            asking.expect(rest.objections(place))
             counted = _count(crawl, name, told.get(place, Ledger()), records, asking)
         except CannotJudge as why:
             yield not_counted(_STAGE, f"records of {name}", why=str(why), counted_in=name)
@@ -167,8 +176,10 @@ def _count(
     def meet(met: Met) -> None:
         said = header_signals(met.headers)
         asked = asked_by(said.robots, said.tdm_reservation)
-        if said.robots or said.tdm_reservation:
-            asking.add(met.offset, met.url, date=met.date, asked=asked)
+        for one in (said, *(_heard(met) if met.offset in asking.expected else ())):
+            if one.robots or one.tdm_reservation:
+                asked_for = asked_by(one.robots, one.tdm_reservation)
+                asking.add(met.offset, met.url, date=met.date, asked=asked_for)
         if met.type not in ASIDE_TYPES:
             more = {} if met.length is None else {"length": met.length}
             records.add(met.offset, met.url, date=met.date, asked=asked, **more)
@@ -185,6 +196,14 @@ def _count(
             f"reads {read:,} records, and {sum(told.values()) - damaged:,} were told"
         )
     return counted
+
+
+def _heard(met: Met) -> Iterator[PageSignals]:
+    """What a page asks for in its head, whose body extract may have read or not."""
+    http, body = parse_http(met.block), met.block
+    if http is not None:
+        body, _ = decode(http, limit=WHOLE)
+    yield heard(body, url=met.url, headers=met.headers)
 
 
 def _add(sums: _Sums, name: str, counted: Ledger, told: Ledger, rows: int) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline import store
+from pipeline.opt_out_list import name_of
 from pipeline.verify.checks import RUN, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packed import Packed
@@ -63,6 +64,8 @@ def check_stages(folder: RunFolder) -> Iterator[Check]:
     prints = folder.fingerprints()
     as_written = json.dumps(folder.run, indent=1, ensure_ascii=False) + "\n"
     yield _check_text("run", "run.json", folder, as_written)
+    if listed := folder.run["settings"].get("opt_out", ""):
+        yield _check_list(folder, listed)
     packed: dict[str, _Files] = {}
     for stage in STAGES:
         if stage in folder.told:
@@ -111,6 +114,16 @@ def _check_settings(folder: RunFolder, stage: str) -> Check:
     note = f"run.json has other {named(other)} since: interloom run does it again" if other else ""
     return compare(stage, "settings", len(both) - len(other), len(both), counted_in="run.json",
                    held_against=f"{stage}.manifest.json", note=note)  # fmt: skip
+
+
+def _check_list(folder: RunFolder, name: str) -> Check:
+    """The opt-out list is the one that its name tells."""
+    try:
+        found = name_of(store.read_bytes(folder.path(name)).decode())
+    except (OSError, ValueError) as error:
+        found = str(error)
+    return compare(RUN, "opt-out list", found, name, counted_in=name, held_against="run.json",
+                   note="" if found == name else "give it again by --opt-out")  # fmt: skip
 
 
 def _check_text(stage: str, name: str, folder: RunFolder, as_written: str) -> Check:
@@ -225,7 +238,7 @@ def partitions(folder: RunFolder) -> list[str]:
 
 def check_strays(folder: RunFolder) -> Iterator[Check]:
     """Nothing lies in the run folder but what the manifests name."""
-    known = {"run.json"}
+    known = {"run.json", folder.run["settings"].get("opt_out", "")}
     for stage in STAGES:
         known |= {f"{stage}.{name}" for name in ("manifest.json", "parts.parquet", "host.json")}
         if stage in folder.told:

@@ -1,6 +1,7 @@
 """Passed: what was let pass must miss no limit; the other half of limits.py.
 
-In:   the fates of documents; the recipes of the deciding stages, as their manifests tell them.
+In:   the fates of documents; the recipes of the deciding stages, as their manifests tell them; the
+      opt-out list.
 Out:  documents, texts and images that a rule of the recipe should have refused: by what pages ask
       for, their language, the stored counts of a text, the sides and format of a kept image.
 Not:  rules that look at what is left of a document, at URLs, or at other documents.
@@ -12,17 +13,21 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from pipeline.opt_out_list import OptOutList
 from pipeline.verify.fate import Fate
 from pipeline.verify.limits import DIRECTIONS, Recipe, asks, measured
+from schemas.verdict import Reason
 
 _GIVEN: Final = "AtLeastFrom"  # asked only where another signal is large enough
 
 
-def passed_text(fate: Fate, recipe: Recipe) -> Iterator[str]:
+def passed_text(fate: Fate, recipe: Recipe, listed: OptOutList) -> Iterator[str]:
     """What filter_text should have refused, of a document that it let pass."""
     if not fate.passed_text:
         return
     document = fate.document
+    if document["url"] in listed:
+        yield f"{fate.where}: {Reason.OPTED_OUT}"
     for rule in recipe.get("consent", ()):
         if asks(document, rule):
             yield f"{fate.where}: {rule['reason']}"

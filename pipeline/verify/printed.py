@@ -46,13 +46,17 @@ def ending(verification: Verification) -> str:
 def remedy(verification: Verification) -> str:
     """What to remove so that the same command makes it again.
 
-    A restart takes a part for whole by its mark, so a manifest alone would bring nothing back.
+    A restart takes a part for whole by its mark, so a manifest alone would bring nothing back. What
+    fetch has brought of other people's servers is left alone, but for the files that are damaged.
     """
     stages = [stage for stage in STAGES if stage in verification.stages]
     if not stages:
         return "Put run.json back as it was, and remove what the run did not write"
-    remove = [f"{name}/" for stage in stages for name in WRITES[stage]]
-    remove += ["images/fetch-*"] if "fetch" in stages else []
+    shared = {"images", "packs"}  # extract's parts begin with a digit, those of fetch with its name
+    remove = [f"{name}/{'[0-9]*' if name in shared else ''}"
+              for stage in stages for name in WRITES[stage]]  # fmt: skip
+    if "fetch" in stages:
+        remove.append("those named above of images/fetch-* and packs/fetch-*")
     remove += [f"{stage}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
     return (
         "Something was changed or lost behind a stage's back. To have it made again, remove "

@@ -32,6 +32,7 @@ from schemas.manifest import Ledger
 
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
+WHOLE: Final = 32 << 20  # bytes of a block that is kept
 HEADERS: Final = 1 << 18  # bytes of a block in which HTTP headers are looked for
 _PIECE: Final = 1 << 16  # what zlib leaves of a piece is copied at each member's end
 _OF_GZIP: Final = 16 + zlib.MAX_WBITS
@@ -50,6 +51,7 @@ class Met(NamedTuple):
     url: str
     date: str
     headers: Headers  # of an HTTP answer
+    block: bytes  # as stored; of one larger than WHOLE only its start
 
 
 def count_records(
@@ -141,16 +143,19 @@ def _records(plain: BinaryIO | _Unzipped) -> Iterator[Met]:
     records = ArchiveIterator(plain, no_record_parse=True)
     for record in records:
         head = record.raw_stream.read(HEADERS)
-        read = len(head)
+        pieces, read = [head], len(head)
         while piece := record.raw_stream.read(_PIECE):
             read += len(piece)
+            if read <= WHOLE:
+                pieces.append(piece)
         type_ = _type_of(record, head)
         if record.length is not None and read < record.length:
             raise CannotJudge(f"a body has {read:,} of {record.length:,} bytes")
         records.read_to_end()
         if records.err_count:
             raise CannotJudge("warcio finds a Content-Length that is wrong")
-        yield _met(record, type_, records.member_info, plain, head)
+        block = head if read > WHOLE else b"".join(pieces)
+        yield _met(record, type_, records.member_info, plain, block)
 
 
 def _met(
@@ -158,20 +163,20 @@ def _met(
     type_: str,
     span: tuple[int, int],
     plain: BinaryIO | _Unzipped,
-    head: bytes,
+    block: bytes,
 ) -> Met:
-    """`span` is the place and the length of the record in the plain stream, `head` its block's."""
+    """`span` is the place and the length of the record in the plain stream."""
     of_warc = record.format == "warc"
     said = record.rec_headers
     url = said.get_header("WARC-Target-URI" if of_warc else "uri") or ""
     date = said.get_header("WARC-Date" if of_warc else "archive-date") or ""
     date = warc_date(date) if of_warc else arc_date(date)
-    http = parse_http(head)
+    http = parse_http(block[:HEADERS])
     headers = () if http is None else http.headers
     if not isinstance(plain, _Unzipped):
-        return Met(type_, span[0], None, url, date, headers)
+        return Met(type_, span[0], None, url, date, headers, block)
     offset, end = plain.members_of(*span)
-    return Met(type_, offset, end - offset, url, date, headers)
+    return Met(type_, offset, end - offset, url, date, headers, block)
 
 
 def _type_of(record: ArcWarcRecord, head: bytes) -> str:

@@ -16,13 +16,26 @@ from pipeline.domain import registered_domain
 from pipeline.verify.folder import Row
 from pipeline.verify.limits import FETCHED, RECORDS, Bound, why_no_record
 from schemas.document import Role
-from schemas.verdict import ALLOWED, CRAWLED, FETCH_REASONS, FORBIDDING, IMPORTED, OK, Reason
+from schemas.verdict import (
+    ALLOWED,
+    CRAWLED,
+    FETCH_REASONS,
+    FORBIDDING,
+    IMPORTED,
+    OK,
+    UNDECIDED,
+    Reason,
+)
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 # of a usable file, and of no other
 _OF_FILE: Final = ("sha256", "phash", "width", "height", "format", "bytes", "pack", "pack_offset")
 _WHY: Final = ("value", "limit")
 _OF_FETCH: Final = ("final_url", "http_status", "attempt")
+# what may end a URL before anybody is asked whether it may be
+_UNASKED: Final = frozenset(
+    {Reason.DEFERRED, Reason.BAD_URL, Reason.FORBIDDEN_PORT, Reason.FORBIDDEN_ADDRESS}
+)
 _ROLES: Final = frozenset(map(str, Role))
 # no count is larger than the one that it is a part of
 _PARTS: Final = {
@@ -109,6 +122,8 @@ def fetched_row(row: Row, where: str) -> Iterator[str]:
     decision = row["decision"]
     if row["status"] in FORBIDDING:
         decided = decision == row["status"]
+    elif decision == UNDECIDED:
+        decided = row["status"] in _UNASKED
     elif decision == Reason.RULES_UNREACHABLE:
         decided = row["status"] in FETCH_REASONS
     else:

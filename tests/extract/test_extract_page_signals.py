@@ -93,3 +93,18 @@ def test_a_licence_may_be_a_meta_element() -> None:
 
 def test_a_page_that_says_nothing_has_no_signals() -> None:
     assert read([{"charset": "utf-8"}, {"name": None}], [{"rel": None}]) == PageSignals()
+
+
+@pytest.mark.parametrize(
+    "name", ["CCBot", "GPTBot", "Google-Extended", "img2dataset", "anthropic-ai"]
+)
+def test_what_is_asked_of_any_crawler_not_to_do_with_ai_is_heard(name: str) -> None:
+    asked = read([{"name": name, "content": "NoAI, noindex; noimageai"}])
+    assert asked.robots == ("noai", "noimageai")
+
+
+@pytest.mark.parametrize(
+    "name", ["keywords", "description", "aim", "robotics", "email", "maintainer"]
+)
+def test_a_page_may_write_about_noai(name: str) -> None:
+    assert read([{"name": name, "content": "noai, art"}]).robots == ()

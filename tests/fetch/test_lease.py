@@ -121,7 +121,7 @@ def test_a_lease_tells_who_holds_it_and_is_gone_when_let_go(path: str, clock: Cl
         first = told(path)
         assert (first["process"], first["until"]) == (os.getpid(), clock.now + SECONDS)
         clock.now += 2 * SECONDS  # late, but nobody else has come
-        lease.renew({"asked": 7})
+        lease.renew({"asked": 7}, {})
         renewed = told(path)
         assert (renewed["until"], renewed["news"]) == (clock.now + SECONDS, {"asked": 7})
         assert lease.until == clock.now + SECONDS
@@ -138,7 +138,7 @@ def test_a_second_taker_waits_until_the_first_lets_go(path: str, clock: Clock) -
             if clock.waits == 20:
                 first.close()
             elif clock.waits < 20:
-                held.renew({})
+                held.renew({}, {})
 
         clock.meanwhile = meanwhile
         with Lease.take(path) as second:
@@ -166,7 +166,7 @@ def test_of_many_at_once_one_holds_it(tmp_path: Path, monkeypatch: pytest.Monkey
                 with count:
                     inside, most, taken = inside + 1, max(most, inside + 1), taken + 1
                 time.sleep(0.001)
-                lease.renew({})
+                lease.renew({}, {})
                 with count:
                     inside -= 1
 
@@ -176,6 +176,23 @@ def test_of_many_at_once_one_holds_it(tmp_path: Path, monkeypatch: pytest.Monkey
     for thread in threads:
         thread.join()
     assert (taken, most, inside) == (12, 1, 0)
+
+
+def test_what_hosts_have_told_a_holder_the_next_one_finds(path: str, clock: Clock) -> None:
+    with Lease.take(path) as first:
+        assert first.rests == {}
+        first.rests = {"host a.example": [clock.now + 600, clock.now + 600]}
+    with Lease.take(path) as second:
+        assert clock.waits == 0
+        assert second.rests == first.rests
+        second.renew({}, second.rests)
+        put_back = told(path)
+        second.rests = {}
+    assert cell_of(path).read() is None
+    dead = json.dumps(put_back | {"process": 2**22 + 1}).encode()  # killed: no more than renewed
+    assert cell_of(path).write(dead, version=None)
+    with Lease.take(path) as third:
+        assert third.rests == first.rests
 
 
 def test_what_a_killed_process_held_is_taken_over_at_once(path: str, clock: Clock) -> None:
@@ -224,6 +241,17 @@ def test_a_lease_of_another_machine_is_taken_over_when_it_has_run_out_and_not_be
         assert told(path)["machine"] != "elsewhere"
 
 
+def test_a_container_of_this_machine_is_another_machine(path: str, clock: Clock) -> None:
+    """The same number is somebody else there."""
+    with Lease.take(path):
+        machine = told(path)["machine"]
+    host, boot, space = machine.split(" ")
+    assert space == str(Path("/proc/self/ns/pid").readlink())
+    put(path, machine=f"{host} {boot} pid:[1]", process=2**22 + 1, until=clock.now + 50.5)
+    with Lease.take(path):
+        assert clock.waits > 1
+
+
 def test_who_did_not_renew_in_time_learns_it_and_takes_nothing_back(
     path: str, clock: Clock
 ) -> None:
@@ -231,12 +259,12 @@ def test_who_did_not_renew_in_time_learns_it_and_takes_nothing_back(
         clock.now += SECONDS + 1
         with Lease.take(path) as second:
             with pytest.raises(LostLeaseError, match=r"did not renew its lease for 120 s"):
-                first.renew({})
-            second.renew({"asked": 1})
+                first.renew({}, {})
+            second.renew({"asked": 1}, {})
             first.cell.remove(version=first.version)  # as the end of its block does
             assert told(path)["token"] == second.token
         with pytest.raises(LostLeaseError):  # nor does it make one that is not there
-            first.renew({})
+            first.renew({}, {})
         assert cell_of(path).read() is None
 
 

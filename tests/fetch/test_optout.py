@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeline.fetch.optout import BATCH, KEY, TRIES, OptOutList, OptOuts, SpawningService
+from pipeline.fetch.optout import BATCH, KEY, TRIES, OptOuts, SpawningService
+from pipeline.opt_out_list import OptOutList
 
 LIST = """
 # those who wrote to us
@@ -105,7 +106,13 @@ class Fake:
 
 def ask(service: Fake, urls: Sequence[str], listed: str = "") -> list[bool | None]:
     outs = OptOuts(listed=OptOutList.parse(listed), service=service, pause=0.001)
-    return asyncio.run(outs.opted_out(urls))
+    return asyncio.run(answers(outs, urls))
+
+
+async def answers(outs: OptOuts, urls: Sequence[str]) -> list[bool | None]:
+    """As a partition does: asked ahead for all, and then for each."""
+    await outs.ask_ahead(urls)
+    return [await outs.opted_out(url) for url in urls]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,20 @@ def test_only_what_the_list_lets_through_is_asked_for() -> None:
     assert service.asked == [[urls[0], urls[2], urls[4]]]
 
 
+def test_one_that_was_not_asked_for_ahead_is_asked_for_by_itself_and_once() -> None:
+    service = Fake()
+    outs = OptOuts(service=service)
+
+    async def run() -> None:
+        await outs.ask_ahead(["https://a.example/in"])
+        for _ in range(2):
+            assert await outs.opted_out("https://b.example/out") is True
+            assert await outs.opted_out("https://a.example/in") is False
+
+    asyncio.run(run())
+    assert service.asked == [["https://a.example/in"], ["https://b.example/out"]]
+
+
 def test_a_service_is_not_asked_for_nothing() -> None:
     service = Fake()
     assert ask(service, ["https://example.org/1"], "example.org") == [True]
@@ -140,7 +161,7 @@ def test_a_service_is_not_asked_for_nothing() -> None:
 def test_without_a_service_the_list_alone_decides() -> None:
     outs = OptOuts(listed=OptOutList.parse("example.org"))
     urls = ["https://example.org/1", "https://a.example/1"]
-    assert asyncio.run(outs.opted_out(urls)) == [True, False]
+    assert asyncio.run(answers(outs, urls)) == [True, False]
 
 
 FAILURES = [aiohttp.ClientConnectionError(), OSError("gone"), TimeoutError()]
@@ -235,14 +256,30 @@ def test_an_answer_that_does_not_speak_for_every_url_lets_nothing_pass(
     async def run() -> None:
         async with spawning(answer, status) as (service, seen):
             outs = OptOuts(service=service, pause=0.001)
-            assert await outs.opted_out(URLS) == [None, None, None]
+            assert await answers(outs, URLS) == [None, None, None]
             assert len(seen) == TRIES
 
     asyncio.run(run())
 
 
+def test_of_many_beginnings_each_finds_its_own() -> None:
+    """Told apart by a search among the sorted ones, so many of them cost little."""
+    paths = ["/a", "/a/b", "/a-b", "/b/", "/b", "/c/d/e", "/c/d.jpg", "/z"]
+    listed = OptOutList.parse("\n".join(f"https://x.example{path}" for path in paths))
+    for tried in ("/a", "/a-", "/a/x", "/b", "/c", "/c/d", "/c/d/", "/c/d/e/f", "/c/d.jpg?x", "/y",
+                  "/z/", "/"):  # fmt: skip
+        url = f"https://x.example{tried}"
+        assert (url in listed) == any(tried.startswith(path) for path in paths), tried
+
+
 @pytest.mark.parametrize(
-    "url", ["http://example.org./a.jpg", "https://u:p@example.net/a", "https://u@example.org/"]
+    "url",
+    [
+        "http://example.org./a.jpg",
+        "https://example.net./a/1.jpg",
+        "https://u:p@example.net/a",
+        "https://u@example.org/",
+    ],
 )
 def test_a_dot_behind_a_name_or_a_user_before_it_does_not_get_past_the_list(url: str) -> None:
     assert url in OptOutList.parse("example.org\nhttps://example.net/a\n")

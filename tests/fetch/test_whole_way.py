@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -211,6 +212,119 @@ def test_images_of_img2dataset_are_taken_in_place_of_asking(
     assert verify(str(output)).ok
     wrong = command("import-images", output, pages[0])
     assert wrong.code == 2
+
+
+def test_what_an_import_cannot_take_is_counted_and_who_opted_out_is_not_taken(
+    pages: list[Path], tmp_path: Path
+) -> None:
+    (url, body), (out, _), *_ = images().items()
+    told = [b"[1]", b"[" * 100_000, b"{", json.dumps({"url": 7}).encode(), b"{}",
+            json.dumps({"url": "https://nobody.example/1.jpg"}).encode(),
+            json.dumps({"url": url}).encode(), json.dumps({"url": out}).encode()]  # fmt: skip
+    tar = tmp_path / "00000.tar"
+    with tarfile.open(tar, "w") as held:
+        for number, text in enumerate(told):
+            for ending, data in (("json", text), ("jpg", body)):
+                member = tarfile.TarInfo(f"{number:09d}.{ending}")
+                member.size = len(data)
+                held.addfile(member, io.BytesIO(data))
+    output, listed = tmp_path / "run", tmp_path / "list.txt"
+    listed.write_text(f"{out}\n")
+    for stage in ("extract", "filter_text"):
+        inputs = pages if stage == "extract" else []
+        ended = command("run", *inputs, "-o", output, *SMALL, f"--opt-out={listed}",
+                        f"--stage={stage}", "--workers=1")  # fmt: skip
+        assert ended.code == 0, ended.err
+    ended = command("import-images", output, tar)
+    assert ended.code == 0, ended.err
+    assert "5  without a URL beside it" in ended.out
+    assert "1  not wanted" in ended.out
+    assert command("run", "-o", output, "--workers=1").code == 0
+    found = {row["url"]: (row["status"], row["decision"]) for row in rows(output, "images")
+             if row["attempt"]}  # fmt: skip
+    assert found == {url: ("ok", "imported"), out: ("opted_out", "opted_out")}
+    assert verify(str(output)).ok
+
+
+def test_a_list_given_later_binds_pages_and_images_wherever_they_came_from(
+    full: Path, fetched: Path, servers: World, tmp_path: Path
+) -> None:
+    """Of the run, of the crawl, of what was brought; and taken back, all is as it was."""
+    first, second = sorted({urlsplit(url).netloc for url in images()})[:2]
+    a_page = next(url for url in samples(full) if urlsplit(url).netloc not in {first, second})
+    listed, none = tmp_path / "list.txt", tmp_path / "none.txt"
+    shown = [image["url"] for row in rows(full, "kept") for image in row["images"]]
+    an_image = [url for url in shown if urlsplit(url).netloc not in {first, second}][-1]
+    lines = [f"{first}  # who wrote to us", f"https://{second}/", a_page, an_image]
+    listed.write_text("\n".join(lines))
+    none.write_text("# nobody\n")
+    for name, run in (("brought", fetched), ("crawled", full)):
+        output = Path(shutil.copytree(run, tmp_path / name))
+        asked = len(servers.asked)
+        ended = command("run", "-o", output, f"--opt-out={listed}", "--workers=1")
+        assert ended.code == 0, ended.err
+        assert "another opt_out: filter_text and all after it start again" in ended.out
+        assert len(servers.asked) == asked
+        left = samples(output)
+        assert left
+        assert not [url for url in left if urlsplit(url).netloc in {first, second}]
+        assert a_page not in left
+        kept = [image["url"] for row in rows(output, "kept") for image in row["images"]]
+        assert kept
+        assert an_image not in kept
+        assert not [url for url in kept if urlsplit(url).netloc in {first, second}]
+        assert counts(output, "filter_text")["documents.dropped.opted_out"] > 0
+        assert counts(output, "filter_images")["images.dropped.opted_out"] > 0
+        assert verify(str(output)).ok
+        (kept_list,) = output.glob("opt-out-*.txt")
+        kept_list.write_text("other.example\n")
+        assert not verify(str(output), inputs=False).ok
+        assert command("run", "-o", output, f"--opt-out={none}", "--workers=1").code == 0
+        assert samples(output) == samples(run)
+        assert list(output.glob("opt-out-*.txt")) == []
+        assert verify(str(output)).ok
+
+
+def test_what_verify_advises_brings_the_crawl_s_images_back(full: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(full, tmp_path / "run"))
+    pack = sorted((run / "packs").glob("0*.tar"))[0]
+    with tarfile.open(pack) as tar:
+        flip_byte(pack, tar.getnames()[0], at=500)
+    refused = command("run", "-o", run, "--shard-size=0.25", "--workers=1")
+    assert refused.code == 1
+    assert "interloom verify names what to remove" in refused.err
+    follow(run, command("verify", run).out)
+    assert command("run", "-o", run, "--shard-size=0.125", "--workers=1").code == 0
+    assert samples(run) == samples(full)
+    assert verify(str(run)).ok
+
+
+def test_what_verify_advises_asks_for_what_is_damaged_and_for_no_more(
+    fetched: Path, servers: World, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(fetched, tmp_path / "run"))
+    pack = sorted((run / "packs").glob("fetch-*"))[0]
+    with tarfile.open(pack) as tar:
+        lost = len(tar.getnames())
+        flip_byte(pack, tar.getnames()[0], at=500)
+    told = command("verify", run).out
+    assert pack.name in told
+    pack.unlink()
+    follow(run, told)
+    asked = len(servers.asked)
+    assert command("run", "-o", run, "--workers=1").code == 0
+    again = [one["path"] for one in servers.asked[asked:]]
+    assert lost <= len([path for path in again if not path.endswith(".txt")]) <= lost + 2
+    assert samples(run) == samples(fetched)
+    assert verify(str(run)).ok
+
+
+def follow(run: Path, told: str) -> None:
+    """Remove what the remedy of verify names by a pattern."""
+    (names,) = re.findall(r"remove (.*?), run the same command", " ".join(told.split()))
+    for name in names.split(", "):
+        for path in () if name.startswith("those") else run.glob(name.rstrip("/")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize("damage", ["row", "byte", "pack", "stray", "decision"])

@@ -28,6 +28,7 @@ from tests.verify.damage import parts, rewrite
 
 EARLY, DATE, LATE = (f"{year}-01-01T00:00:00Z" for year in (2023, 2024, 2025))
 NOAI = "X-Robots-Tag: noai"
+META = b'<html><head><title>gone</title><meta name="robots" content="noai, noindex"></head>'
 
 PICTURES = "https://pictures.example.net/"
 ASKED = {  # name of an image: the header of its response, and what the recipe makes of it
@@ -51,13 +52,18 @@ ANSWERS: dict[int, tuple[str, bytes]] = {
                        url=url_of(15), date=LATE)),
     16: ("cut short", warc(http(html_of(16), NOAI), "WARC-Truncated: length", url=url_of(16),
                            date=LATE)),
+    17: ("a page that shows nothing", warc(http(META), url=url_of(17), date=LATE)),
+    18: ("an error page", warc(http(META, status="410 Gone"), url=url_of(18), date=LATE)),
+    19: ("frames", warc(http(META + b"<frameset><frame src=a></frameset>"), url=url_of(19),
+                        date=LATE)),
+    23: ("at no time", warc(http(b"", NOAI), url=url_of(23), date="soon")),
     # and of these no page goes
     20: ("before", warc(http(b"", NOAI), url=url_of(20), kind="revisit", date=EARLY)),
     21: ("elsewhere", warc(http(b"", NOAI), url=f"{url_of(21)}/x", date=LATE)),
     22: ("asks nothing of us", warc(http(b"", "X-Robots-Tag: noindex"), url=url_of(22),
                                     date=LATE)),
 }  # fmt: skip
-HEARD = range(10, 20)
+HEARD = (*range(10, 20), 23)
 
 
 # answers to the URL of a page's only picture, which was captured in 2024 without a word
@@ -143,6 +149,7 @@ def test_an_answer_without_a_document_speaks_for_the_older_captures_of_its_url(r
     said = {(row["url"], row["date"]): row for row in rows(run, "objections")}
     assert sum("/page" in url for url, _ in said) == len(ANSWERS)
     assert said[url_of(10), LATE]["robots"] == ["noai"]
+    assert said[url_of(19), LATE]["robots"] == ["noai", "noindex"]
     assert said[url_of(14), LATE]["tdm_reservation"]
 
 

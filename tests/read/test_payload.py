@@ -43,6 +43,13 @@ def test_a_coded_body_is_decoded(coding: str) -> None:
     assert decode(response(chunked(CODED[coding]), coding, "Chunked"), limit=LIMIT) == (PAGE, None)
 
 
+@pytest.mark.parametrize("coding", CODED)
+def test_a_coding_may_be_of_the_transfer_alone(coding: str) -> None:
+    assert decode(response(CODED[coding], "", coding), limit=LIMIT) == (PAGE, None)
+    both = response(chunked(CODED[coding]), "", f"{coding}, chunked")
+    assert decode(both, limit=LIMIT) == (PAGE, None)
+
+
 def test_deflate_without_its_zlib_header_is_decoded_too() -> None:
     engine = zlib.compressobj(wbits=-15)
     raw = engine.compress(PAGE) + engine.flush()

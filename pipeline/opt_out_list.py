@@ -1,0 +1,87 @@
+"""Opt-out list: who has told the user that they do not want to be trained on.
+
+In:   a file of domains and URLs, a line each (`example.org`: it and all below it; `https://...`:
+      all that begins so). It lies in the run folder under its digest, so that every worker has it.
+Out:  which URLs are opted out: pages in filter_text, images in fetch, before they are asked for,
+      and in filter_images, wherever their bytes came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pipeline import store
+from pipeline.domain import host_of
+from pipeline.extract.urls import normal_url
+from pipeline.job import Job
+
+NAMED = "opt-out-"  # and the digest: the list in a run folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptOutList:
+    """Domains, with all below them, and beginnings of URLs, sorted, none the beginning of one."""
+
+    domains: frozenset[str] = frozenset()
+    beginnings: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> OptOutList:
+        """Raises ValueError for a line that is neither a domain nor a URL."""
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+        domains, urls = set(), []
+        for line in filter(None, lines):
+            if "://" in line:
+                urls.append(normal_url(line))
+                continue
+            name = line.removeprefix("*.").rstrip(".")
+            host = host_of(f"http://{name}/")
+            if "/" in name or " " in name or "/" in host:
+                raise ValueError(
+                    f"opt-out list has {line!r}: write a domain, or a URL with https://"
+                )
+            domains.add(host)
+        return cls(domains=frozenset(domains), beginnings=_shortest(urls))
+
+    def __contains__(self, url: str) -> bool:
+        scheme, mark, rest = url.partition("://")
+        place, slash, path = rest.partition("/")
+        host, colon, port = place.rpartition("@")[2].partition(":")  # whoever is named before
+        url = f"{scheme}{mark}{host.rstrip('.')}{colon}{port}{slash}{path}"
+        labels = host_of(url).rstrip(".").split(".")
+        above = (".".join(labels[at:]) for at in range(len(labels)))
+        if any(one in self.domains for one in above):
+            return True
+        # of beginnings that do not begin with one another, the last one before a URL is its own
+        at = bisect_right(self.beginnings, url)
+        return at > 0 and url.startswith(self.beginnings[at - 1])
+
+
+def _shortest(urls: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, without those that begin with another one."""
+    kept: list[str] = []
+    for url in sorted(urls):
+        if not kept or not url.startswith(kept[-1]):
+            kept.append(url)
+    return tuple(kept)
+
+
+def name_of(text: str) -> str:
+    """Of the file in the run folder; "" of a list that names nobody. Raises as parse does."""
+    if OptOutList.parse(text) == OptOutList():
+        return ""
+    return f"{NAMED}{hashlib.sha256(text.encode()).hexdigest()[:16]}.txt"
+
+
+def opted_out(job: Job) -> OptOutList:
+    """The list of a run, read once a process; an empty one where none was given."""
+    return _read(job.path(job.settings.opt_out)) if job.settings.opt_out else OptOutList()
+
+
+@lru_cache(maxsize=1)
+def _read(path: str) -> OptOutList:
+    return OptOutList.parse(store.read_bytes(path).decode())

@@ -1,0 +1,160 @@
+"""Manners that outlive a holder, and are the same by whatever name or way a host is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline import store
+from pipeline.fetching import Fetching
+from schemas.verdict import OK, Reason
+from tests.fetch.hostile import answer, picture, to
+from tests.fetch.stage import CONTACT, do, job_for, rows
+from tests.fetch.world import Plan, World, world
+
+NONE: Final[dict[str, Any]] = {"status": 404}
+OPEN: Final = {"/robots.txt": NONE, "/ai.txt": NONE}
+TOLD: Final = Fetching(on=True, contact=CONTACT)
+
+
+def fetched(
+    folder: Path, plan: Plan, urls: list[str], told: Fetching = TOLD
+) -> tuple[dict[str, dict[str, Any]], World]:
+    """(row by URL, the servers with what they were asked)."""
+    with world(plan, folder) as servers:
+        lines = f"* 127.0.0.1:{servers.plain}"
+        job = job_for(folder, urls, replace(told, host_map=lines))
+        do(job)
+    return {row["url"]: row for row in rows(job)}, servers
+
+
+def times(servers: World, *hosts: str) -> list[float]:
+    return sorted(one["time"] for one in servers.asked if one["host"] in hosts)
+
+
+def test_what_a_host_asked_of_one_holder_the_next_one_keeps(tmp_path: Path) -> None:
+    """Its own URL is told 429 for ten minutes; then a redirect of another domain leads to it."""
+    busy = {"status": 429, "headers": {"Retry-After": "600"}}
+    plan = {
+        "busy.test": {**OPEN, "/a.jpg": busy, "/b.jpg": answer(picture(1))},
+        "far.test": {**OPEN, "/b.jpg": to("http://busy.test/b.jpg")},
+    }
+    found, servers = fetched(tmp_path, plan, ["http://busy.test/a.jpg", "http://far.test/b.jpg"])
+    first, second = found["http://busy.test/a.jpg"], found["http://far.test/b.jpg"]
+    assert (first["status"], first["value"], first["decision"]) == (Reason.DEFERRED, 600, "allowed")
+    assert (second["status"], second["decision"]) == (Reason.DEFERRED, "undecided")
+    asked = [one["path"] for one in servers.asked if one["host"] == "busy.test"]
+    assert asked == ["/robots.txt", "/ai.txt", "/a.jpg"]
+    assert store.listing(str(tmp_path / "run" / "leases")) == []
+
+
+def test_a_short_rest_is_waited_for_by_the_next_holder(tmp_path: Path) -> None:
+    plan = {
+        "busy.test": {**OPEN, "/a.jpg": {"status": 503, "headers": {"Retry-After": "4"}},
+                      "/b.jpg": answer(picture(1))},
+        "far.test": {**OPEN, "/b.jpg": to("http://busy.test/b.jpg")},
+    }  # fmt: skip
+    once = replace(TOLD, tries=1)
+    urls = ["http://busy.test/a.jpg", "http://far.test/b.jpg"]
+    found, servers = fetched(tmp_path, plan, urls, once)
+    assert found["http://busy.test/a.jpg"]["status"] == Reason.HTTP_STATUS
+    assert found["http://far.test/b.jpg"]["status"] == OK
+    *_, told, next_ = times(servers, "busy.test")[:4]  # robots.txt, ai.txt, a.jpg, robots.txt
+    assert next_ - told >= 4
+
+
+def test_a_dot_behind_its_name_does_not_make_a_host_bear_twice_its_rate(tmp_path: Path) -> None:
+    hosts = ("q.test", "q.test.")
+    plan = {host: {**OPEN, **{f"/{n}.jpg": answer(picture(n)) for n in range(8)}}
+            for host in hosts}  # fmt: skip
+    urls = [f"http://{host}/{n}.jpg" for host in hosts for n in range(8)]
+    wide = replace(TOLD, rates="requests = 8\ndomain_requests = inf\n")
+    found, servers = fetched(tmp_path, plan, urls, wide)
+    assert {row["status"] for row in found.values()} == {OK}
+    asked = times(servers, *hosts)
+    assert len(asked) == 20
+    for first in asked:  # as in the hostile world: one more for each connection
+        assert sum(first <= one < first + 1 for one in asked) <= 8 + 3
+
+
+def test_a_delay_that_robots_txt_asks_for_counts_from_robots_txt_on(tmp_path: Path) -> None:
+    rules = {"text": "User-agent: *\nCrawl-delay: 1.5\n", "headers": {"Content-Type": "text/plain"}}
+    plan: Plan = {"slow.test": {**OPEN, "/robots.txt": rules, "/a.jpg": answer(picture(1))}}
+    found, servers = fetched(tmp_path, plan, ["http://slow.test/a.jpg"])
+    assert found["http://slow.test/a.jpg"]["status"] == OK
+    first, second, third = times(servers, "slow.test")
+    assert min(second - first, third - second) >= 1.4  # the log's clock, not the client's
+
+
+def test_where_robots_txt_is_busy_nothing_else_is_asked_for(tmp_path: Path) -> None:
+    plan = {"busy.test": {**OPEN, "/robots.txt": {"status": 429}, "/a.jpg": answer(picture(1))}}
+    found, servers = fetched(tmp_path, plan, ["http://busy.test/a.jpg"])
+    assert found["http://busy.test/a.jpg"]["status"] == Reason.RULES_UNREACHABLE
+    assert [one["path"] for one in servers.asked] == ["/robots.txt"]
+
+
+class Service(BaseHTTPRequestHandler):
+    """Of Spawning's kind; opts out what is called so."""
+
+    asked: list[list[str]]
+
+    def do_POST(self) -> None:  # as the server calls it
+        urls = self.rfile.read(int(self.headers["Content-Length"])).decode().split("\n")
+        self.asked.append(urls)
+        told = {"urls": [{"url": url, "optOut": "out" in url} for url in urls]}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Not to the test's output."""
+
+
+@contextmanager
+def service() -> Iterator[tuple[str, list[list[str]]]]:
+    asked: list[list[str]] = []
+    handler = type("Handler", (Service,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/opts", asked
+        server.shutdown()
+
+
+def test_a_service_is_asked_for_a_partition_at_a_time(tmp_path: Path) -> None:
+    """One request for the URLs that are wanted, and one for each that a redirect brings."""
+    names = [f"/{'out' if n % 3 else 'in'}{n}.jpg" for n in range(12)]
+    plan = {"a.test": {**OPEN, **{name: answer(picture(1)) for name in names},
+                       "/moved.jpg": to("/out99.jpg")}}  # fmt: skip
+    urls = [f"http://a.test{name}" for name in (*names, "/moved.jpg")]
+    fast = replace(TOLD, rates="requests = inf\ndomain_requests = inf\n")
+    with service() as (at, asked):
+        found, servers = fetched(tmp_path, plan, urls, replace(fast, opt_out_service=at))
+    assert sorted(map(len, asked)) == [1, len(urls)]
+    for url, row in found.items():
+        out = "out" in url or "moved" in url
+        assert row["status"] == (Reason.OPTED_OUT if out else OK), url
+        assert row["decision"] == (Reason.OPTED_OUT if out else "allowed"), url
+    assert not [one for one in servers.asked if "out" in one["path"]]
+
+
+def test_what_nobody_can_speak_for_is_deferred_and_nobody_was_asked(tmp_path: Path) -> None:
+    plan = {"a.test": {**OPEN, "/a.jpg": answer(picture(1))}}
+    gone = asyncio.run(_closed_port())
+    told = replace(TOLD, opt_out_service=f"http://127.0.0.1:{gone}/")
+    found, servers = fetched(tmp_path, plan, ["http://a.test/a.jpg"], told)
+    row = found["http://a.test/a.jpg"]
+    assert (row["status"], row["decision"]) == (Reason.DEFERRED, "undecided")
+    assert servers.asked == []
+
+
+async def _closed_port() -> int:
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        return int(server.sockets[0].getsockname()[1])
