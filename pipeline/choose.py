@@ -37,7 +37,7 @@ from pipeline.job import (
     make_job,
     read_crawl,
 )
-from pipeline.language import file_sha256, find_model
+from pipeline.language import Identifier, file_sha256, find_model
 from pipeline.lexicon import load_lexicon
 from pipeline.minhash import MinHash
 from pipeline.opt_out_list import name_of
@@ -291,6 +291,8 @@ def choose_settings(
     recipe = replace(recipe, language=language)
     check_searches(recipe)
     model = find_model(pick("lid_model", "") or None)
+    if asked.lid_model:
+        Identifier(model).check()
     word_files = {**known.get("word_files", {}), **asked.word_files}
     shard_bytes = _bytes_of("shard size", asked.shard_size)
     return Settings(

@@ -164,13 +164,16 @@ def explain(
     url: Annotated[str, typer.Option(help="Where it came from: links are resolved against it.")],
     recipe: Annotated[str, typer.Option(help="obelics, off, or a TOML file.")] = "obelics",
     lid_model: Annotated[str, typer.Option(help="lid.176.ftz of your own.")] = "",
+    run: Annotated[str, typer.Option(help="Folder of a run: its recipe, words and model.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what the extractor makes of a page, and what each rule says of it."""
     from pipeline import explain as explaining  # noqa: PLC0415
 
     with user_errors():
-        explanation = explaining.explain(page, url=url, recipe=recipe, language_model=lid_model)
+        explanation = explaining.explain(
+            page, url=url, recipe=recipe, language_model=lid_model, run=run
+        )
         if json:
             print(explaining.to_json(explanation))
         else:

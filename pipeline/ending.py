@@ -68,7 +68,7 @@ def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
     if pages := manifests["extract"].ledger["documents.kept"]:
         return (
             f"all {pages:,} pages were dropped, for the reasons above. See what the rules say of "
-            "one by interloom explain PAGE.html, or try --recipe=off"
+            f"one by interloom explain PAGE.html --run {output}, or try --recipe=off"
         )
     return (
         "no page could be read, for the reasons above. Look whether the inputs hold responses in "

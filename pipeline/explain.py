@@ -30,6 +30,7 @@ from filters.recipe_file import recipe_from_toml
 from filters.rules import Refusal
 from filters.signals import measure_document, ratios
 from filters.text import judge_text
+from pipeline.choose import job_of
 from pipeline.decode import sniff
 from pipeline.extract.document import Origin, document_of
 from pipeline.extract.page import Page, read_page
@@ -79,20 +80,34 @@ class Explanation:
 
 
 def explain(
-    path: Path, *, url: str, recipe: str | Recipe = "obelics", language_model: str = ""
+    path: Path,
+    *,
+    url: str,
+    recipe: str | Recipe = "obelics",
+    language_model: str = "",
+    run: str = "",
 ) -> Explanation:
-    """Explain a page. `recipe` is a name, a TOML file or a Recipe.
+    """Explain a page. `recipe` is a name, a TOML file or a Recipe; a `run` has its own, with its
+    word lists and language model.
 
     Raises:
         ValueError: for a file or a URL that no page can be made of; with value and remedy.
     """
     _check_url(url)
     html = _read_html(path)
+    word_files: Mapping[str, str] = {}
+    if run:
+        settings = job_of(run).settings
+        recipe, language_model = settings.recipe, settings.lid_model
+        word_files = settings.word_files
     chosen = recipe if isinstance(recipe, Recipe) else _recipe_of(recipe)
     page = read_page(html, url=url)
     if isinstance(page, Problem):
         return Explanation(path=str(path), url=url, recipe=chosen.name, problem=page)
-    lexicon = load_lexicon(chosen.language)
+    try:
+        lexicon = load_lexicon(chosen.language, **word_files)
+    except ValueError as error:
+        raise ValueError(f"{error}; explain takes it from a run that has it: --run DIR") from error
     identifier = Identifier(find_model(language_model or None))
     origin = Origin(url=url, length=len(html), payload_sha256=hashlib.sha256(html).digest())
     document = document_of(page, origin, lexicon=lexicon, identify=identifier.identify)

@@ -54,9 +54,14 @@ class Identifier:
         except ValueError as error:
             raise ValueError(
                 f"language model {self._path} cannot be loaded ({error}): give --lid-model PATH "
-                f"of a fastText model such as lid.176.ftz or lid.176.bin"
+                "of a fastText model such as lid.176.ftz or lid.176.bin, or --lid-model '' for the "
+                "packaged one"
             ) from error
         return model
+
+    def check(self) -> None:
+        """Load it now. Raises ValueError for a file that is no model."""
+        assert self._model
 
     def identify(self, text: str) -> tuple[str, float]:
         """Language and score. fastText reads one line, and its scores may exceed 1 by rounding."""

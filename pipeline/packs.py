@@ -19,6 +19,10 @@ PACK_BYTES: Final = 1_000_000_000
 HEADER: Final = tarfile.BLOCKSIZE  # of a member whose name fits into it
 
 
+def pack_name(part: str, number: int) -> str:
+    return f"{part}-{number}.tar"
+
+
 class PackWriter:
     """Appends images; a pack appears under its name when it is full or the block ends well."""
 
@@ -39,7 +43,7 @@ class PackWriter:
             self._files.close()
             self._pack = None
         if self._pack is None:
-            self._name = f"{self._part}-{self.count}.tar"
+            self._name = pack_name(self._part, self.count)
             self._pack = self._open(self._name)
             self.count += 1
         member = tarfile.TarInfo(f"{sha256}.{extension}")

@@ -43,7 +43,8 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     fingerprint = job.fingerprints[STAGE]
     index_path = job.path("index", f"{name}.parquet")
     done = parquet.read_mark(index_path, part=name)
-    if done is not None and done.fingerprint == fingerprint:
+    tar_path = job.path("shards", f"{name}.tar")
+    if done is not None and done.fingerprint == fingerprint and store.exists(tar_path):
         return done
     ledger = Ledger()
     packs = PackReader(job.path("packs"))
@@ -51,7 +52,7 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
         # the index is opened first, so it is closed, and moved to its name, last
         with (
             parquet.Writer(index_path, INDEX, fingerprint=fingerprint) as index,
-            store.create(job.path("shards", f"{name}.tar")) as handle,
+            store.create(tar_path) as handle,
             tar_writer()(handle, encoder=False, mtime=0) as tar,
         ):
             index.counts = ledger

@@ -95,9 +95,11 @@ def decode(body: bytes) -> Sample:
     """The JSON member back to a Sample.
 
     Raises:
-        ValueError: for another FORMAT_VERSION.
+        ValueError: for another FORMAT_VERSION, or what is no sample at all.
     """
     read = json.loads(body.decode())
+    if not isinstance(read, dict):
+        raise ValueError("its JSON is no object: copy the tar again, or shard the run again")
     if read.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"sample of format version {read.get('format_version')}, but this interloom reads "

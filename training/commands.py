@@ -19,6 +19,8 @@ from training.ending import show_ending, show_evaluation
 from training.export import export as write_export
 from training.fit import Trainer, stop_on_signals
 from training.generate import continuation
+from training.optimizer import check as check_optimizer
+from training.order import check_ranks
 from training.parallel import ALONE, world
 from training.prepare import count, open_heldout, prepare
 from training.prompt import prompt_of
@@ -56,7 +58,7 @@ def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
     """Each folder with its weight; raises ValueError for one that is no number."""
     found = []
     for text in shards:
-        folder, equals, weight = text.rpartition("=")
+        folder, equals, weight = ("", "", "") if Path(text).is_dir() else text.rpartition("=")
         try:
             named, share = (folder, float(weight)) if equals else (text, 1.0)
         except ValueError as error:
@@ -70,7 +72,9 @@ def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
 
 def fit(output: Path, asked: Asked) -> int:
     """Train to the end, or to a signal, whose number it gives."""
+    check_optimizer(asked.config.optimizer)
     with stop_on_signals() as stop, world() as here:
+        check_ranks(asked.config.data.rows, here.size)
         prepared = prepare(output, asked, world=here, say=CONSOLE.print)
         trainer = Trainer(prepared=prepared, output=output, world=here, console=CONSOLE, stop=stop)
         if here.first:

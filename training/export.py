@@ -7,9 +7,10 @@ Out:     config, safetensors, tokenizer, processor and generation settings: what
          not needed. Greedy generation from it equals ours.
 Refused: a tokenizer without the image tokens, or whose ids are not the model's: ValueError.
 
-transformers' processor writes a space after an image that a word follows at once. It gives its
-tokenizer `<end_of_utterance>`, which therefore must have been in it when the model was trained, and
-leaves BOS to it, which is put there.
+transformers' processor writes a space after an image that a word follows at once, and drops the
+transparency of a picture, so that what it hides shows: lay such a picture on white first. It gives
+its tokenizer `<end_of_utterance>`, which therefore must have been in it when the model was trained,
+and leaves BOS to it, which is put there.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ from training.lora import base_digest
 from training.metrics import EVALUATIONS, Metrics, cut
 from training.model import PackedIdefics2
 from training.optimizer import adamw, learning_rate, set_learning_rate
-from training.optimizer import check as check_optimizer
-from training.order import RankPlan, check_ranks
+from training.order import RankPlan
 from training.parallel import World
 from training.prepare import Prepared
 from training.progress import watch
@@ -79,9 +78,7 @@ class Trainer:
     def __post_init__(self) -> None:
         recipe = self.prepared.recipe
         self._config = chosen = recipe.asked.config
-        check_optimizer(chosen.optimizer)
         recipe.set_up_torch()
-        check_ranks(recipe.order.rows, self.world.size)
         # where the next step begins
         self._data: Mapping[str, Any] = self.prepared.plan().state_dict()
         self.model = recipe.model().to(self.world.device)

@@ -5,7 +5,7 @@ Shape suffixes: T tokens of the prompt.
 In:      a Batch of one document, as the stream makes them, so the pictures pass through the same
          code as in training; its labels are not read.
 Out:     the new tokens, without the end-of-sequence token.
-Refused: a batch of more than one document: ValueError.
+Refused: a batch of more than one document, more tokens than the model sees: ValueError.
 
 Image and fake tokens are never generated: they stand for pictures that are not there.
 """
@@ -38,6 +38,12 @@ def continuation(
     documents = prompt.documents_D1.shape[0] - 1
     if documents != 1:
         raise ValueError(f"the prompt is {documents} documents: give 1 at a time")
+    seen = model.idefics2.config.get_text_config().max_position_embeddings
+    if prompt.tokens_T.shape[0] + length > seen:
+        raise ValueError(
+            f"{length:,} tokens behind a prompt of {prompt.tokens_T.shape[0]:,}, but the language "
+            f"model sees {seen:,}: choose a length of {seen - prompt.tokens_T.shape[0]:,} or less"
+        )
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
     config = GenerationConfig.from_dict(
         {

@@ -102,7 +102,9 @@ def patches_of(
 
 
 def decoded(data: bytes, *, pixels: int = PIXELS) -> Image.Image:
-    """The picture as displayed, in RGB, what is transparent on white (as transformers has it).
+    """The picture as displayed, in RGB, what is transparent on white.
+
+    So does transformers' image processor, but its Processor drops the transparency before.
 
     Raises:
         ValueError: saying why the image is broken.

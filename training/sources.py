@@ -100,6 +100,7 @@ class Tars:
     root: str
     folder: str
     sizes: Mapping[str, int | None]  # by name without .tar
+    written: Mapping[str, int]  # samples that the run wrote, by the same name
 
 
 def _tars(place: str) -> Tars:
@@ -112,8 +113,9 @@ def _tars(place: str) -> Tars:
             root = place.removesuffix("/shards")
     manifest = _manifest(root)
     sizes = of_run or plain
-    if not sizes and manifest is not None and root.startswith(WEB):  # a server that lists nothing
-        sizes, folder = dict.fromkeys(_written(root)), f"{root}/shards"
+    written = {} if manifest is None else _written(root)
+    if not sizes and root.startswith(WEB):  # a server that lists nothing
+        sizes, folder = dict.fromkeys(written), f"{root}/shards"
     if manifest is not None:
         expected = manifest.counts.get("shards", 0)
         if expected != len(sizes):
@@ -130,7 +132,7 @@ def _tars(place: str) -> Tars:
         raise ValueError(
             f"{place} holds 0 tars, and at least 1 is needed: give a run's folder, or one of tars"
         )
-    return Tars(root=root, folder=folder, sizes=sizes)
+    return Tars(root=root, folder=folder, sizes=sizes, written=written)
 
 
 def _listed(folder: str) -> dict[str, int | None]:
@@ -139,19 +141,25 @@ def _listed(folder: str) -> dict[str, int | None]:
         entries: Iterable[Mapping[str, Any]] = system.ls(path, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    names = {str(entry["name"]).rpartition("/")[2]: entry.get("size") for entry in entries}
+    files = (entry for entry in entries if entry.get("type") != "directory")
+    names = {str(entry["name"]).rpartition("/")[2]: entry.get("size") for entry in files}
     return {
         name.removesuffix(".tar"): size for name, size in names.items() if name.endswith(".tar")
     }
 
 
-def _written(root: str) -> list[str]:
-    """Shards that the run wrote, by its own table."""
+def _written(root: str) -> dict[str, int]:
+    """Samples of each shard that the run wrote, by its own table."""
     body = _file(f"{root}/shard.parts.parquet")
     if body is None:
-        return []
+        return {}
     parts = pq.read_table(pa.BufferReader(body), columns=["part", "counts"]).to_pylist()
-    return [row["part"] for row in parts if dict(row["counts"]).get("shards")]
+    counts = {row["part"]: dict(row["counts"]) for row in parts}
+    return {
+        part: sum(count for name, count in told.items() if name.startswith("samples."))
+        for part, told in counts.items()
+        if told.get("shards")
+    }
 
 
 def _manifest(root: str) -> Manifest | None:
@@ -183,6 +191,11 @@ def _shard(tars: Tars, name: str) -> Shard:
     beside = _beside(tars, name)
     index = next(iter([*beside, *kept.found()]), None) or kept.write(make_index(tar, int(size)))
     samples = _check(tar, index, int(size))
+    if samples != (told := tars.written.get(name, samples)):
+        raise ValueError(
+            f"{index} tells of {samples:,} samples, but the run wrote {told:,} into {tar}: copy "
+            "the folder again, or run the shard stage again"
+        )
     return Shard(
         name=name, tar=tar, index=index, root=tars.root, tar_bytes=int(size), samples=samples
     )

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Final
 
 from filters.signals import Lexicon
-from pipeline import parquet
+from pipeline import parquet, store
 from pipeline.decode import ImageLook, look_at, sniff
 from pipeline.extract.document import Identify, Origin, document_of
 from pipeline.extract.page import Page, heard, read_page
@@ -26,7 +26,7 @@ from pipeline.extract.urls import normal_url
 from pipeline.job import Job
 from pipeline.language import Identifier, find_model
 from pipeline.lexicon import load_lexicon
-from pipeline.packs import PackWriter
+from pipeline.packs import PackWriter, pack_name
 from pipeline.problem import Problem
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, read_part
@@ -37,6 +37,13 @@ from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
 from schemas.verdict import CRAWLED, Reason
 
+# what a part is, the file first that is written last
+KINDS: Final = {
+    "documents": DOCUMENTS,
+    "verdicts/extract": VERDICTS,
+    "images": IMAGES,
+    "objections": OBJECTIONS,
+}
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 # records that say something about a response and carry no page or image of their own
 ASIDE_TYPES: Final = frozenset(
@@ -74,19 +81,15 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
     """Read a part, unless it is whole already; either way, what it counted."""
     job = tools.job
     fingerprint = job.fingerprints["extract"]
-    kept = parquet.read_mark(job.part("documents", part.name), part=part.name)
-    if kept is not None and kept.fingerprint == fingerprint:
+    if (kept := _whole(part, job)) is not None:
         return kept
     ledger = Ledger()
     with ExitStack() as files:  # closed in reverse: the documents, which say it is whole, last
         documents, verdicts, images, objections = (
-            files.enter_context(parquet.Writer(job.part(kind, part.name), schema, fingerprint=mark))
-            for kind, schema, mark in (
-                ("documents", DOCUMENTS, fingerprint),
-                ("verdicts/extract", VERDICTS, fingerprint),
-                ("images", IMAGES, fingerprint),
-                ("objections", OBJECTIONS, fingerprint),
+            files.enter_context(
+                parquet.Writer(job.part(kind, part.name), schema, fingerprint=fingerprint)
             )
+            for kind, schema in KINDS.items()
         )
         packs = files.enter_context(PackWriter(job.path("packs"), part.name))
         documents.counts = ledger
@@ -96,6 +99,16 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
             sink.take(record)
         ledger["packs"] = packs.count
     return PartResult(part=part.name, fingerprint=fingerprint, counts=dict(ledger))
+
+
+def _whole(part: Part, job: Job) -> PartResult | None:
+    """What a part counted that needs nothing done: its last file is there, and those before it."""
+    marks = [parquet.read_mark(job.part(kind, part.name), part=part.name) for kind in KINDS]
+    fits = [one for one in marks if one and one.fingerprint == job.fingerprints["extract"]]
+    if len(fits) < len(KINDS):
+        return None
+    packs = (pack_name(part.name, number) for number in range(fits[0].counts.get("packs", 0)))
+    return fits[0] if all(store.exists(job.path("packs", one)) for one in packs) else None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -21,10 +21,12 @@ TRIAL: Final = 512  # compressed bytes that a candidate may show itself with
 
 # How a record opens; a true member may have blank lines before it.
 WARC_OPENING: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n[!-9;-~]+[ \t]*:")
-# URL, IP address, date, media type, length: five fields, or it is none
-ARC_LINE: Final = re.compile(
-    rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{1,8192} \S+ \d{8,20} \S+ (\d+)\r?\n"
-)
+# URL, IP address, date, media type, length; in version 2 behind the type a status, a checksum, a
+# redirect, an offset and a file name
+_ARC_START: Final = rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{1,8192} \S+ \d{8,20} \S+"
+_ARC_MORE: Final = rb" (?:\d{3}|-) \S+ \S+ \d+ \S+"
+ARC_LINE: Final = re.compile(_ARC_START + rb"(?:" + _ARC_MORE + rb")? (\d+)\r?\n")
+_ARC_2: Final = re.compile(rb"(" + _ARC_START + rb")" + _ARC_MORE + rb"( \d+\r?\n)")
 _ARC_OPENING: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{8,}")
 
 
@@ -127,6 +129,12 @@ def opens_record(plain: bytes) -> bool:
     if b"\n" in head:
         return ARC_LINE.match(head) is not None
     return _ARC_OPENING.match(head) is not None
+
+
+def as_arc_1(line: bytes) -> bytes:
+    """A header line of an ARC of either version as version 1 has it, which is all others read."""
+    found = _ARC_2.match(line)
+    return line if found is None else found[1] + found[2]
 
 
 def damaged(reached: int, *, end: int | None = None, work: int = 0) -> Found:

@@ -26,6 +26,7 @@ from warcio.recordloader import ArcWarcRecordLoader
 
 from pipeline.problem import Problem
 from pipeline.read.capture_date import arc_date, warc_date
+from pipeline.read.codec import as_arc_1
 from pipeline.read.members import Member, codec_of, members, members_in, unpack
 from pipeline.read.parts import Part, near_ranges
 from pipeline.read.payload import (
@@ -116,7 +117,12 @@ def _members_of(part: Part, stream: BinaryIO, limits: Limits) -> Iterator[Member
         window = Window(stream, end=near[-1][1], exact=True)
         codec = codec_of(window, near[0][0], kind=part.kind)
         for start, end in near:
-            yield from members_in(window, codec, start=start, end=end, keep=True, max_bytes=limit)
+            found = members_in(window, codec, start=start, end=end, keep=True, max_bytes=limit)
+            if (first := next(found, None)) is None:  # behind the file's end, or in its padding
+                gone = Problem(reason=Reason.DAMAGED_RECORD)
+                first = Member(offset=start, length=end - start, damage=gone, sound=False)
+            yield first
+            yield from found
 
 
 def records_of(
@@ -213,6 +219,7 @@ def _warc(head: bytes, block: bytes, told: int) -> _Envelope:
 
 def _arc(head: bytes, block: bytes, told: int) -> _Envelope:
     loader = ArcWarcRecordLoader(arc2warc=False)
+    head = as_arc_1(head)
     line = io.BytesIO(head + b"\n\n" if head.startswith(b"filedesc:") else head)
     fields = loader.parse_record_stream(line, known_format="arc", no_record_parse=True).rec_headers
     url = fields.get_header("uri")

@@ -26,6 +26,7 @@ from warcio.exceptions import ArchiveLoadFailed
 from warcio.recordloader import ArcWarcRecord
 
 from pipeline.read.capture_date import arc_date, warc_date
+from pipeline.read.codec import as_arc_1
 from pipeline.read.payload import Headers, parse_http
 from pipeline.read.raw import open_raw
 from schemas.manifest import Ledger
@@ -34,6 +35,7 @@ GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
 WHOLE: Final = 32 << 20  # bytes of a block that is kept
 HEADERS: Final = 1 << 18  # bytes of a block in which HTTP headers are looked for
+_ARC_FIELDS: Final = ("uri", "ip-address", "archive-date", "content-type", "length")
 _PIECE: Final = 1 << 16  # what zlib leaves of a piece is copied at each member's end
 _OF_GZIP: Final = 16 + zlib.MAX_WBITS
 
@@ -168,9 +170,13 @@ def _met(
     """`span` is the place and the length of the record in the plain stream."""
     of_warc = record.format == "warc"
     said = record.rec_headers
-    url = said.get_header("WARC-Target-URI" if of_warc else "uri") or ""
-    date = said.get_header("WARC-Date" if of_warc else "archive-date") or ""
-    date = warc_date(date) if of_warc else arc_date(date)
+    if of_warc:
+        url = said.get_header("WARC-Target-URI") or ""
+        date = warc_date(said.get_header("WARC-Date") or "")
+    else:  # warcio takes each line for one of version 1
+        line = " ".join(said.get_header(name) or "" for name in _ARC_FIELDS)
+        url, _, date, _, _ = as_arc_1(f"{line}\n".encode()).decode().rsplit(" ", 4)
+        date = arc_date(date)
     http = parse_http(block[:HEADERS])
     headers = () if http is None else http.headers
     if not isinstance(plain, _Unzipped):

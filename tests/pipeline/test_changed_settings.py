@@ -85,3 +85,26 @@ def test_one_stage_alone_leaves_those_behind_it_undone(output: Path) -> None:
     assert ended.code == 2
     assert "shard needs fetch first: run that stage, or all of them" in ended.err
     assert again(output) == ["fetch", "filter_images", "shard"]
+
+
+@pytest.mark.parametrize("kind", ["images", "objections", "verdicts/extract", "documents", "packs"])
+def test_a_part_that_lacks_one_of_its_files_is_read_again_and_no_other(
+    output: Path, reference: Path, kind: str
+) -> None:
+    """As the message about a damaged file advises: remove it, and the manifest of its stage."""
+    one = sorted((output / kind).glob("0*"))[0]
+    one.unlink()
+    (output / "extract.manifest.json").unlink()
+    others = {path: path.stat().st_mtime_ns for path in (output / "documents").iterdir()
+              if not one.name.startswith(path.stem)}  # fmt: skip
+    assert command("run", "-o", output, "--workers=1").code == 0
+    assert tree(output) == tree(reference)
+    assert len(others) > 1
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_a_shard_that_lacks_its_tar_is_written_again(output: Path, reference: Path) -> None:
+    sorted((output / "shards").iterdir())[0].unlink()
+    (output / "shard.manifest.json").unlink()
+    assert command("run", "-o", output, "--workers=1").code == 0
+    assert tree(output) == tree(reference)

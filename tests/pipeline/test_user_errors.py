@@ -240,3 +240,15 @@ def test_the_command_in_a_process_of_its_own_prints_one_line_and_no_traceback(
     ended = interloom("run", input_, "-o", tmp_path / "run", *SMALL, "--heldout=7", check=False)
     assert ended.returncode == 2
     assert ended.stderr == "interloom: heldout is 7.0: choose a share from 0 to below 1\n"
+
+
+def test_a_model_that_is_none_is_refused_before_anything_is_swept(
+    input_: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    assert command("run", input_, "-o", output, "--no-fetch", "--workers=1").code in {0, 3}
+    before = tree(output)
+    line = refused("-o", output, f"--lid-model={input_}")
+    assert "cannot be loaded" in line
+    assert "--lid-model '' for the packaged one" in line
+    assert tree(output) == before

@@ -21,6 +21,7 @@ from pipeline.read.index import FARTHEST, MOST_RANGES, index_parts, ranges_of
 from pipeline.read.inputs import expand
 from pipeline.read.parts import GAP, Part, from_json, near_ranges, to_json
 from pipeline.read.records import read_part
+from schemas.verdict import Reason
 from tests.read.crawls import LIMITS, gzipped, pages, read, starts, urls
 from tests.read.web_server import Web, serving
 
@@ -370,3 +371,18 @@ def test_an_index_without_rows_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="the index has no row"):
         expand([str(path)])
+
+
+def test_a_row_behind_the_end_of_its_file_is_a_damaged_record(tmp_path: Path) -> None:
+    """Of a download that was cut short, or a wrong row; those before it are read."""
+    (tmp_path / "1.warc.gz").write_bytes(CRAWL)
+    name, _, length = row(3)
+    far = [(name, len(CRAWL) + at, length) for at in (0, 9_000, 10**9)]
+    index = write(tmp_path / "index.csv", [row(3), row(7), *far])
+    ((file, ranges),) = ranges_of([index], base=str(tmp_path))
+    found = read(Path(), index_parts(file, 0, ranges, part_size=1 << 20))
+    assert urls(found[:2]) == ["http://example.com/3", "http://example.com/7"]
+    assert [(one.type, one.problem and one.problem.reason) for one in found[2:]] == [
+        ("damaged", Reason.DAMAGED_RECORD)
+    ] * 3
+    assert [one.offset for one in found[2:]] == [len(CRAWL), len(CRAWL) + 9_000, 10**9 + len(CRAWL)]

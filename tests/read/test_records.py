@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.read.capture_date import arc_date, warc_date
 from pipeline.read.records import Record
+from pipeline.verify.records import Met, count_records
 from schemas.verdict import Reason
 from tests.read.crawls import LIMITS, arc, gzipped, http, page, read, warc
 
@@ -248,3 +249,28 @@ def test_no_bytes_make_the_reader_fail_but_those_of_a_format_that_is_refused(
             read(path)
         path.write_bytes(gzip.compress(hurt))
         read(path)
+
+
+@pytest.mark.parametrize("offset", ["7", "123456789"])
+def test_a_header_of_the_second_version_of_arc_is_read_as_one_of_the_first(
+    tmp_path: Path, offset: str
+) -> None:
+    """Status, checksum, redirect, offset and file name stand between the type and the length."""
+    block = http(b"<p>hello")
+    line = f"http://example.com/a 10.0.0.1 20040501100000 text/html 200 ABCD - {offset} f.arc.gz"
+    first = b"2 0 Example\nURL IP-address Archive-date Content-type Result-code Checksum Location "
+    first += b"Offset Filename Archive-length\n"
+    opening = f"filedesc://f.arc 0.0.0.0 20040501100000 text/plain 200 - - 0 f.arc {len(first)}\n"
+    crawl = opening.encode() + first + b"\n"
+    crawl += (f"{line} {len(block)}\n".encode() + block + b"\n") * 2
+    for name, data in (("a.arc", crawl), ("a.arc.gz", gzip.compress(crawl))):
+        path = tmp_path / name
+        path.write_bytes(data)
+        said, *pages = read(path)
+        assert said.type == "warcinfo"
+        assert [(one.url, one.date, one.media_type, one.body) for one in pages] == [
+            ("http://example.com/a", "2004-05-01T10:00:00Z", "text/html", b"<p>hello")
+        ] * 2
+        met: list[Met] = []
+        count_records(str(path), met=met.append)
+        assert [(one.url, one.date) for one in met[1:]] == [(one.url, one.date) for one in pages]

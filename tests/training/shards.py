@@ -151,7 +151,13 @@ def write_run(
 def _write_manifest(folder: Path, names: Sequence[str]) -> None:
     """shard.parts.parquet and shard.manifest.json; of the counts those that a trainer reads."""
     fingerprint = "0" * 32
-    rows = [{"part": name, "fingerprint": fingerprint, "counts": [("shards", 1)]} for name in names]
+    rows = []
+    for name in names:
+        index = folder / "index" / f"{name}.parquet"
+        counts = [("shards", 1)]
+        if index.exists():
+            counts.append((f"samples.{name.split('-')[0]}", pq.read_metadata(index).num_rows))
+        rows.append({"part": name, "fingerprint": fingerprint, "counts": counts})
     pq.write_table(pa.Table.from_pylist(rows, PARTS), folder / "shard.parts.parquet")
     text = Manifest(
         stage="shard",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from filters.recipe import OFF
+from filters.recipe import OFF, RECIPES
 from pipeline import parquet
 from pipeline.explain import explain, show, to_json
 from schemas.document import ImageNode, TextNode
 from schemas.rows import document_from_row
 from schemas.verdict import Reason
+from tests.pipeline.bad_crawls import command
+from tests.read.crawls import gzipped, http, warc
 from tests.verify.small_crawl import SITE, responses
 
 URL = "https://example.org/a/page.html"
@@ -190,3 +193,28 @@ def test_a_url_that_no_crawl_would_hold_is_refused(tmp_path: Path, url: str) -> 
 def test_a_recipe_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="recipe is 'obelix': choose one of obelics, off"):
         explain(saved(tmp_path, f"<p>{GOOD}</p>"), url=URL, recipe="obelix")
+
+
+def test_a_run_s_own_recipe_words_and_language_are_those_of_its_pages(tmp_path: Path) -> None:
+    """A German run, with a list of its own, that packages have none of."""
+    page, words = tmp_path / "page.html", tmp_path / "words.txt"
+    text = "Der Garten liegt hinter dem Haus, und die Kinder spielen dort jeden Tag bis zum Abend. "
+    page.write_text(f"<html><body><h1>Garten</h1><p>{text * 3}</p><img src=a.jpg></body></html>")
+    words.write_text("garten\n")
+    url = "https://example.org/garten"
+    crawl = tmp_path / "a.warc.gz"
+    crawl.write_bytes(gzipped([warc(http(page.read_bytes()), url=url)]))
+    asked = [f"--flagged-words={words}", f"--common-words={words}", "--language=de"]
+    ended = command("run", crawl, "-o", tmp_path / "run", *asked, "--no-fetch", "--workers=1")
+    assert ended.code in {0, 3}, ended.err
+    with pytest.raises(ValueError, match=r"flagged words .*--run DIR"):
+        explain(page, url=url, recipe=replace(RECIPES["obelics"], language="de"))
+    told = explain(page, url=url, run=str(tmp_path / "run"))
+    assert told.document is not None
+    assert told.document.language == "de"
+    counts = [node.counts for node in told.document.nodes if isinstance(node, TextNode)]
+    (row,) = parquet.read_rows(str(next((tmp_path / "run" / "documents").iterdir())))
+    stored = [node["counts"] for node in row["nodes"] if node["kind"] == "text"]
+    flagged = [one.flagged_words for one in counts if one is not None]
+    assert sum(flagged) > 2
+    assert flagged == [dict(one)["flagged_words"] for one in stored]

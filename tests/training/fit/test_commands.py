@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from tests.training.fit.runs import TINY, command, finish, start, steps, write_documents
 from tests.training.shards import picture, write_run
 from training.cli import app
+from training.commands import ask, fit
 
 STEPS = 3
 
@@ -170,3 +171,14 @@ def test_a_held_out_shard_that_is_damaged_ends_it_at_the_start(
     tar.write_bytes(tar.read_bytes()[:1500])
     told = told_by("fit", "--shards", str(copy), "-o", str(tmp_path / "model"), code=2)
     assert "heldout-00000.tar ends at byte 1,500" in told
+
+
+def test_steps_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    """The shards are not there either: that would be told next."""
+    asked = ask([str(tmp_path / "none")], "tiny", ["optimizer.steps=3", "optimizer.warmup=9"])
+    with pytest.raises(ValueError, match=r"optimizer\.warmup is 9 steps of optimizer\.steps = 3"):
+        fit(tmp_path / "out", asked)
+    assert not (tmp_path / "out").exists()
+    named = tmp_path / "date=2024"  # a folder, and no weight
+    write_run(named, [["A text."]])
+    assert ask([str(named)], "tiny", []).shards == ((str(named), 1.0),)

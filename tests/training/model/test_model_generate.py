@@ -90,3 +90,11 @@ def test_one_prompt_at_a_time() -> None:
     model = perturbed(torch.float32)
     with pytest.raises(ValueError, match="the prompt is 2 documents"):
         continuation(model, packed(prompt(1, []), prompt(2, [])), length=2, eos=EOS, suppressed=())
+
+
+def test_more_than_the_language_model_sees_is_refused() -> None:
+    model, given = perturbed(torch.float32), packed(prompt(1, [(2, 3)]))
+    seen = model.idefics2.config.get_text_config().max_position_embeddings
+    most = seen - given.tokens_T.shape[0]
+    with pytest.raises(ValueError, match=f"sees {seen:,}: choose a length of {most:,} or less"):
+        continuation(model, given, length=most + 1, eos=EOS, suppressed=())

@@ -295,3 +295,21 @@ def test_a_tar_that_ends_with_one_empty_block_is_refused_without_an_index(bare: 
         second = opened.getmembers()[2].offset
     tar.write_bytes(tar.read_bytes()[:second] + bytes(512))
     refused(bare, r"train-00000\.tar is cut short: it ends at byte .* two empty blocks")
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_index_that_tells_of_fewer_samples_than_were_written_is_refused(
+    run: Path, at: int
+) -> None:
+    index = run / "index" / "train-00001.parquet"
+    table = pq.read_table(index)
+    assert open_source(str(run)).samples == len(DOCUMENTS)
+    left = [row for row in range(table.num_rows) if row != at]
+    pq.write_table(table.take(left), index)
+    with pytest.raises(ValueError, match=rf"{table.num_rows - 1} samples, but the run wrote"):
+        open_source(str(run))
+
+
+def test_a_folder_called_like_a_tar_is_none(run: Path) -> None:
+    (run / "shards" / "train-00009.tar").mkdir()
+    assert len(open_source(str(run)).shards) == 2
