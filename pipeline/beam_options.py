@@ -20,6 +20,7 @@ OURS: Final = (
     "--heldout", "--heldout-by", "--lid-model", "--stop-words", "--flagged-words",
     "--common-words", "--spam-words", "--stage", "--runner", "--workers", "--output", "--contact",
     "--fetch", "--no-fetch", "--rates", "--opt-out", "--opt-out-service", "--host-map", "--ports",
+    "--image-format", "--longest-side", "--image-quality",
     "--requests", "--fetch-deadline", "--host-images",
 )  # fmt: skip
 

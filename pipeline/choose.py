@@ -45,12 +45,19 @@ from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
 from pipeline.read.raw import local_path, scheme_of, size_of
+from pipeline.reencode import Encoding
 from pipeline.run import check_output, prepare, read_run, whole
 from pipeline.workers import default_workers
 from schemas.manifest import STAGES
 from schemas.verdict import FETCH_REASONS, WORTH_AGAIN
 
 T = TypeVar("T")
+# options, and what they are of an encoding
+ENCODING: Final = {
+    "image_format": "format",
+    "longest_side": "longest_side",
+    "image_quality": "quality",
+}
 END: Final = 64 << 10  # bytes at each end of an input by which another one is told
 
 
@@ -67,6 +74,9 @@ class AskedFetching:
     requests: int | None = None
     deadline: float | None = None
     host_images: int | None = None
+    image_format: str | None = None
+    longest_side: int | None = None
+    image_quality: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -320,6 +330,10 @@ def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetchin
             given[name] = _text_of(name, given[name])
     if "ports" in given:
         given["ports"] = tuple(_port(port) for port in given["ports"].split(","))
+    asked_for = {field: given.pop(name) for name, field in ENCODING.items() if name in given}
+    if asked_for:
+        before = (old or {}).get("encoding") or {}
+        given["encoding"] = {**before, **asked_for}
     if "contact" in given:
         given.setdefault("on", True)  # who gives one wants to fetch, whatever the last start said
     fetching = fetching_of({"on": True, **(old or {}), **given})
@@ -333,7 +347,9 @@ def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetchin
 def fetching_of(read: Mapping[str, Any]) -> Fetching:
     """As run.json holds it."""
     lists = {name: tuple(read[name]) for name in ("ports", "again") if name in read}
-    return Fetching(**{**read, **lists})
+    encoding = read.get("encoding")
+    made = {"encoding": Encoding(**encoding)} if isinstance(encoding, Mapping) else {}
+    return Fetching(**{**read, **lists, **made})
 
 
 def _text_of(name: str, path: str) -> str:

@@ -75,6 +75,11 @@ def run(  # noqa: PLR0913  # an option each
     requests: Annotated[int | None, typer.Option(help="Under way at a time, a worker.")] = None,
     fetch_deadline: Annotated[float | None, typer.Option(help="Seconds; the rest waits.")] = None,
     host_images: Annotated[int | None, typer.Option(help="Asked of a host at most.")] = None,
+    image_format: Annotated[
+        str | None, typer.Option(help="jpeg, png or webp of what is fetched from now on.")
+    ] = None,
+    longest_side: Annotated[int | None, typer.Option(help="Pixels of fetched images.")] = None,
+    image_quality: Annotated[int | None, typer.Option(help="Of a new encoding: 1 to 100.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
     runner: Annotated[str, typer.Option(help="Beam runner, by name.")] = "FnApiRunner",
     workers: Annotated[
@@ -100,7 +105,8 @@ def run(  # noqa: PLR0913  # an option each
                 fetching=choose.AskedFetching(
                     on=fetch, contact=contact, rates=rates, opt_out_service=opt_out_service,
                     host_map=host_map, ports=ports, requests=requests, deadline=fetch_deadline,
-                    host_images=host_images,
+                    host_images=host_images, image_format=image_format,
+                    longest_side=longest_side, image_quality=image_quality,
                 ),
             ),
             stage=stage,

@@ -8,9 +8,11 @@ Out:  Fetching, which travels with the job to every worker. Of it only what shap
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Final
+
+from pipeline.reencode import Encoding
 
 AGENT: Final = "interloom"  # as robots.txt may name us
 _CONTACT: Final = re.compile(
@@ -45,6 +47,7 @@ class Fetching:
     redirects: int = 5
     tries: int = 3
     host_failures: int = 10  # in a row, and a host is given up
+    encoding: Encoding | None = None  # None: the bytes as they came
     commit_bytes: int = 256 << 20
     commit_seconds: float = 30.0
 
@@ -71,4 +74,6 @@ class Fetching:
         """What the fingerprint of the stage knows of it."""
         if not self.on:
             return {"fetch": "off"}
-        return {"fetch": "on", "round": self.round, "image_bytes": self.image_bytes}
+        encoding = None if self.encoding is None else asdict(self.encoding)
+        return {"fetch": "on", "round": self.round, "image_bytes": self.image_bytes,
+                "encoding": encoding}  # fmt: skip

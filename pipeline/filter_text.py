@@ -145,7 +145,8 @@ class TextPart:
     """What a part gave: its result for the manifest, and the image URLs that it needs."""
 
     result: PartResult
-    urls: tuple[tuple[str, ...], ...]  # of each image its URL, then those of other sizes
+    # of each image its URL, then those of other sizes; and the date of the latest page with it
+    urls: tuple[tuple[tuple[str, ...], str], ...]
 
 
 def result_of(part: TextPart) -> PartResult:
@@ -158,7 +159,7 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
     for decision in gathered["decided"]:
         by_row[decision.row].append(decision)
     ledger = Ledger()
-    urls: set[tuple[str, ...]] = set()
+    urls: dict[tuple[str, ...], str] = {}
     path = job.part(f"verdicts/{STAGE}", part)
     with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprints[STAGE]) as verdicts:
         verdicts.counts = ledger
@@ -169,9 +170,11 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
             count_document(ledger, document, judged.refusal, judged.nodes, judged.kept)
             if judged.refusal is None:
                 nodes = (document.nodes[position] for position in judged.kept)
-                urls |= {(node.url, *node.others) for node in nodes if isinstance(node, ImageNode)}
+                for node in (one for one in nodes if isinstance(one, ImageNode)):
+                    image = (node.url, *node.others)
+                    urls[image] = max(urls.get(image, ""), document.date)
     result = PartResult(part=part, fingerprint=job.fingerprints[STAGE], counts=dict(ledger))
-    return TextPart(result=result, urls=tuple(sorted(urls)))
+    return TextPart(result=result, urls=tuple(sorted(urls.items())))
 
 
 def drops_of(

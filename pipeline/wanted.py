@@ -52,9 +52,9 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
             {"needed": needed, "held": held}
             | "Join URLs" >> beam.CoGroupByKey()
             | "Is it held" >> beam.FlatMapTuple(_is_held)
-            | "In any size" >> beam.CombinePerKey(any)
+            | "In any size" >> beam.CombinePerKey(_in_any_size)
             | "Not held" >> beam.FlatMapTuple(_not_held)
-            | "To partitions" >> beam.Map(partition_of, self._job.partitions)
+            | "To partitions" >> beam.MapTuple(partial(_line, partitions=self._job.partitions))
         )
         every = parts.pipeline | "All partitions" >> beam.Create(range(self._job.partitions))
         named = every | "Name partitions" >> beam.Map(_named)
@@ -67,11 +67,11 @@ class FindWanted(beam.PTransform[Any, PCollection[PartResult]]):
         )
 
 
-def _needed_urls(part: TextPart) -> Iterator[tuple[str, str]]:
-    """Each URL of an image, with the one that stands for it."""
-    for urls in part.urls:
+def _needed_urls(part: TextPart) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Each URL of an image, with the one that stands for it, and the date of the latest page."""
+    for urls, date in part.urls:
         for url in urls:
-            yield url, urls[0]
+            yield url, (urls[0], date)
 
 
 def held_urls(part: str, job: Job) -> Iterator[tuple[str, None]]:
@@ -79,16 +79,30 @@ def held_urls(part: str, job: Job) -> Iterator[tuple[str, None]]:
         yield row["url"], None
 
 
-def _is_held(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, bool]]:
+def _is_held(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str, tuple[bool, str]]]:
     """Two lists, and short: a part names a URL once, whatever number of its pages need it."""
     held = any(True for _ in joined["held"])
-    for image in joined["needed"]:
-        yield image, held
+    for image, date in joined["needed"]:
+        yield image, (held, date)
 
 
-def _not_held(url: str, held: bool) -> Iterator[str]:  # noqa: FBT001  # a joined pair
+def _in_any_size(known: Iterable[tuple[bool, str]]) -> tuple[bool, str]:
+    """Whether one of its sizes is held, and the latest date."""
+    held, latest = False, ""
+    for one, date in known:
+        held, latest = held or one, max(latest, date)
+    return held, latest
+
+
+def _not_held(url: str, known: tuple[bool, str]) -> Iterator[tuple[str, str]]:
+    held, date = known
     if not held:
-        yield url
+        yield url, date
+
+
+def _line(url: str, date: str, partitions: int) -> tuple[int, str]:
+    """A URL with its date, in the order of the URLs: none holds a tab, and all else is above it."""
+    return partition_of(url, partitions)[0], f"{url}\t{date}"
 
 
 def partition_of(url: str, partitions: int) -> tuple[int, str]:
@@ -100,13 +114,15 @@ def _named(partition: int) -> tuple[int, str]:
     return partition, NO_URL
 
 
-def write_wanted(partition: int, urls: Iterable[str], job: Job) -> PartResult:
+def write_wanted(partition: int, lines: Iterable[str], job: Job) -> PartResult:
     """One partition's URLs, sorted, with the hash by which img2dataset knows them too."""
     path = job.part("wanted", f"{partition:05d}")
     fingerprint = job.fingerprints["filter_text"]
     with parquet.Writer(path, WANTED, fingerprint=fingerprint) as wanted:
-        for url in sort_on_disk(url for url in urls if url != NO_URL):
-            wanted.add({"url": url, "sha256": hashlib.sha256(url.encode()).hexdigest()})
+        for line in sort_on_disk(line for line in lines if line != NO_URL):
+            url, _, date = line.partition("\t")
+            digest = hashlib.sha256(url.encode()).hexdigest()
+            wanted.add({"url": url, "sha256": digest, "date": date})
         counts = {"urls.wanted": wanted.rows}
         wanted.counts = counts
     return PartResult(part="", fingerprint=fingerprint, counts=counts)

@@ -136,6 +136,7 @@ WANTED: Final = pa.schema(
     [
         column("url", pa.string(), "", "image URL that a kept document needs and the crawl lacks"),
         column("sha256", pa.string(), "64 hex digits", "of the URL"),
+        column("date", pa.string(), "ISO 8601, UTC", "of the latest page that needs it"),
     ]
 )
 

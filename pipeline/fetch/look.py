@@ -1,8 +1,9 @@
 """Look: images are decoded in processes of their own, which a hostile file may kill.
 
 In:   bytes of a file.
-Out:  ImageLook or Problem, as pipeline/decode.py says; DECODER_DIED for the one file with which the
-      process was alone when it died: by a fault in a decoder, or by the limits below.
+Out:  ImageLook or Problem, as pipeline/decode.py says, of the file or, where the user wants them
+      smaller, of what became of it, with these bytes (reencode.py); DECODER_DIED for the one file
+      with which the process was alone when it died: by a fault in a decoder, or by its limits.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from pipeline.decode import ImageLook, look_at
 from pipeline.problem import Problem
+from pipeline.reencode import Encoding, reencoded
 from schemas.verdict import Reason
 
 SECONDS: Final = 30.0  # of CPU a file; the slowest that decode.py lets through takes some 8
@@ -30,7 +32,15 @@ BATCH_BYTES: Final = 1 << 20
 BATCH: Final = 16  # files
 MOMENT: Final = 0.5  # seconds
 
-Looked = ImageLook | Problem
+
+class Reencoded(NamedTuple):
+    """What is seen of a picture that was made smaller, and its bytes."""
+
+    look: ImageLook
+    body: bytes
+
+
+Looked = ImageLook | Reencoded | Problem
 
 
 @dataclass(kw_only=True)
@@ -38,6 +48,7 @@ class Lookers:
     """So many decoding processes; a file waits for its batch, a batch for a process."""
 
     processes: int = 1
+    encoding: Encoding | None = None
     _waiting: list[tuple[bytes, asyncio.Future[Looked]]] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -89,7 +100,8 @@ class Lookers:
             self.processes, _new_pool(self.processes)
         )
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, _look_at_all, files)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(pool, _look_at_all, files, self.encoding)
         except BrokenProcessPool:
             if _pools.get(self.processes) is pool:  # the first of those that lost it
                 del _pools[self.processes]
@@ -101,7 +113,8 @@ class Lookers:
             with _new_pool(1) as pool:
                 try:
                     loop = asyncio.get_running_loop()
-                    return (await loop.run_in_executor(pool, _look_at_all, [data]))[0]
+                    looks = await loop.run_in_executor(pool, _look_at_all, [data], self.encoding)
+                    return looks[0]
                 except BrokenProcessPool:
                     return Problem(reason=Reason.DECODER_DIED)
 
@@ -139,14 +152,21 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _look_at_all(files: Sequence[bytes]) -> list[Looked]:
-    return [_timed(data) for data in files]
+def _look_at_all(files: Sequence[bytes], encoding: Encoding | None) -> list[Looked]:
+    return [_timed(data, encoding) for data in files]
 
 
-def _timed(data: bytes) -> Looked:
+def _timed(data: bytes, encoding: Encoding | None) -> Looked:
     """SIGPROF is left to end the process: no decoder can hold it up."""
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        return look_at(data)
+        look = look_at(data)
+        if encoding is None or isinstance(look, Problem):
+            return look
+        body = reencoded(data, look, encoding)
+        if body is None:
+            return look
+        again = look_at(body)
+        return again if isinstance(again, Problem) else Reencoded(again, body)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

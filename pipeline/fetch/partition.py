@@ -27,7 +27,7 @@ from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetch.guard import Guard
 from pipeline.fetch.host import Host, Hosts
 from pipeline.fetch.lease import Lease, LostLeaseError
-from pipeline.fetch.look import Lookers
+from pipeline.fetch.look import Lookers, Reencoded
 from pipeline.fetch.optout import OptOuts, service_at
 from pipeline.fetch.request import Ending, Requester, row_of
 from pipeline.fetch.texts import read_texts
@@ -107,7 +107,7 @@ class Holder:
         self.wire = Wire(guard=Guard(mapped=mapped), fetching=fetching)
         async with (
             self.wire,
-            Lookers(processes=decoders) as self.lookers,
+            Lookers(processes=decoders, encoding=fetching.encoding) as self.lookers,
             service_at(fetching.opt_out_service, agent=fetching.user_agent) as service,
         ):
             rests = dict(self.lease.rests)
@@ -191,6 +191,8 @@ class Holder:
         if isinstance(look, Problem):
             self._write(replace(ending, problem=look))
             return
+        if isinstance(look, Reencoded):
+            ending, look = replace(ending, body=look.body), look.look
         self._write(ending, look.columns(size=len(ending.body)))
 
     def _write(self, ending: Ending, seen: Mapping[str, Any] | None = None) -> None:

@@ -3,8 +3,9 @@
 In:   the fates of all documents (what filter_text let pass, each image with its URLs in other
       sizes), the URLs of images/, and the rows of wanted/.
 Out:  which rows of wanted/ are wrong in themselves, which URLs are missing there or too many.
-Cost: 32 bytes a URL that a document needs, 16 a URL of images/ and of wanted/, in arrays. A URL is
-      known by the first half of its sha256, the whole of which stands beside it in wanted/.
+Cost: 52 bytes a URL that a document needs, 36 a URL of wanted/, 16 one of images/, in arrays, and
+      a dict of dates at the end. A URL is known by the first half of its sha256, the whole of which
+      stands beside it in wanted/.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from pipeline.verify.fate import Fate
 from pipeline.verify.folder import Row
 
 _HALF: Final = 16  # bytes of a sha256
-_NEED: Final = np.dtype([("image", f"V{_HALF}"), ("url", f"V{_HALF}")])
+_DATE: Final = 20  # characters of a date to the second
+_NEED: Final = np.dtype([("image", f"V{_HALF}"), ("url", f"V{_HALF}"), ("date", f"S{_DATE}")])
+_DATED: Final = np.dtype([("image", f"V{_HALF}"), ("date", f"S{_DATE}")])
 Keys = npt.NDArray[np.void]
 
 
@@ -39,9 +42,9 @@ class Wanted:
         """The images of a document that filter_text let pass."""
         for _, node in fate.left_by_text():
             if node["kind"] == "image":
-                image = _key(node["url"])
+                image, date = _key(node["url"]), _dated(fate.document["date"])
                 for url in (node["url"], *(node["others"] or ())):
-                    self._needed += image + _key(url)
+                    self._needed += image + _key(url) + date
 
     def hold(self, url: str) -> None:
         """A row of images/ that extract wrote, usable or not: its URL has been asked for."""
@@ -51,7 +54,7 @@ class Wanted:
         """A row of wanted/; what is wrong with it by itself."""
         url, before = row["url"], self._before
         self._before = (partition, url)
-        self._wanted += _key(url)
+        self._wanted += _key(url) + _dated(row["date"])
         if row["sha256"] != hashlib.sha256(url.encode()).hexdigest():
             yield f"{url} has another sha256"
         if before >= self._before:
@@ -67,16 +70,25 @@ class Wanted:
     def differing(self) -> Iterator[str]:
         """What wanted/ lacks, and what nobody needs."""
         needed = np.frombuffer(bytes(self._needed), dtype=_NEED)
-        held, wanted = _keys(self._held), _keys(self._wanted)
+        held, dated = _keys(self._held), np.frombuffer(bytes(self._wanted), dtype=_DATED)
+        wanted = np.unique(dated["image"])
         met = np.unique(needed["image"][np.isin(needed["url"], held)])
         should = np.setdiff1d(np.unique(needed["image"]), met)
         yield from (f"{_hex(one)} is missing" for one in np.setdiff1d(should, wanted))
         yield from (f"{_hex(one)} is not needed, or held" for one in np.setdiff1d(wanted, should))
+        latest = dict(sorted(zip(needed["image"].tolist(), needed["date"].tolist(), strict=True)))
+        for image, date in zip(dated["image"], dated["date"].tolist(), strict=True):
+            if latest.get(image.tobytes(), date) != date:
+                yield f"{_hex(image)} has another date than the latest page with it"
 
 
 def _key(url: str | None) -> bytes:
     """An image without a URL is a difference of its own (rows.py)."""
     return hashlib.sha256((url or "").encode()).digest()[:_HALF]
+
+
+def _dated(date: str | None) -> bytes:
+    return (date or "").encode().ljust(_DATE, b"\0")[:_DATE]
 
 
 def _keys(stored: bytearray) -> Keys:

@@ -20,6 +20,7 @@ from pipeline import decode
 from pipeline.fetch import look
 from pipeline.fetch.look import Looked
 from pipeline.problem import Problem
+from pipeline.reencode import Encoding
 from schemas.verdict import Reason
 
 _honest_look_at_all = look._look_at_all
@@ -34,14 +35,16 @@ def _warm() -> None:
     decode.look_at(out.getvalue())
 
 
-def look_at_all(files: Sequence[bytes], *, log: str = os.devnull) -> list[Looked]:
+def look_at_all(
+    files: Sequence[bytes], encoding: Encoding | None = None, *, log: str = os.devnull
+) -> list[Looked]:
     """What the first bytes say is done; the log gets a line for each process and its batch."""
     with Path(log).open("a") as handle:
         handle.write(f"{os.getpid()} {len(files)} {sum(map(len, files))}\n")
     _warm()
     for name, ours in (("SECONDS", LIMIT), ("look_at", _look_at)):
         setattr(look, name, ours)
-    return _honest_look_at_all(files)
+    return _honest_look_at_all(files, encoding)
 
 
 def logged(log: Path) -> partial[list[Looked]]:

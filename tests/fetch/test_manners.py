@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -12,8 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from PIL import Image
+
 from pipeline import store
 from pipeline.fetching import Fetching
+from pipeline.reencode import Encoding
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
 from tests.fetch.stage import CONTACT, do, job_for, rows
@@ -152,6 +157,24 @@ def test_what_nobody_can_speak_for_is_deferred_and_nobody_was_asked(tmp_path: Pa
     row = found["http://a.test/a.jpg"]
     assert (row["status"], row["decision"]) == (Reason.DEFERRED, "undecided")
     assert servers.asked == []
+
+
+def test_pictures_are_made_smaller_where_the_user_wants_it(tmp_path: Path) -> None:
+    plan = {"a.test": {**OPEN, "/a.jpg": answer(picture(1)), "/b.jpg": answer(b"no picture" * 9),
+                       "/c.jpg": answer(picture(1))}}  # fmt: skip
+    told = replace(TOLD, encoding=Encoding(format="webp", longest_side=100, quality=70))
+    urls = [f"http://a.test/{name}.jpg" for name in "abc"]
+    found, _ = fetched(tmp_path, plan, urls, told)
+    row, bad, same = (found[url] for url in urls)
+    assert bad["status"] == Reason.NOT_AN_IMAGE
+    assert (row["format"], row["width"], row["height"]) == ("webp", 100, 67)
+    assert same["pack_offset"] == row["pack_offset"]
+    with (tmp_path / "run" / "packs" / row["pack"]).open("rb") as pack:
+        pack.seek(row["pack_offset"])
+        data = pack.read(row["bytes"])
+    assert hashlib.sha256(data).hexdigest() == row["sha256"]
+    with Image.open(io.BytesIO(data)) as shown:
+        assert (shown.format, shown.size) == ("WEBP", (100, 67))
 
 
 async def _closed_port() -> int:

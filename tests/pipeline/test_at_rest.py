@@ -12,7 +12,7 @@ from pipeline import parquet, store
 from pipeline.packs import PackReader, PackWriter
 from schemas.tables import WANTED
 
-ROW = {"url": "https://a.org/1.jpg", "sha256": "0" * 64}
+ROW = {"url": "https://a.org/1.jpg", "sha256": "0" * 64, "date": "2024-01-01T00:00:00Z"}
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:

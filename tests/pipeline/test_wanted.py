@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.fetch.figures import age_of
+from pipeline.verify import verify
 from pipeline.wanted import NO_URL, sort_on_disk
-from tests.pipeline.bad_crawls import good, html_of, page_record, run_here, write
+from tests.pipeline.bad_crawls import good, html_of, page_record, run_here, url_of, write
 from tests.pipeline.runs import rows
+from tests.read.crawls import http, warc
+from tests.verify.damage import rewrite
 
 URLS = st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8")), max_size=30)
 
@@ -52,3 +56,36 @@ def test_every_partition_is_there_and_holds_what_the_crawl_lacks(tmp_path: Path)
         hashlib.sha256(url.encode()).hexdigest() for url in lacking
     ]
     assert NO_URL not in lacking
+
+
+def test_a_url_has_the_date_of_the_latest_page_that_needs_it(tmp_path: Path) -> None:
+    shared, own = "https://cdn.example.net/shared.jpg", "https://cdn.example.net/own.jpg"
+    dates = ("2015-05-05T05:05:05Z", "2021-01-01T00:00:00Z", "2019-01-01T00:00:00Z")
+    pages = [warc(http(html_of(number, shared, *([own] if number == 1 else []))),
+                  url=url_of(number), date=date)
+             for number, date in enumerate(dates, start=1)]  # fmt: skip
+    output = tmp_path / "run"
+    run_here(output, write(tmp_path / "crawl.warc", b"".join([*pages, *good(9)])),
+             "--partitions=1")  # fmt: skip
+    found = {row["url"]: row["date"] for row in rows(output, "wanted")}
+    assert found[shared] == dates[1]
+    assert found[own] == dates[0]
+    assert verify(str(output)).ok
+    (path,) = (output / "wanted").iterdir()
+    rewrite(path, "wanted", lambda all_: all_[-1].update(date=dates[0]))
+    assert verify(str(output)).stages == ("filter_text",)
+
+
+@pytest.mark.parametrize(
+    ("page", "age"),
+    [
+        ("2026-01-01", "under a year"),
+        ("2024-11-28", "under a year"),
+        ("2023-11-28", "one year"),
+        ("2022-11-27", "two to four years"),
+        ("2016-01-01", "five to nine years"),
+        ("2009-01-01", "ten years or more"),
+    ],
+)
+def test_an_age_is_told_in_years(page: str, age: str) -> None:
+    assert age_of(f"{page}T00:00:00Z", "2024-11-28T12:00:00Z") == age

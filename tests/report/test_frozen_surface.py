@@ -52,8 +52,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "5827a9229a37",
     ),
     "wanted/PARTITION.parquet": (
-        "url sha256",
-        "b9bd5710a802",
+        "url sha256 date",
+        "1f43b10722bc",
     ),
     "kept/PART.parquet": (
         "part row id domain bytes texts images",
