@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from pipeline import store
-from pipeline.fetch import wire
+from pipeline.fetch import commits, wire
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.host import retry_after
@@ -142,6 +143,35 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
     with world(hosts.plan, tmp_path) as servers:
         told = replace(SLOW, rates="", requests=64, total=30, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
+        fetch_partition(0, None, job)
+    assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
+
+
+def test_a_commit_that_fails_while_the_hosts_end_ends_the_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun by the beat, it fails when all was asked for: a slow disk that is full."""
+    hosts = Hosts()
+    for _ in range(8):
+        hosts.add("good")
+    honest = commits._Commit.write
+    begun: list[str] = []
+
+    def write(one: commits._Commit) -> None:
+        begun.append(one.name)
+        if len(begun) == 1:
+            one.files.close()  # the pack is there
+            time.sleep(4)
+            raise OSError(errno.ENOSPC, "full")
+        honest(one)
+
+    monkeypatch.setattr(commits._Commit, "write", write)
+    with world(hosts.plan, tmp_path) as servers:
+        told = replace(SLOW, requests=64, host_map=hosts.map(servers.plain))
+        job = job_for(tmp_path, hosts.must, told, partitions=1)
+        with pytest.raises(OSError, match="full"):
+            fetch_partition(0, None, job)
+        monkeypatch.undo()
         fetch_partition(0, None, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
 

@@ -4,7 +4,8 @@ Run as a command it reads a plan (JSON: host -> path -> what to do; path "*" for
 its ports (plain and TLS) and logs a line of JSON a request: so what a client did is told by who was
 asked, and stays known when the client is killed.
 What to do is a dict: `status`, `headers`, `file` or `text` or `size` (of zeros), and `how`: "drip",
-"endless", "short", "hang", "close", "busy" (429 for the first `times` requests of a URL).
+"slow" (over 30 s), "endless", "short", "hang", "close", "busy" (429 for the first `times` requests
+of a URL).
 """
 
 from __future__ import annotations
@@ -78,6 +79,12 @@ class Server:
                 writer.write(bytes([byte]))
                 await writer.drain()
                 await asyncio.sleep(0.2)
+        if how == "slow":
+            for piece in range(29):
+                writer.write(body[piece : piece + 1])
+                await writer.drain()
+                await asyncio.sleep(1)
+            body = body[29:]
         while how == "endless":
             writer.write(body or bytes(1 << 16))
             await writer.drain()
