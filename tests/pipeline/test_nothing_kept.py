@@ -31,6 +31,7 @@ def test_pages_that_the_rules_drop_and_crawls_without_a_page_say_so(tmp_path: Pa
     image = image_record("https://short.example.org/a.jpg", b"no image")
     ended = run_here(tmp_path / "one", write(tmp_path / "short.warc", short + image), code=3)
     assert "0 documents: all 1 pages were dropped, for the reasons above." in ended.out
-    assert "interloom explain PAGE.html, or try --recipe=off" in ended.out
+    advice = f"interloom explain PAGE.html --run {tmp_path / 'one'}, or try --recipe=off"
+    assert advice in ended.out
     ended = run_here(tmp_path / "two", write(tmp_path / "empty.warc.gz", b""), code=3)
     assert "0 documents: no page could be read" in ended.out

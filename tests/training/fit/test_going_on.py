@@ -14,6 +14,7 @@ from transformers import LlamaConfig
 from typer.testing import CliRunner
 
 from tests.training.fit.runs import (
+    TINY,
     command,
     finish,
     start,
@@ -25,6 +26,9 @@ from tests.training.model.starts import SIZES, saved
 from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
 from training.checkpoint import folder_of, whole_ones
 from training.cli import app
+from training.commands import ask
+from training.parallel import ALONE
+from training.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +207,8 @@ def test_a_tokenizer_is_as_old_as_the_first_checkpoint(
     """What a run on other texts left behind before there was one is not taken up."""
     write_run(tmp_path / "other", [["Quite other words, " + "quartz " * 9]] * 4)
     output = tmp_path / "model"
-    fit(tmp_path / "other", output, "optimizer.warmup=9", "optimizer.steps=9", code=2)
+    asked = ask([str(tmp_path / "other")], "tiny", TINY)
+    prepare(output, asked, world=ALONE, say=lambda _: None)  # and then it was killed
     left = (output / "tokenizer" / "tokenizer.json").read_bytes()
     fit(shards, output, "optimizer.steps=3")
     here, there = (run / "tokenizer" / "tokenizer.json" for run in (output, straight))
