@@ -4,8 +4,8 @@ In:   bytes that decode.py has found usable; the longest side, format and qualit
       chose. By default nothing of it is done: a run keeps original bytes.
 Out:  other bytes, upright, of one frame, without metadata; or None where they are as small and of
       that format already, so that nothing is lost for nothing.
-What is deeper than 8 bits stays as it came. Transparency stays where the format has it; in a JPEG
-it lies on white.
+What is deeper than 8 bits, or cannot be written so, stays as it came. Transparency stays where the
+format has it; in a JPEG it lies on white.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.decode import DECODERS, ImageLook
 FORMATS: Final = ("jpeg", "png", "webp")
 QUALITY: Final = 90
 _DEEP: Final = "IF"  # modes of 16 bits and more, which these formats do not hold as such
-_KEPT: Final = {"jpeg": ("L", "RGB"), "png": ("L", "LA", "RGB", "RGBA"), "webp": ("RGB", "RGBA")}
+_KEPT: Final = {"jpeg": ("L", "RGB"), "png": ("L", "RGB", "RGBA"), "webp": ("RGB", "RGBA")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,24 +48,29 @@ def reencoded(data: bytes, look: ImageLook, encoding: Encoding) -> bytes | None:
     name = encoding.format or (look.format if look.format in FORMATS else "png")
     if not large and (name == look.format or not encoding.format):
         return None
+    try:
+        return _written(data, look, name, encoding)
+    except Exception:  # noqa: BLE001  # whatever a plugin of Pillow's raises for its own limits
+        return None
+
+
+def _written(data: bytes, look: ImageLook, name: str, encoding: Encoding) -> bytes | None:
     with Image.open(io.BytesIO(data), formats=[DECODERS[look.format]]) as image:
         if image.mode[:1] in _DEEP:
             return None
-        shown = ImageOps.exif_transpose(image)
-        shown = _in_mode(shown, name)
-        if large and most is not None:
-            shown.thumbnail((most, most), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        shown.save(out, DECODERS[name], quality=encoding.quality, optimize=name == "png")
+        shown = _in_mode(ImageOps.exif_transpose(image), name)
+    if (most := encoding.longest_side) is not None:
+        shown.thumbnail((most, most), Image.Resampling.LANCZOS)
+    shown.info.clear()  # comments and profiles, which would be written again
+    out = io.BytesIO()
+    shown.save(out, DECODERS[name], quality=encoding.quality, optimize=name == "png")
     return out.getvalue()
 
 
 def _in_mode(image: Image.Image, name: str) -> Image.Image:
-    """In a mode that the format holds."""
-    if image.mode in _KEPT[name]:
-        return image
+    """In a mode that the format holds; what is transparent may be so by a colour, too."""
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image.copy() if image.mode in _KEPT[name] else image.convert("RGB")
     clear = image.convert("RGBA")
     if "RGBA" in _KEPT[name]:
         return clear

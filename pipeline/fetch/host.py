@@ -83,12 +83,15 @@ class Host:
             if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
                 self.paces[0].rest(rest)
                 if rest > LONGEST_REST:  # nor is it asked for anything else
+                    self.wire.release(outcome)
                     self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
                     return self.gone
             if attempt == self.fetching.tries or self.retries >= self._budget:
                 return outcome
             self.retries += 1
-            if isinstance(outcome, Problem):
+            if isinstance(outcome, Answer):
+                self.wire.release(outcome)
+            else:
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
 

@@ -20,6 +20,9 @@ from schemas.verdict import Reason
 READ: Final = 500 << 10  # bytes of either file
 FILES: Final = {"robots.txt": Reason.ROBOTS_TXT, "ai.txt": Reason.AI_TXT}
 LONGEST_DELAY: Final = 60.0  # seconds; a longer one is taken for this
+OTHER: Final = "other"
+_AGENT_LINE: Final = re.compile(r"\s*user[- ]?agent\b[\s:]*([^\s#]*)", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"[a-z_-]")  # characters of a product token
 _BARE: Final = re.compile(rb"(?im)^([ \t]*(?:dis)?allow[ \t]*:[ \t]*)(?=[^/*\s#])")
 
 
@@ -62,4 +65,19 @@ def read_rules(name: str, *, status: int, body: bytes, media_type: str) -> Rules
     body = body[:READ]
     if name == "ai.txt":  # `*.jpg` and `images/` are paths anywhere
         body = _BARE.sub(rb"\1*", body)
-    return Rules(reason=reason, parsed=Protego.parse(body.decode("utf-8-sig", "replace")))
+    return Rules(reason=reason, parsed=Protego.parse(_of_two(body.decode("utf-8-sig", "replace"))))
+
+
+def _of_two(text: str) -> str:
+    """Its groups are for us, for all, or for one other: the parser gives a copy of every rule to
+    each agent of its group, and a file of half agents and half rules would take hours (RFC 9309,
+    2.2.1: a group is ours where its product token is).
+    """
+    named = ((line, _AGENT_LINE.match(line)) for line in text.splitlines())
+    return "\n".join(line if found is None else _agent(found[1].lower()) for line, found in named)
+
+
+def _agent(name: str) -> str:
+    """The line of a group: ours, that of all, of nobody, or of somebody else."""
+    ours = name.startswith(AGENT) and not _TOKEN.match(name[len(AGENT) :])
+    return f"User-agent: {AGENT if ours else name if name in {'', '*'} else OTHER}"

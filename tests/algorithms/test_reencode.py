@@ -82,6 +82,29 @@ def test_a_picture_is_upright_and_has_one_frame_and_no_metadata() -> None:
         "PNG", 1, (255, 0, 0))  # fmt: skip
 
 
+def test_what_cannot_be_written_so_keeps_its_bytes() -> None:
+    """webp ends at 16,383 pixels; the side of a picture is cut before that is asked."""
+    long = file(Image.new("RGB", (20_000, 20)), "PNG")
+    assert made(long, Encoding(format="webp")) is None
+    short = made(long, Encoding(format="webp", longest_side=2_000))
+    assert short is not None
+    assert short.size == (2_000, 2)
+
+
+def test_comments_and_colours_that_stand_for_nothing_are_understood() -> None:
+    told = made(file(halves("P"), "GIF", comment=b"c" * 70_000), Encoding(format="jpeg"))
+    assert told is not None
+    assert "comment" not in told.info
+    red = Image.new("RGB", (80, 80), (200, 30, 30))
+    for format_ in ("jpeg", "png", "webp"):
+        seen = made(file(red, "PNG", transparency=(200, 30, 30)),
+                    Encoding(format=format_, longest_side=40))  # fmt: skip
+        assert seen is not None
+        whole = Image.new("RGBA", seen.size, "white")
+        whole.alpha_composite(seen.convert("RGBA"))
+        assert np.allclose(np.asarray(whole)[20, 20], 255, atol=3), format_
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [({"format": "gif"}, "choose jpeg, png, webp"), ({"longest_side": 0}, "1 or more"),

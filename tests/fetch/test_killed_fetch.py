@@ -33,6 +33,7 @@ STEADY: Final = ("good", "page", "cut", "noai", "loop", "abroad", "back", "forbi
                  "private")  # fmt: skip
 # what differs between two rounds of the same answers
 OF_TIME: Final = ("date", "decided", "attempt", "pack", "pack_offset")
+NONE: Final = {"status": 404}
 SLOW: Final = Fetching(on=True, contact=CONTACT, commit_seconds=0.3, rates=(
     "requests = 4\nconnections = 2\ndomain_requests = 4\n"), requests=8)  # fmt: skip
 
@@ -145,6 +146,33 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         fetch_partition(0, None, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
+
+
+def test_no_body_is_held_when_all_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor those that were asked for again: they would leave less and less room."""
+    held: list[int] = []
+    leave = wire.Wire.__aexit__
+
+    async def left(one: wire.Wire, *error: object) -> None:
+        held.append(one._held)
+        await leave(one, *error)
+
+    monkeypatch.setattr(wire.Wire, "__aexit__", left)
+    hosts = Hosts()
+    for kind in (*STEADY, "busy", "tired", "huge", "endlessimage", "bomb", "short"):
+        hosts.add(kind)
+    for status, more in ((500, {}), (429, {"Retry-After": "0"}), (503, {"Retry-After": "9999"})):
+        host = f"{status}.body{status}.test"
+        large = {"status": status, "size": 9_000, "headers": more}
+        hosts.plan[host] = {"/robots.txt": NONE, "/ai.txt": NONE, "/a.jpg": large}
+        hosts.url(host, "/a.jpg", Reason.DEFERRED if status == 503 else Reason.HTTP_STATUS)
+    with world(hosts.plan, tmp_path) as servers:
+        told = replace(SLOW, rates="", host_map=hosts.map(servers.plain), image_bytes=1 << 20)
+        job = job_for(tmp_path, hosts.must, told, partitions=1)
+        fetch_partition(0, None, job)
+    assert held == [0]
 
 
 def test_a_commit_that_fails_while_the_hosts_end_ends_the_partition(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from pipeline.fetch.robots import LONGEST_DELAY, READ, Rules, closed, read_rules
@@ -184,3 +186,30 @@ def test_ai_txt_has_paths_from_the_root_too_and_comments() -> None:
 
 def test_a_bare_path_of_robots_txt_is_not_read_as_one_of_ai_txt() -> None:
     assert refused(robots("User-agent: *\nDisallow: images/\n"), "/d/images/a") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "closed"),
+    [("interloom", True), ("Interloom/0.1", True), ("INTERLOOM", True), ("*", True),
+     ("interloomer", False), ("inter", False), ("other", False), ("", False)],
+)  # fmt: skip
+def test_a_group_is_ours_by_its_product_token(name: str, closed: bool) -> None:  # noqa: FBT001
+    body = f"User-agent: {name}\nDisallow: /\n".encode()
+    rules = read_rules("robots.txt", status=200, body=body, media_type="text/plain")
+    assert (rules.refuse("https://a.example/1.jpg") is not None) == closed
+
+
+def test_a_file_of_half_agents_and_half_rules_costs_what_its_bytes_cost() -> None:
+    """The parser alone would hold 400 million rules of it."""
+    agents = b"".join(b"User-agent:%d\n" % number for number in range(20_000))
+    rules = b"".join(b"Disallow:/%d\n" % number for number in range(20_000))
+    body = agents + b"User-agent: *\n" + rules
+    tracemalloc.start()
+    try:
+        read = read_rules("robots.txt", status=200, body=body, media_type="text/plain")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 << 20
+    assert read.refuse("https://a.example/19999") is not None
+    assert read.refuse("https://a.example/a.jpg") is None
