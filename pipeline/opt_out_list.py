@@ -9,17 +9,20 @@ Out:  which URLs are opted out: pages in filter_text, images in fetch, before th
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from pipeline import store
 from pipeline.domain import host_of
 from pipeline.extract.urls import normal_url
 from pipeline.job import Job
 
-NAMED = "opt-out-"  # and the digest: the list in a run folder
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+NAMED: Final = "opt-out-"  # and the digest: the list in a run folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,23 +38,20 @@ class OptOutList:
         lines = [line.partition("#")[0].strip() for line in text.splitlines()]
         domains, urls = set(), []
         for line in filter(None, lines):
-            if "://" in line:
-                urls.append(normal_url(line))
-                continue
-            name = line.removeprefix("*.").rstrip(".")
-            host = host_of(f"http://{name}/")
-            if "/" in name or " " in name or "/" in host:
+            url = line if "://" in line else f"http://{line.removeprefix('*').strip('.')}/"
+            host = host_of(url).rstrip(".")
+            if not _HOST.fullmatch(host) or (url is not line and ("/" in line or " " in line)):
                 raise ValueError(
                     f"opt-out list has {line!r}: write a domain, or a URL with https://"
                 )
-            domains.add(host)
+            if url is line:
+                urls.append(_plain(normal_url(url)))
+            else:
+                domains.add(host)
         return cls(domains=frozenset(domains), beginnings=_shortest(urls))
 
     def __contains__(self, url: str) -> bool:
-        scheme, mark, rest = url.partition("://")
-        place, slash, path = rest.partition("/")
-        host, colon, port = place.rpartition("@")[2].partition(":")  # whoever is named before
-        url = f"{scheme}{mark}{host.rstrip('.')}{colon}{port}{slash}{path}"
+        url = _plain(url)
         labels = host_of(url).rstrip(".").split(".")
         above = (".".join(labels[at:]) for at in range(len(labels)))
         if any(one in self.domains for one in above):
@@ -59,6 +59,14 @@ class OptOutList:
         # of beginnings that do not begin with one another, the last one before a URL is its own
         at = bisect_right(self.beginnings, url)
         return at > 0 and url.startswith(self.beginnings[at - 1])
+
+
+def _plain(url: str) -> str:
+    """Without a user, and without the dot behind a host."""
+    scheme, mark, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    host, colon, port = place.rpartition("@")[2].partition(":")
+    return f"{scheme}{mark}{host.rstrip('.')}{colon}{port}{slash}{path}"
 
 
 def _shortest(urls: Iterable[str]) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class Host:
     paces: tuple[Pace, Pace]  # the host's, its domain's
     everywhere: asyncio.Semaphore  # requests under way
     others: Callable[[str], Host]  # the origin of another URL of the domain
+    told: asyncio.Event  # set where it has asked for a rest
     asked: int = 0
     retries: int = 0
     failures: int = 0
@@ -82,6 +83,7 @@ class Host:
                 return outcome
             if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
                 self.paces[0].rest(rest)
+                self.told.set()
                 if rest > LONGEST_REST:  # nor is it asked for anything else
                     self.wire.release(outcome)
                     self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
@@ -95,20 +97,20 @@ class Host:
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
 
-    def _asleep(self) -> Problem | None:
-        """It has asked, maybe an earlier holder, to be left alone for longer than we wait."""
-        return Problem(reason=Reason.DEFERRED) if self.paces[0].told > LONGEST_REST else None
+    def _given_up(self) -> Problem | None:
+        """It is, or has told us, or an earlier holder, to stay away for longer than we wait."""
+        if self.gone is None and self.paces[0].told > LONGEST_REST:
+            return Problem(reason=Reason.DEFERRED)
+        return self.gone
 
     @property
     def _budget(self) -> int:
         return FREE + self.asked // RETRIES_PER
 
     async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
-        if (gone := self.gone or self._asleep()) is not None:
-            return gone
-        async with turn(self.paces, self.everywhere):
-            if self.gone is not None:
-                return self.gone
+        async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
+            if (gone := self._given_up()) is not None:
+                return gone
             started = time.monotonic()
             outcome = await self.wire.get(url, **wishes)
             self.seconds += time.monotonic() - started
@@ -155,14 +157,13 @@ class Host:
             if isinstance(outcome, Problem):
                 return closed(name, outcome)
             if (target := outcome.target) is None:
-                return read_rules(name, status=outcome.status, body=outcome.body,
-                                  media_type=outcome.media_type)  # fmt: skip
+                return read_rules(name, status=outcome.status, body=outcome.body)
             if registered_domain(target) != registered_domain(url):
                 # another worker's affair: it is not asked from here, and so the site is closed
                 why = Problem(reason=Reason.RULES_UNREACHABLE, value=outcome.status)
                 return closed(name, why)
             url = target
-        return read_rules(name, status=404, body=b"", media_type="")
+        return read_rules(name, status=404, body=b"")
 
     async def _ask_for_rules(self, url: str) -> Outcome:
         """Again where it may be chance; 429 is an answer: the host is closed."""
@@ -208,6 +209,7 @@ class Hosts:
     rates: Rates
     rests: Rests = field(default_factory=dict)  # that earlier holders have left
     known: dict[str, Host] = field(default_factory=dict)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
     _paces: dict[str, Pace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -220,7 +222,7 @@ class Hosts:
             paces = self._paces_of(host_of(url).rstrip("."), registered_domain(url).rstrip("."))
             self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
                                       paces=paces, everywhere=self._everywhere,
-                                      others=self.of)  # fmt: skip
+                                      others=self.of, told=self.told)  # fmt: skip
         return self.known[origin]
 
     def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:

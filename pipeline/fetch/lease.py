@@ -74,8 +74,8 @@ class Lease:
         found = self.cell.read()
         if found is None:
             return self._write(None)
-        told = json.loads(found[0])
-        self.rests = told.get("rests", {})
+        told = _read(found[0])
+        self.rests = told["rests"]
         return _is_free(told) and self._write(found[1])
 
     def _let_go(self) -> None:
@@ -111,6 +111,23 @@ class Lease:
                 "another worker has taken the partition over, since this one did not renew its "
                 f"lease for {SECONDS:.0f} s: it stops asking; what it has committed stays"
             )
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """What a lease tells; one that cannot be read holds nothing."""
+    try:
+        told = json.loads(data)
+        until, rests = float(told["until"]), {**told.get("rests", {})}
+        return {"until": until, "rests": {str(name): (float(a), float(b))
+                                          for name, (a, b) in rests.items()},
+                **{name: told.get(name) for name in ("machine", "process", "begun")}}  # fmt: skip
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return {"until": 0.0, "rests": {}}
+
+
+def worth_keeping(data: bytes) -> bool:
+    """Whether a host that it names is to be left alone still."""
+    return any(max(until) > time.time() for until in _read(data)["rests"].values())
 
 
 def _is_free(told: Mapping[str, Any]) -> bool:
@@ -165,7 +182,9 @@ class LocalCell:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return None
-        return (data, data.decode()) if data else (b'{"until": 0}', "")  # killed while making it
+        return (
+            (data, data.decode("latin1")) if data else (b'{"until": 0}', "")
+        )  # killed while making it
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
         with self._alone():
@@ -180,7 +199,7 @@ class LocalCell:
                     return None
             else:
                 store.write_bytes(str(self._path), data)
-        return data.decode()
+        return data.decode("latin1")
 
     def remove(self, *, version: str) -> None:
         with self._alone():

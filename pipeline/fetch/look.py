@@ -166,7 +166,7 @@ def _timed(data: bytes, encoding: Encoding | None) -> Looked:
         body = reencoded(data, look, encoding)
         if body is None:
             return look
-        again = look_at(body)
-        return again if isinstance(again, Problem) else Reencoded(again, body)
+        again = look_at(body)  # larger than it may be, perhaps: then it stays as it came
+        return look if isinstance(again, Problem) else Reencoded(again, body)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

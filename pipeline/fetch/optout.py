@@ -58,7 +58,9 @@ class SpawningService:
         async with self.session.post(self.url, data=data, headers=headers) as response:
             response.raise_for_status()
             told = (await response.json(content_type=None))["urls"]
-        known = {one["url"]: bool(one["optOut"]) for one in told}
+        known: dict[str, bool] = {}
+        for one in told:
+            known[one["url"]] = bool(one["optOut"]) or known.get(one["url"], False)
         if missing := [url for url in urls if url not in known]:
             raise OSError(f"{self.url} has not answered for {missing[0]}")
         return [known[url] for url in urls]
@@ -93,7 +95,8 @@ class OptOuts:
         for attempt in range(TRIES):
             try:
                 return await service.opted_out(urls)
-            except (aiohttp.ClientError, OSError, TimeoutError, KeyError, TypeError, ValueError):
+            except (aiohttp.ClientError, OSError, TimeoutError, KeyError, TypeError, ValueError,
+                    RecursionError):  # fmt: skip
                 if attempt + 1 < TRIES:
                     await asyncio.sleep(self.pause * 2**attempt)
         return [None] * len(urls)

@@ -12,11 +12,13 @@ import asyncio
 import math
 import time
 import tomllib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
+
+LOOK: Final = 1.0  # seconds of a rest between two looks whether it is still to be waited for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +94,7 @@ class Pace:
 
     requests: float
     connections: int
+    images: int = 0  # asked for
     _last: float = -math.inf
     _next: float = -math.inf
     _told: float = -math.inf
@@ -135,22 +138,28 @@ class Pace:
 
 
 @asynccontextmanager
-async def turn(paces: Sequence[Pace], everywhere: asyncio.Semaphore) -> AsyncIterator[None]:
+async def turn(
+    paces: Sequence[Pace],
+    everywhere: asyncio.Semaphore,
+    *,
+    given_up: Callable[[], bool] = lambda: False,
+) -> AsyncIterator[None]:
     """A turn at all of them at once, taken at the moment at which nothing is waited for any more.
 
-    A turn that was taken earlier and then waited would start beside the one after it.
+    A turn that was taken earlier and then waited would start beside the one after it. Who is given
+    up meanwhile (a host that wants to be left alone for a day) is not waited for; the caller looks.
     """
     async with AsyncExitStack() as held:
         for pace in paces:
             await held.enter_async_context(pace.slots)
         while True:
-            while (wait := max(pace.resting for pace in paces)) > 0:
-                await asyncio.sleep(wait)
+            while not given_up() and (wait := max(pace.resting for pace in paces)) > 0:
+                await asyncio.sleep(min(wait, LOOK))
             await everywhere.acquire()
-            if all(pace.resting == 0 for pace in paces):
+            if given_up() or all(pace.resting == 0 for pace in paces):
                 break
             everywhere.release()
         held.callback(everywhere.release)
-        for pace in paces:
+        for pace in () if given_up() else paces:
             pace.take()
         yield

@@ -18,6 +18,7 @@ import time
 import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ from pipeline.problem import Problem
 from pipeline.wanted import partition_of
 from schemas.verdict import OK, UNDECIDED, Reason
 
+MOMENT: Final = 0.2  # seconds in which what several hosts ask for is told together
 BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
 SLOWEST: Final = 3  # hosts that the lease's news names
 
@@ -166,9 +168,11 @@ class Holder:
         most = self.job.settings.fetching.host_images
         while queue:
             errand = queue.popleft()
-            if most is not None and host.asked >= most:
-                self._write(_put_off(errand, value=host.asked, limit=most))
+            pace = host.paces[0]  # of the host, whatever its ports and spellings
+            if most is not None and pace.images >= most:
+                self._write(_put_off(errand, value=pace.images, limit=most))
             else:
+                pace.images += 1
                 ended = await self.requester.run(errand)
                 if isinstance(ended, Errand):
                     self._send_away(ended)
@@ -226,7 +230,11 @@ class Holder:
         """Renew the lease, write what is due, until cancelled."""
         fetching = self.job.settings.fetching
         while True:
-            await asyncio.sleep(min(BEAT, fetching.commit_seconds))
+            with suppress(TimeoutError):  # or as soon as a host has asked for a rest
+                wait = min(BEAT, fetching.commit_seconds)
+                await asyncio.wait_for(self.hosts.told.wait(), wait)
+                await asyncio.sleep(MOMENT)
+            self.hosts.told.clear()
             left = max(0.0, self.lease.until - time.time())
             try:
                 await asyncio.wait_for(self._renew(), left)

@@ -53,14 +53,14 @@ def closed(name: str, why: Problem) -> Rules:
     return Rules(reason=FILES[name], closed=why)
 
 
-def read_rules(name: str, *, status: int, body: bytes, media_type: str) -> Rules:
+def read_rules(name: str, *, status: int, body: bytes) -> Rules:
     """What robots.txt or ai.txt answered."""
     reason = FILES[name]
     if 400 <= status < 500 and status != 429:
         return Rules(reason=reason)
     if not 200 <= status < 300:
         return closed(name, Problem(reason=Reason.RULES_UNREACHABLE, value=status))
-    if media_type == "text/html" or body[:512].lstrip()[:1] == b"<":
+    if body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         return Rules(reason=reason)  # a page that says "not found" with 200
     body = body[:READ]
     if name == "ai.txt":  # `*.jpg` and `images/` are paths anywhere

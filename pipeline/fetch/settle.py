@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipeline import parquet, store
 from pipeline.fetch.commits import read_files, that_count
 from pipeline.fetch.errand import AWAY
+from pipeline.fetch.lease import worth_keeping
 from pipeline.job import Job
 from pipeline.wanted import partition_of
 from schemas.manifest import Ledger, PartResult
@@ -66,11 +67,14 @@ def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
 
 
 def sweep_rows(job: Job, names: Iterable[str]) -> None:
-    """Remove the files of rows that a whole stage does not name, and the leases of its holders."""
+    """Remove the files of rows that a whole stage does not name, and the leases of its holders but
+    for those that tell a refetch whom to leave alone.
+    """
     fits = {job.part("images", name) for name in names}
     found = store.beginning(job.path("images", "fetch-"))
     store.remove(path for path in found if path not in fits)
-    store.remove(store.listing(job.path("leases")))
+    leases = store.listing(job.path("leases"))
+    store.remove(path for path in leases if not worth_keeping(store.read_bytes(path)))
 
 
 def sweep_packs(job: Job) -> None:

@@ -117,7 +117,8 @@ class Wire:
         look: Look | None = None,
         most: int | None = None,
     ) -> Answer | Problem:
-        """Ask once. `wish` sees the headers of a 200 first, `look` the first bytes of its body.
+        """Ask once. `wish` sees the headers of a 200 or a redirect first, `look` the first bytes of
+        a 200's body.
 
         Of a body only `most` bytes are read, where that is given.
         """
@@ -133,7 +134,7 @@ class Wire:
         """What the URL alone is refused for."""
         try:
             parts = urlsplit(url)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
+            port = parts.port if parts.port is not None else 443 if parts.scheme == "https" else 80
         except ValueError:
             return Problem(reason=Reason.BAD_URL)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -153,7 +154,8 @@ class Wire:
         most: int | None,
     ) -> Answer | Problem:
         headers = [(name.lower(), value) for name, value in response.headers.items()]
-        problem = wish(headers) if wish is not None and response.status == 200 else None
+        heard = response.status == 200 or response.status in MOVED
+        problem = wish(headers) if wish is not None and heard else None
         limit = self.fetching.image_bytes
         told = response.content_length
         if problem is None and most is None and told is not None and told > limit:

@@ -248,13 +248,18 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
     base = folder.output.rstrip("/") + "/"
     for path in store.listing(folder.output):
         name = path.removeprefix(base)
-        if name not in known and not name.startswith(_OF_OTHERS):
+        if name not in known and not name.startswith(_OF_OTHERS) and not _is_rest(name):
             strays[stage_of(name)].append(name)
     for stage, found in strays.items():
         if stage not in folder.missing:
             yield compare(stage, "strays", len(found), 0, counted_in=folder.output,
                           held_against="", note=named(found))  # fmt: skip
             yield from _check_host(folder, stage)
+
+
+def _is_rest(name: str) -> bool:
+    """Whom a refetch is to leave alone, and until when."""
+    return name.startswith("leases/") and name.endswith(".host.json")
 
 
 def _check_host(folder: RunFolder, stage: str) -> Iterator[Check]:

@@ -181,7 +181,7 @@ def test_of_many_at_once_one_holds_it(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_hosts_have_told_a_holder_the_next_one_finds(path: str, clock: Clock) -> None:
     with Lease.take(path) as first:
         assert first.rests == {}
-        first.rests = {"host a.example": [clock.now + 600, clock.now + 600]}
+        first.rests = {"host a.example": (clock.now + 600, clock.now + 600)}
     with Lease.take(path) as second:
         assert clock.waits == 0
         assert second.rests == first.rests
@@ -266,6 +266,20 @@ def test_who_did_not_renew_in_time_learns_it_and_takes_nothing_back(
         with pytest.raises(LostLeaseError):  # nor does it make one that is not there
             first.renew({}, {})
         assert cell_of(path).read() is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"\0\0\0", b'{"until": 9', b"{}", b"\xff\xfe", b'{"until": 0}', b"[1]", b'"x"']
+)
+def test_a_lease_that_cannot_be_read_holds_nothing(
+    tmp_path: Path, clock: Clock, data: bytes
+) -> None:
+    path = tmp_path / "00001.host.json"
+    path.write_bytes(data)
+    with Lease.take(str(path)) as lease:
+        assert clock.waits == 0
+        assert told(str(path))["token"] == lease.token
+    assert not path.exists()
 
 
 def test_a_file_that_was_killed_while_it_was_made_is_free(tmp_path: Path, clock: Clock) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,7 +58,49 @@ def test_what_a_host_asked_of_one_holder_the_next_one_keeps(tmp_path: Path) -> N
     assert (second["status"], second["decision"]) == (Reason.DEFERRED, "undecided")
     asked = [one["path"] for one in servers.asked if one["host"] == "busy.test"]
     assert asked == ["/robots.txt", "/ai.txt", "/a.jpg"]
-    assert store.listing(str(tmp_path / "run" / "leases")) == []
+
+
+def test_a_host_that_wants_to_be_left_alone_holds_nobody_up_and_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    """Two URLs wait for their turn when it says so; and a refetch keeps to it."""
+    far = {"status": 429, "headers": {"Retry-After": "999999999"}}
+    plan: Plan = {"rest.test": {**OPEN, **{f"/{n}.jpg": far for n in range(4)}},
+            "good.test": {**OPEN, "/a.jpg": answer(picture(1))}}  # fmt: skip
+    urls = [*(f"http://rest.test/{n}.jpg" for n in range(4)), "http://good.test/a.jpg"]
+    with world(plan, tmp_path) as servers:
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}")
+        job = job_for(tmp_path, urls, told)
+        do(job)
+        found = Counter(row["status"] for row in rows(job))
+        assert found == {Reason.DEFERRED: 4, OK: 1}
+        (left,) = store.listing(job.path("leases"))
+        assert "rest.test" in Path(left).read_text()
+        asked = len(times(servers, "rest.test"))
+        again = replace(told, round=2, again=(str(Reason.DEFERRED),))
+        job = job_for(tmp_path, urls, again)
+        do(job)
+        assert len(times(servers, "rest.test")) == asked
+        assert Counter(row["status"] for row in rows(job)) == found
+
+
+def test_a_host_is_asked_for_no_more_images_than_it_may_be(tmp_path: Path) -> None:
+    hosts = ("cap.test", "cap.test.")
+    plan = {host: {**OPEN, **{f"/{n}.jpg": answer(picture(n)) for n in range(6)}}
+            for host in hosts}  # fmt: skip
+    urls = [f"http://{host}/{n}.jpg" for host in hosts for n in range(6)]
+    few = replace(TOLD, host_images=3, rates="requests = inf\nconnections = 20\n")
+    found, servers = fetched(tmp_path, plan, urls, few)
+    assert Counter(row["status"] for row in found.values()) == {OK: 3, Reason.DEFERRED: 9}
+    assert len([one for one in servers.asked if one["path"].endswith(".jpg")]) == 3
+
+
+def test_what_a_redirect_asks_for_is_heard(tmp_path: Path) -> None:
+    moved = {**to("/b.jpg"), "headers": {"Location": "/b.jpg", "X-Robots-Tag": "noai"}}
+    plan = {"a.test": {**OPEN, "/a.jpg": moved, "/b.jpg": answer(picture(1))}}
+    found, servers = fetched(tmp_path, plan, ["http://a.test/a.jpg"])
+    assert found["http://a.test/a.jpg"]["status"] == Reason.NOAI
+    assert "/b.jpg" not in [one["path"] for one in servers.asked]
 
 
 def test_a_short_rest_is_waited_for_by_the_next_holder(tmp_path: Path) -> None:

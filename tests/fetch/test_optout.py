@@ -64,7 +64,19 @@ def test_nothing_is_out_by_an_empty_list_or_one_of_comments() -> None:
         assert "https://example.org/" not in OptOutList.parse(text)
 
 
-@pytest.mark.parametrize("line", ["example.org/photos", "example.org and others", "/by/ann"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "example.org/photos",
+        "example.org and others",
+        "/by/ann",
+        "p.test,",
+        "p.test;q.test",
+        "*",
+        "https://",
+        "http://*.p.test/",
+    ],
+)
 def test_a_line_that_is_neither_domain_nor_url_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="write a domain, or a URL with https://") as told:
         OptOutList.parse(f"fine.example\n{line}\n")
@@ -76,6 +88,9 @@ def test_a_line_that_is_neither_domain_nor_url_is_refused(line: str) -> None:
     [
         ("b\u00fccher.example", "https://xn--bcher-kva.example/a.jpg"),
         ("*.example.org", "https://www.example.org/a.jpg"),
+        (".example.org", "https://example.org/a.jpg"),
+        ("https://example.org./by", "https://example.org/by/ann.jpg"),
+        ("https://u@example.org/by", "https://example.org/by/ann.jpg"),
         ("example.org:443", "https://example.org/a.jpg"),
         ("https://Example.org/by", "https://example.org/by/ann.jpg"),
     ],
