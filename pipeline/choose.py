@@ -22,6 +22,7 @@ from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
 from pipeline import store
 from pipeline.beam_options import check_runner, local_options, split_arguments
+from pipeline.choose_fetching import AskedFetching, choose_fetching, fetching_of, text_of
 from pipeline.fetching import Fetching
 from pipeline.hamming import Bands
 from pipeline.job import (
@@ -45,38 +46,13 @@ from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
 from pipeline.read.raw import local_path, scheme_of, size_of
-from pipeline.reencode import Encoding
 from pipeline.run import check_output, prepare, read_run, whole
 from pipeline.workers import default_workers
 from schemas.manifest import STAGES
 from schemas.verdict import FETCH_REASONS, WORTH_AGAIN
 
 T = TypeVar("T")
-# options, and what they are of an encoding
-ENCODING: Final = {
-    "image_format": "format",
-    "longest_side": "longest_side",
-    "image_quality": "quality",
-}
 END: Final = 64 << 10  # bytes at each end of an input by which another one is told
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AskedFetching:
-    """Options of fetch as given; None where nothing was said. Files by their paths."""
-
-    on: bool | None = None
-    contact: str | None = None
-    rates: str | None = None
-    opt_out_service: str | None = None
-    host_map: str | None = None
-    ports: str | None = None
-    requests: int | None = None
-    deadline: float | None = None
-    host_images: int | None = None
-    image_format: str | None = None
-    longest_side: int | None = None
-    image_quality: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +110,7 @@ def launch(
     FileSystems.set_options(PipelineOptions(options))  # endpoints and credentials are in them
     old = read_run(output) if store.exists(store.join(output, "run.json")) else {}
     crawl = choose_crawl(names, asked, old.get("crawl"))
-    opt_out = None if asked.opt_out is None else _text_of("opt_out", asked.opt_out)
+    opt_out = None if asked.opt_out is None else text_of("opt_out", asked.opt_out)
     settings = choose_settings(asked, old.get("settings"), fetching, opt_out)
     if runner == "FnApiRunner":
         count = default_workers(sum(crawl.sizes)) if workers is None else workers
@@ -319,52 +295,6 @@ def choose_settings(
         opt_out=known.get("opt_out", "") if opt_out is None else name_of(opt_out),
         fetching=fetching or choose_fetching(asked.fetching, known.get("fetching")),
     )
-
-
-def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetching:
-    """Fetching needs a contact, from the first start on; what was given then is remembered."""
-    given = {name: getattr(asked, name) for name in asked.__slots__}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in ("rates", "host_map"):
-        if name in given:
-            given[name] = _text_of(name, given[name])
-    if "ports" in given:
-        given["ports"] = tuple(_port(port) for port in given["ports"].split(","))
-    asked_for = {field: given.pop(name) for name, field in ENCODING.items() if name in given}
-    if asked_for:
-        before = (old or {}).get("encoding") or {}
-        given["encoding"] = {**before, **asked_for}
-    if "contact" in given:
-        given.setdefault("on", True)  # who gives one wants to fetch, whatever the last start said
-    fetching = fetching_of({"on": True, **(old or {}), **given})
-    if fetching.on:
-        from pipeline.fetch.texts import read_texts  # noqa: PLC0415  # with aiohttp, half a second
-
-        read_texts(fetching)
-    return fetching
-
-
-def fetching_of(read: Mapping[str, Any]) -> Fetching:
-    """As run.json holds it."""
-    lists = {name: tuple(read[name]) for name in ("ports", "again") if name in read}
-    encoding = read.get("encoding")
-    made = {"encoding": Encoding(**encoding)} if isinstance(encoding, Mapping) else {}
-    return Fetching(**{**read, **lists, **made})
-
-
-def _text_of(name: str, path: str) -> str:
-    try:
-        return store.read_bytes(path).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        option = name.replace("_", "-")
-        raise ValueError(f"{option} is {path!r}, which cannot be read ({error}): name a text file"
-                         ) from error  # fmt: skip
-
-
-def _port(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ValueError(f"ports has {text!r}: write numbers with commas, as in 80,443,8080")
-    return int(text)
 
 
 def check_searches(recipe: Recipe) -> None:

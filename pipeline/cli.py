@@ -88,7 +88,7 @@ def run(  # noqa: PLR0913  # an option each
     ] = None,
 ) -> None:
     """Turn a web crawl into image-text shards, and account for every document."""
-    from pipeline import choose, ending  # noqa: PLC0415  # Beam takes seconds to import
+    from pipeline import choose, choose_fetching, ending  # noqa: PLC0415  # Beam takes seconds to import
 
     words = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
@@ -102,7 +102,7 @@ def run(  # noqa: PLR0913  # an option each
                 partitions=partitions, shard_size=shard_size, heldout=heldout,
                 heldout_by=heldout_by, lid_model=lid_model, word_files=word_files,
                 opt_out=opt_out,
-                fetching=choose.AskedFetching(
+                fetching=choose_fetching.AskedFetching(
                     on=fetch, contact=contact, rates=rates, opt_out_service=opt_out_service,
                     host_map=host_map, ports=ports, requests=requests, deadline=fetch_deadline,
                     host_images=host_images, image_format=image_format,
@@ -132,10 +132,10 @@ def refetch(
     workers: Annotated[int | None, typer.Option(help="Local processes.")] = None,
 ) -> None:
     """Ask again for images that failed or were deferred, and do the stages behind it anew."""
-    from pipeline import choose, ending  # noqa: PLC0415
+    from pipeline import choose, choose_fetching, ending  # noqa: PLC0415
 
     with user_errors():
-        asked = choose.AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
+        asked = choose_fetching.AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
         launch = choose.again(folder, reason or [], asked, workers=workers)
         kept = ending.run_and_show(launch, plain_console())
     if not kept:

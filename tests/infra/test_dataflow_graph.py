@@ -18,7 +18,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.pvalue import PCollection
 
-from pipeline.choose import Asked, AskedFetching, launch
+from pipeline.choose import Asked, launch
+from pipeline.choose_fetching import AskedFetching
 from pipeline.job import Job, read_crawl
 from pipeline.read.parts import FEW_INPUTS
 from pipeline.run import run_stage

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.choose import Asked, AskedFetching, launch
+from pipeline.choose import Asked, launch
+from pipeline.choose_fetching import AskedFetching
 from pipeline.job import Job
 from pipeline.run import execute
 from pipeline.stages import DATAFLOWS
