@@ -51,6 +51,8 @@ class OptOutList:
         return cls(domains=frozenset(domains), beginnings=_shortest(urls))
 
     def __contains__(self, url: str) -> bool:
+        if not (self.domains or self.beginnings):
+            return False  # as most runs have it, asked of every page and image
         url = _plain(url)
         labels = host_of(url).rstrip(".").split(".")
         above = (".".join(labels[at:]) for at in range(len(labels)))
@@ -87,9 +89,10 @@ def name_of(text: str) -> str:
 
 def opted_out(job: Job) -> OptOutList:
     """The list of a run, read once a process; an empty one where none was given."""
-    return _read(job.path(job.settings.opt_out)) if job.settings.opt_out else OptOutList()
+    return read_list(job.path(job.settings.opt_out)) if job.settings.opt_out else OptOutList()
 
 
 @lru_cache(maxsize=1)
-def _read(path: str) -> OptOutList:
+def read_list(path: str) -> OptOutList:
+    """Raises OSError or ValueError for a file that is none."""
     return OptOutList.parse(store.read_bytes(path).decode())

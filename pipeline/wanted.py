@@ -115,7 +115,10 @@ def _named(partition: int) -> tuple[int, str]:
 
 
 def write_wanted(partition: int, lines: Iterable[str], job: Job) -> PartResult:
-    """One partition's URLs, sorted, with the hash by which img2dataset knows them too."""
+    """One partition's URLs, sorted, with the hash by which img2dataset knows them too.
+
+    A line is a URL, and behind a tab the date of the latest page that needs it.
+    """
     path = job.part("wanted", f"{partition:05d}")
     fingerprint = job.fingerprints["filter_text"]
     with parquet.Writer(path, WANTED, fingerprint=fingerprint) as wanted:

@@ -103,12 +103,15 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
 
 def _whole(part: Part, job: Job) -> PartResult | None:
     """What a part counted that needs nothing done: its last file is there, and those before it."""
-    marks = [parquet.read_mark(job.part(kind, part.name), part=part.name) for kind in KINDS]
-    fits = [one for one in marks if one and one.fingerprint == job.fingerprints["extract"]]
-    if len(fits) < len(KINDS):
-        return None
-    packs = (pack_name(part.name, number) for number in range(fits[0].counts.get("packs", 0)))
-    return fits[0] if all(store.exists(job.path("packs", one)) for one in packs) else None
+    kept: PartResult | None = None
+    for kind in KINDS:  # of a part that was never begun the first tells it
+        mark = parquet.read_mark(job.part(kind, part.name), part=part.name)
+        if mark is None or mark.fingerprint != job.fingerprints["extract"]:
+            return None
+        kept = kept or mark
+    assert kept is not None, "a part has files"
+    packs = (pack_name(part.name, number) for number in range(kept.counts.get("packs", 0)))
+    return kept if all(store.exists(job.path("packs", one)) for one in packs) else None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -45,8 +45,9 @@ class Figures:
             columns = ["url", "status", "bytes", "date"]
             rows = parquet.read_table(job.part("images", part["part"]), columns)
             figures.bytes += pc.sum(rows["bytes"]).as_py() or 0
-            wanted = parquet.read_table(job.part("wanted", part["part"].split("-")[1]))
-            pages = dict(zip(*(wanted[name].to_pylist() for name in ("url", "date")), strict=True))
+            dated = ["url", "date"]
+            wanted = parquet.read_table(job.part("wanted", part["part"].split("-")[1]), dated)
+            pages = dict(zip(*(wanted[name].to_pylist() for name in dated), strict=True))
             told = (rows[name].to_pylist() for name in ("url", "status", "date"))
             for url, status, asked in zip(*told, strict=True):
                 host = host_of(url)

@@ -31,6 +31,7 @@ from schemas.verdict import Reason
 RESTING: Final = frozenset({429, 503})
 AGAIN: Final = frozenset({500, 502, 504})  # beside those
 LONGEST_REST: Final = 300.0  # seconds; a host that wants more is left for a refetch
+WORTH_TELLING: Final = 5.0  # seconds; a shorter rest is over before another holder has started
 RETRIED: Final = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TRUNCATED_PAYLOAD})
 # what tells that nobody is there, or nobody who can answer
 FAILURES: Final = frozenset(
@@ -55,7 +56,7 @@ class Host:
     paces: tuple[Pace, Pace]  # the host's, its domain's
     everywhere: asyncio.Semaphore  # requests under way
     others: Callable[[str], Host]  # the origin of another URL of the domain
-    told: asyncio.Event  # set where it has asked for a rest
+    told: asyncio.Event  # set where it has asked for a long rest
     asked: int = 0
     retries: int = 0
     failures: int = 0
@@ -82,8 +83,7 @@ class Host:
             if rest is None:
                 return outcome
             if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
-                self.paces[0].rest(rest)
-                self.told.set()
+                self._let_rest(rest)
                 if rest > LONGEST_REST:  # nor is it asked for anything else
                     self.wire.release(outcome)
                     self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
@@ -96,6 +96,12 @@ class Host:
             else:
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
+
+    def _let_rest(self, seconds: float) -> None:
+        """Its own wish; a long one is told at once to whoever holds the partition after a kill."""
+        self.paces[0].rest(seconds)
+        if seconds >= WORTH_TELLING:
+            self.told.set()
 
     def _given_up(self) -> Problem | None:
         """It is, or has told us, or an earlier holder, to stay away for longer than we wait."""
@@ -174,7 +180,7 @@ class Host:
             if isinstance(outcome, Answer):
                 self.wire.release(outcome)
                 if outcome.status in RESTING:
-                    host.paces[0].rest(rest or 0.0)
+                    host._let_rest(rest or 0.0)
                     return outcome
             if rest is None or attempt == self.fetching.tries:
                 return outcome

@@ -182,9 +182,9 @@ class LocalCell:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return None
-        return (
-            (data, data.decode("latin1")) if data else (b'{"until": 0}', "")
-        )  # killed while making it
+        if not data:  # killed while it was made
+            return b'{"until": 0}', ""
+        return data, data.decode("latin1")
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
         with self._alone():

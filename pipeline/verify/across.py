@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline import store
 from pipeline.extract.urls import normal_url
-from pipeline.opt_out_list import OptOutList
+from pipeline.opt_out_list import OptOutList, read_list
 from pipeline.verify.claims import Files
 from pipeline.verify.crawl import AtRest, input_of
 from pipeline.verify.differences import (
@@ -110,9 +109,8 @@ def _recipe(folder: RunFolder, stage: str) -> Recipe:
 
 def _list(folder: RunFolder) -> OptOutList:
     """Who is opted out; where the list is not what it was, no decision is held against it."""
-    name = folder.run["settings"].get("opt_out", "")
     try:
-        return OptOutList.parse(store.read_bytes(folder.path(name)).decode() if name else "")
-    except (OSError, ValueError):  # check_strays names it
+        return read_list(folder.path(folder.opt_out)) if folder.opt_out else OptOutList()
+    except (OSError, ValueError):  # a check of its own names it (files.py)
         folder.broken |= {recipe_of(stage) for stage in DECIDING}
         return OptOutList()

@@ -176,10 +176,10 @@ def _count(
     def meet(met: Met) -> None:
         said = header_signals(met.headers)
         asked = asked_by(said.robots, said.tdm_reservation)
-        for one in (said, *(_heard(met) if met.offset in asking.expected else ())):
+        for one in (said, _heard(met)) if met.offset in asking.expected else (said,):
             if one.robots or one.tdm_reservation:
-                asked_for = asked_by(one.robots, one.tdm_reservation)
-                asking.add(met.offset, met.url, date=met.date, asked=asked_for)
+                asking.add(met.offset, met.url, date=met.date,
+                           asked=asked_by(one.robots, one.tdm_reservation))  # fmt: skip
         if met.type not in ASIDE_TYPES:
             more = {} if met.length is None else {"length": met.length}
             records.add(met.offset, met.url, date=met.date, asked=asked, **more)
@@ -198,12 +198,12 @@ def _count(
     return counted
 
 
-def _heard(met: Met) -> Iterator[PageSignals]:
+def _heard(met: Met) -> PageSignals:
     """What a page asks for in its head, whose body extract may have read or not."""
     http, body = parse_http(met.block), met.block
     if http is not None:
         body, _ = decode(http, limit=WHOLE)
-    yield heard(body, url=met.url, headers=met.headers)
+    return heard(body, url=met.url, headers=met.headers)
 
 
 def _add(sums: _Sums, name: str, counted: Ledger, told: Ledger, rows: int) -> None:

@@ -64,8 +64,8 @@ def check_stages(folder: RunFolder) -> Iterator[Check]:
     prints = folder.fingerprints()
     as_written = json.dumps(folder.run, indent=1, ensure_ascii=False) + "\n"
     yield _check_text("run", "run.json", folder, as_written)
-    if listed := folder.run["settings"].get("opt_out", ""):
-        yield _check_list(folder, listed)
+    if folder.opt_out:
+        yield _check_list(folder, folder.opt_out)
     packed: dict[str, _Files] = {}
     for stage in STAGES:
         if stage in folder.told:
@@ -238,7 +238,7 @@ def partitions(folder: RunFolder) -> list[str]:
 
 def check_strays(folder: RunFolder) -> Iterator[Check]:
     """Nothing lies in the run folder but what the manifests name."""
-    known = {"run.json", folder.run["settings"].get("opt_out", "")}
+    known = {"run.json", folder.opt_out}
     for stage in STAGES:
         known |= {f"{stage}.{name}" for name in ("manifest.json", "parts.parquet", "host.json")}
         if stage in folder.told:

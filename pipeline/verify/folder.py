@@ -118,6 +118,11 @@ class RunFolder:
             f"reads {FORMAT_VERSION}: verify it with the version that wrote it"
         )
 
+    @property
+    def opt_out(self) -> str:
+        """Name of the opt-out list; "" where there is none."""
+        return str(self.run["settings"].get("opt_out", ""))
+
     def path(self, *names: str) -> str:
         return store.join(self.output, *names)
 

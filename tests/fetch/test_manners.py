@@ -141,6 +141,16 @@ def test_a_delay_that_robots_txt_asks_for_counts_from_robots_txt_on(tmp_path: Pa
     assert min(second - first, third - second) >= 1.4  # the log's clock, not the client's
 
 
+def test_rules_are_read_whatever_their_type_is_called(tmp_path: Path) -> None:
+    types = ("", "application/octet-stream", "text/plain", "text/html")
+    plan: dict[str, dict[str, Any]] = {}
+    for number, kind in enumerate(types):
+        rules = {"text": "User-agent: *\nDisallow: /\n", "headers": {"Content-Type": kind}}
+        plan[f"t{number}.test"] = {**OPEN, "/robots.txt": rules, "/a.jpg": answer(picture(1))}
+    found, _ = fetched(tmp_path, plan, [f"http://{host}/a.jpg" for host in plan])
+    assert [row["status"] for row in found.values()] == [Reason.ROBOTS_TXT] * len(types)
+
+
 def test_where_robots_txt_is_busy_nothing_else_is_asked_for(tmp_path: Path) -> None:
     plan = {"busy.test": {**OPEN, "/robots.txt": {"status": 429}, "/a.jpg": answer(picture(1))}}
     found, servers = fetched(tmp_path, plan, ["http://busy.test/a.jpg"])

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from pipeline.fetch.robots import LONGEST_DELAY, Rules, closed, read_rules
+from pipeline.fetch.robots import LONGEST_DELAY, READ, Rules, closed, read_rules
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
@@ -62,6 +62,60 @@ def test_a_site_that_does_not_answer_is_closed_for_that_reason() -> None:
 def test_a_page_in_place_of_the_file_forbids_nothing(start: str) -> None:
     """Told by its bytes: many a server calls a true robots.txt text/html."""
     assert robots(start + ALL).refuse(SITE + "/a.jpg") is None
+
+
+def test_an_empty_file_forbids_nothing() -> None:
+    assert robots("").refuse(SITE + "/a.jpg") is None
+
+
+def test_500_kib_are_read_and_no_more() -> None:
+    assert READ == 500 * 1024
+    head, last, beyond = "User-agent: *\n", "Disallow: /last\n", "Disallow: /beyond\n"
+    filler = "# " + "x" * 61 + "\n"
+    room = READ - len(head) - len(last)
+    text = head + filler * (room // len(filler)) + "#" * (room % len(filler) - 1) + "\n" + last
+    assert len(text) == READ
+    assert refused(robots(text + beyond), "/last", "/beyond") == ["/last"]
+
+
+def test_the_group_that_names_us_counts_alone() -> None:
+    text = "User-agent: *\nDisallow: /all\n\nUser-agent: Interloom\nDisallow: /ours\n"
+    assert refused(robots(text), "/all", "/ours", "/free") == ["/ours"]
+
+
+def test_groups_that_name_us_twice_are_one() -> None:
+    text = "User-agent: interloom\nDisallow: /a\n\nUser-agent: INTERLOOM\nDisallow: /b\n"
+    assert refused(robots(text), "/a", "/b", "/c") == ["/a", "/b"]
+
+
+def test_a_group_of_somebody_else_is_none_of_our_business() -> None:
+    text = "User-agent: otherbot\nDisallow: /\n"
+    assert refused(robots(text), "/a") == []
+    assert refused(robots("User-agent: otherbot\nUser-agent: interloom\nDisallow: /"), "/a")
+
+
+def test_the_longest_rule_counts_and_of_equal_ones_the_one_that_allows() -> None:
+    text = "User-agent: *\nDisallow: /a\nAllow: /a/b\nDisallow: /a/b/c\nAllow: /x\nDisallow: /x\n"
+    assert refused(robots(text), "/a/1", "/a/b/1", "/a/b/c/1", "/x") == ["/a/1", "/a/b/c/1"]
+
+
+def test_a_star_stands_for_anything_and_a_dollar_for_the_end() -> None:
+    text = "User-agent: *\nDisallow: /*.gif$\nDisallow: /img/*/large\nDisallow: /only$\n"
+    shut = ["/a.gif", "/d/b.gif", "/img/7/large", "/img/7/8/large.png", "/only"]
+    free = ["/a.gif?size=1", "/a.gift", "/img/large", "/only/this", "/only?x"]
+    assert refused(robots(text), *shut, *free) == shut
+
+
+def test_paths_are_compared_with_case_and_names_of_agents_without() -> None:
+    text = "USER-AGENT: InterLoom\ndisallow: /Private\n"
+    assert refused(robots(text), "/Private", "/private") == ["/Private"]
+
+
+def test_a_path_is_the_same_however_it_is_escaped() -> None:
+    text = "User-agent: *\nDisallow: /caf\u00e9\nDisallow: /a%3cd\n"
+    assert refused(robots(text), "/caf%C3%A9", "/caf%c3%a9", "/a%3Cd") == [
+        "/caf%C3%A9", "/caf%c3%a9", "/a%3Cd",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
