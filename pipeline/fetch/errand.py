@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 AWAY: Final = "away"  # status, in commits alone: the URL has led to another partition
+PASSES: Final = 3  # times that a URL may lead to another partition
 
 
 class Errand(NamedTuple):

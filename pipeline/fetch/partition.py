@@ -17,7 +17,7 @@ import os
 import time
 import uuid
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -61,7 +61,8 @@ def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) 
         if todo and fetching.on:
             name = f"fetch-{partition:05d}-{fetching.round}-{uuid.uuid4().hex[:8]}"
             commits = Commits(job=job, name=name, places=brought.places)
-            holder = Holder(job=job, partition=partition, commits=commits, lease=lease)
+            holder = Holder(job=job, partition=partition, known=known.values(), commits=commits,
+                            lease=lease)  # fmt: skip
             counts = asyncio.run(holder.fetch(todo))
         outcome = Outcome(counts=counts)
         for row in rows_that_count(job, partition):
@@ -94,6 +95,7 @@ class Holder:
 
     job: Job
     partition: int
+    known: Collection[Known]  # what earlier holders have committed
     commits: Commits
     lease: Lease
     counts: Counter[str] = field(default_factory=Counter)
@@ -114,6 +116,7 @@ class Holder:
         ):
             rests = dict(self.lease.rests)
             self.hosts = Hosts(wire=self.wire, fetching=fetching, rates=rates, rests=rests)
+            self._count_asked()
             self.requester = Requester(
                 hosts=self.hosts,
                 opt_outs=OptOuts(listed=opted_out(self.job), service=service),
@@ -125,6 +128,16 @@ class Holder:
 
     def _is_mine(self, url: str) -> bool:
         return partition_of(url, self.job.partitions)[0] == self.partition
+
+    def _count_asked(self) -> None:
+        """What a host was asked for in this round counts, whoever asked."""
+        fetching = self.job.settings.fetching
+        if fetching.host_images is None:
+            return
+        for one in self.known:
+            asked = one.round == fetching.round and one.status != Reason.DEFERRED
+            if asked and self._is_mine(one.asked):
+                self.hosts.of(one.asked).paces[0].images += 1
 
     async def _work(self, errands: list[Errand]) -> None:
         self.open = {one.url: one for one in errands}

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline import parquet, store
 from pipeline.fetch.commits import read_files, that_count
-from pipeline.fetch.errand import AWAY
+from pipeline.fetch.errand import AWAY, PASSES
 from pipeline.fetch.lease import worth_keeping
 from pipeline.job import Job
 from pipeline.wanted import partition_of
@@ -62,8 +62,11 @@ def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
     if not job.settings.fetching.on:
         return rows.filter(pc.invert(away))  # nobody has followed it
     # still on its way after the last pass
-    status = pc.if_else(away, str(Reason.TOO_MANY_REDIRECTS), rows["status"])
-    return rows.set_column(rows.schema.get_field_index("status"), IMAGES.field("status"), status)
+    late = {"status": str(Reason.TOO_MANY_REDIRECTS), "value": PASSES + 1.0, "limit": float(PASSES)}
+    for name, value in late.items():
+        column = pc.if_else(away, value, rows[name])
+        rows = rows.set_column(IMAGES.get_field_index(name), IMAGES.field(name), column)
+    return rows
 
 
 def sweep_rows(job: Job, names: Iterable[str]) -> None:

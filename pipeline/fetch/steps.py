@@ -16,13 +16,12 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 
-from pipeline.fetch.errand import Errand, Outcome
+from pipeline.fetch.errand import PASSES, Errand, Outcome
 from pipeline.fetch.settle import settle
 from pipeline.job import Job
 from pipeline.wanted import partition_of
 from schemas.manifest import PartResult
 
-PASSES: Final = 3  # times that a URL may lead to another registered domain
 METRICS: Final = "interloom.fetch"  # counters by reason, of attempts: retried bundles count twice
 
 

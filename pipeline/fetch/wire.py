@@ -125,7 +125,9 @@ class Wire:
         if (problem := self.check(url)) is not None:
             return problem
         try:
-            async with self.session.get(URL(url, encoded=True), allow_redirects=False) as response:
+            # a page's or redirect's name and password are nobody's to use
+            bare = URL(url, encoded=True).with_user(None)
+            async with self.session.get(bare, allow_redirects=False) as response:
                 return await self._read(url, response, wish, look, most)
         except _ERRORS as error:
             return Problem(reason=reason_of(error))

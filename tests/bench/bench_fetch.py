@@ -7,8 +7,8 @@ Needs nginx on PATH. PYTHON is that of an environment with img2dataset 1.47 in i
 packages than ours); without it ours is measured alone. Each run is a process of its own, with as
 many requests at once, no resizing, and the same URLs. Ours is measured twice: fetched, guarded,
 hashed (sha256) and packed; and with the decoding check and the perceptual hash on as well, which
-img2dataset has not. Shown are images a second of the clock, processor seconds an image of all its
-processes, and the largest resident size among them.
+img2dataset has not. Shown are images a second of the call's clock, without the imports; processor
+seconds an image of all processes, with the imports; the most resident memory of all together.
 
 With --tail ours alone, at its own defaults, in a world of so many hosts of five pictures each, one
 in a hundred of which takes 30 s for every picture: the time to 99% of them all, and to the end.
@@ -21,7 +21,6 @@ import hashlib
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -44,6 +43,7 @@ from pipeline.fetch.commits import rows_that_count  # noqa: E402
 from pipeline.fetch.partition import fetch_partition  # noqa: E402
 from pipeline.fetching import Fetching  # noqa: E402
 from tests.bench.bench_images import photos  # noqa: E402
+from tests.bench.watch import watch  # noqa: E402
 from tests.fetch.hostile import answer, picture  # noqa: E402
 from tests.fetch.stage import CONTACT, job_for, rows_brought  # noqa: E402
 from tests.fetch.world import world  # noqa: E402
@@ -51,13 +51,15 @@ from tests.fetch.world import world  # noqa: E402
 HOST: Final = "images.test"
 THEIRS: Final = """
 from img2dataset import download
-import sys
+import json, sys, time
 urls, out, at_once = sys.argv[1:]
 if __name__ == "__main__":
+    started = time.perf_counter()
     download(url_list=urls, output_folder=out, processes_count=1, thread_count=int(at_once),
              output_format="webdataset", resize_mode="no", input_format="txt", retries=0,
              compute_hash="sha256", skip_reencode=True, disallowed_header_directives=[],
              enable_wandb=False)
+    print(json.dumps({"seconds": time.perf_counter() - started}))
 """
 CONFIGURATION: Final = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
@@ -93,20 +95,12 @@ def nginx(folder: Path, port: int) -> Iterator[None]:
             process.terminate()
 
 
-def measured(command: list[str], folder: Path) -> Cost:
+def measured(command: list[str]) -> Cost:
     """A command in a process of its own, with all that it starts."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise SystemExit(done.stdout[-2000:] + done.stderr[-3000:])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"seconds"')]
-    return Cost(
-        seconds=told[0]["seconds"] if told else seconds,
-        processor=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        peak=max(after.ru_maxrss // 1024, told[0]["peak"] if told else 0),
-    )
+    watched = watch(command)
+    lines = watched.said.splitlines()
+    (told,) = (json.loads(line) for line in lines if line.startswith('{"seconds"'))
+    return Cost(seconds=told["seconds"], processor=watched.processor, peak=watched.peak >> 20)
 
 
 def ours(folder: Path, urls: list[str], port: int, at_once: int, *, decoded: bool) -> None:
@@ -124,8 +118,7 @@ def ours(folder: Path, urls: list[str], port: int, at_once: int, *, decoded: boo
     spent = time.perf_counter() - started
     got = sum(status == "ok" for status in rows_brought(job, 0))
     assert got == len(urls), f"{got} of {len(urls)} came"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"seconds": spent, "peak": peak}))
+    print(json.dumps({"seconds": spent}))
 
 
 async def _unseen(_lookers: look.Lookers, data: bytes) -> ImageLook:
@@ -201,7 +194,7 @@ def compare(folder: Path, lists: Path, asked: argparse.Namespace) -> dict[str, C
             if name == "img2dataset" and not asked.img2dataset:
                 continue
             here.mkdir()
-            cost = measured(theirs if name == "img2dataset" else mine, folder)
+            cost = measured(theirs if name == "img2dataset" else mine)
             if name not in best or cost.seconds < best[name].seconds:
                 best[name] = cost
     return best

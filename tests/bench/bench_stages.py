@@ -10,12 +10,8 @@ local runner: what they grow by a document is what a local run has to be warned 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.manifest import STAGES
+from tests.bench.watch import watch
 from tests.crawl import write_crawl
 
 CRAWLS: Final = (1, 4, 16)
 SMALL: Final = ("--part-size=1", "--shard-size=1", "--workers=1", "--no-fetch")
-PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def main(pages: int = 300) -> None:
@@ -62,35 +58,8 @@ def run_stage(crawl: Path, output: Path, stage: str) -> tuple[float, int]:
     """Seconds and peak memory of one stage in a process of its own; start-up is in both."""
     command = [sys.executable, "-m", "pipeline", "run", str(crawl), "-o", str(output), *SMALL,
                f"--stage={stage}"]  # fmt: skip
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    peak = 0
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.02):
-            peak = max(peak, memory_of(process.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, errors = process.communicate()
-    done.set()
-    watcher.join()
-    if process.returncode not in {0, 3}:
-        raise SystemExit(errors.decode()[-2000:])
-    return time.monotonic() - started, peak
-
-
-def memory_of(pid: int) -> int:
-    """Resident bytes of a process and of all below it."""
-    total = 0
-    try:
-        total = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_SIZE
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        return total
-    return total + sum(memory_of(int(child)) for child in children)
+    watched = watch(command)
+    return watched.seconds, watched.peak
 
 
 if __name__ == "__main__":

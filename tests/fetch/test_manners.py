@@ -12,17 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 
 from pipeline import store
+from pipeline.domain import host_of
 from pipeline.fetching import Fetching
 from pipeline.reencode import Encoding
+from pipeline.wanted import partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
-from tests.fetch.stage import CONTACT, do, job_for, rows
+from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows
 from tests.fetch.world import Plan, World, world
 
 NONE: Final[dict[str, Any]] = {"status": 404}
@@ -93,6 +96,50 @@ def test_a_host_is_asked_for_no_more_images_than_it_may_be(tmp_path: Path) -> No
     found, servers = fetched(tmp_path, plan, urls, few)
     assert Counter(row["status"] for row in found.values()) == {OK: 3, Reason.DEFERRED: 9}
     assert len([one for one in servers.asked if one["path"].endswith(".jpg")]) == 3
+
+
+def test_redirects_of_another_domain_count_too(tmp_path: Path) -> None:
+    plan = {
+        "cap.test": {**OPEN, **{f"/{n}.jpg": answer(picture(n)) for n in range(5)}},
+        "far.test": {**OPEN, **{f"/{n}.jpg": to(f"http://cap.test/{n}.jpg") for n in range(2, 5)}},
+    }
+    urls = [*(f"http://cap.test/{n}.jpg" for n in range(2)),
+            *(f"http://far.test/{n}.jpg" for n in range(2, 5))]  # fmt: skip
+    found, servers = fetched(tmp_path, plan, urls, replace(TOLD, host_images=3))
+    assert Counter(row["status"] for row in found.values()) == {OK: 3, Reason.DEFERRED: 2}
+    late = [row for row in found.values() if row["status"] == Reason.DEFERRED]
+    assert [(row["value"], row["limit"]) for row in late] == [(3, 3), (3, 3)]
+    asked = [one for one in servers.asked if one["host"] == "cap.test"]
+    assert len([one for one in asked if one["path"].endswith(".jpg")]) == 3
+
+
+def test_one_leap_too_many_is_told_with_its_limit(tmp_path: Path) -> None:
+    leaps = [_url_of(number % PARTITIONS) for number in range(5)]  # each to another partition
+    plan = {host_of(url): {**OPEN, "/a.jpg": to(further)}
+            for url, further in pairwise(leaps)}  # fmt: skip
+    plan[host_of(leaps[4])] = {**OPEN, "/a.jpg": answer(picture(1))}
+    urls = leaps[:2]
+    found, _ = fetched(tmp_path, plan, urls)
+    assert found[urls[1]]["status"] == OK
+    late = found[urls[0]]
+    assert (late["status"], late["value"], late["limit"]) == (Reason.TOO_MANY_REDIRECTS, 4, 3)
+
+
+_names: Final = count()
+
+
+def _url_of(partition: int) -> str:
+    """A URL of that partition, of a domain that no other has."""
+    urls = (f"http://leap{number}.test/a.jpg" for number in _names)
+    return next(url for url in urls if partition_of(url, PARTITIONS)[0] == partition)
+
+
+def test_a_redirect_gives_nobody_a_name_and_password(tmp_path: Path) -> None:
+    plan = {"a.test": {**OPEN, "/a.jpg": to("http://me:secret@a.test/b.jpg"),
+                       "/b.jpg": answer(picture(1))}}  # fmt: skip
+    found, servers = fetched(tmp_path, plan, ["http://a.test/a.jpg"])
+    assert found["http://a.test/a.jpg"]["status"] == OK
+    assert {one["password"] for one in servers.asked} == {""}
 
 
 def test_what_a_redirect_asks_for_is_heard(tmp_path: Path) -> None:

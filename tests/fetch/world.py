@@ -47,7 +47,8 @@ class Server:
                 headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
                 host = headers.get("host", "").partition(":")[0]
                 told = {"time": time.time(), "host": host, "path": path,
-                        "agent": headers.get("user-agent", "")}  # fmt: skip
+                        "agent": headers.get("user-agent", ""),
+                        "password": headers.get("authorization", "")}  # fmt: skip
                 self._log.write(json.dumps(told) + "\n")
                 self._log.flush()
                 if not await self._answer(host, path, writer):
@@ -130,7 +131,7 @@ class World:
 
     @property
     def asked(self) -> list[dict[str, Any]]:
-        """What was asked for, in order: time, host, path, agent."""
+        """What was asked for, in order: time, host, path, agent, password."""
         return [json.loads(line) for line in (self.folder / "asked.jsonl").read_text().splitlines()]
 
     @property
