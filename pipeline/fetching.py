@@ -37,7 +37,7 @@ class Fetching:
     host_map: str = ""  # text of a map
     ports: tuple[int, ...] = (80, 443)
     requests: int = 128  # under way at a time, a worker
-    decoders: int = 0  # processes a worker; 0: half of the cores, one at least
+    decoders: int = 0  # processes a worker; 0: as many as it has cores (look.py)
     image_bytes: int = 16 << 20
     connect: float = 10.0
     read: float = 20.0  # without a byte

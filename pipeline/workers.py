@@ -113,4 +113,9 @@ def default_workers(input_bytes: int) -> int:
     """
     if 0 < input_bytes < SMALL_INPUT:
         return 1
+    return cores()
+
+
+def cores() -> int:
+    """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

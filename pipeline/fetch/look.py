@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 from pipeline.decode import ImageLook, look_at
 from pipeline.problem import Problem
 from pipeline.reencode import Encoding, reencoded
+from pipeline.workers import cores
 from schemas.verdict import Reason
 
 SECONDS: Final = 30.0  # of CPU a file; the slowest that decode.py lets through takes some 8
@@ -31,6 +32,7 @@ MEMORY: Final = 3 << 30  # bytes of address space; the largest picture allowed n
 BATCH_BYTES: Final = 1 << 20
 BATCH: Final = 16  # files
 MOMENT: Final = 0.5  # seconds
+BEAM_WORKER: Final = "CONTROL_API_SERVICE_DESCRIPTOR"  # told to every worker that is a process
 
 
 class Reencoded(NamedTuple):
@@ -96,9 +98,7 @@ class Lookers:
 
     async def _try(self, files: Sequence[bytes]) -> list[Looked]:
         """What is seen; nothing where the process died, with whoever was in it."""
-        pool = _pools.get(self.processes) or _pools.setdefault(
-            self.processes, _new_pool(self.processes)
-        )
+        pool = self._pool()
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(pool, _look_at_all, files, self.encoding)
@@ -106,6 +106,13 @@ class Lookers:
             if _pools.get(self.processes) is pool:  # the first of those that lost it
                 del _pools[self.processes]
             return []
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self.processes not in _pools:
+            _pools[self.processes] = _new_pool(self.processes)
+            for _ in range(self.processes):  # each starts one
+                _pools[self.processes].submit(os.getpid)
+        return _pools[self.processes]
 
     async def _look_alone(self, data: bytes) -> Looked:
         """In a process that no other file is in, so that its death is this file's doing."""
@@ -119,11 +126,17 @@ class Lookers:
                     return Problem(reason=Reason.DECODER_DIED)
 
     async def __aenter__(self) -> Self:
+        self._pool()  # it starts while the first requests are under way
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         for task in self._tasks:
             task.cancel()
+
+
+def default_processes() -> int:
+    """One a core; one alone where Beam has started this process, as one of a core each."""
+    return 1 if BEAM_WORKER in os.environ else cores()
 
 
 # kept while this process lives, since a decoding process takes a second or two to start

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import os
 import time
 import uuid
 from collections import Counter, defaultdict, deque
@@ -28,7 +27,7 @@ from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetch.guard import Guard
 from pipeline.fetch.host import Host, Hosts
 from pipeline.fetch.lease import Lease, LostLeaseError
-from pipeline.fetch.look import Lookers, Reencoded
+from pipeline.fetch.look import Lookers, Reencoded, default_processes
 from pipeline.fetch.optout import OptOuts, service_at
 from pipeline.fetch.request import Ending, Requester, row_of
 from pipeline.fetch.texts import read_texts
@@ -107,7 +106,7 @@ class Holder:
         """Rows by reason."""
         fetching = self.job.settings.fetching
         rates, mapped = read_texts(fetching)
-        decoders = fetching.decoders or max(1, (os.cpu_count() or 2) // 2)
+        decoders = fetching.decoders or default_processes()
         self.wire = Wire(guard=Guard(mapped=mapped), fetching=fetching)
         async with (
             self.wire,

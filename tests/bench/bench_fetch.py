@@ -1,11 +1,13 @@
 """Fetching, images a second: ours beside img2dataset, the same images from one nginx, in one run.
 
-    python -m tests.bench fetch [--images 3000] [--at-once 64] [--img2dataset PYTHON] [--rounds 2]
+    python -m tests.bench fetch [--images 6000] [--longest 418] [--at-once 64]
+                                  [--img2dataset PYTHON] [--rounds 2]
     python -m tests.bench fetch --tail 1000
 
 Needs nginx on PATH. PYTHON is that of an environment with img2dataset 1.47 in it (it wants older
 packages than ours); without it ours is measured alone. Each run is a process of its own, with as
-many requests at once, no resizing, and the same URLs. Ours is measured twice: fetched, guarded,
+many requests at once, no resizing, and the same URLs, of photos whose longest side makes them some
+29 kB. Ours is measured twice: fetched, guarded,
 hashed (sha256) and packed; and with the decoding check and the perceptual hash on as well, which
 img2dataset has not. Shown are images a second of the call's clock, without the imports; processor
 seconds an image of all processes, with the imports; the most resident memory of all together.
@@ -42,7 +44,7 @@ from pipeline.fetch import look  # noqa: E402
 from pipeline.fetch.commits import rows_that_count  # noqa: E402
 from pipeline.fetch.partition import fetch_partition  # noqa: E402
 from pipeline.fetching import Fetching  # noqa: E402
-from tests.bench.bench_images import photos  # noqa: E402
+from tests.bench.photos import photos  # noqa: E402
 from tests.bench.watch import watch  # noqa: E402
 from tests.fetch.hostile import answer, picture  # noqa: E402
 from tests.fetch.stage import CONTACT, job_for, rows_brought  # noqa: E402
@@ -129,7 +131,8 @@ async def _unseen(_lookers: look.Lookers, data: bytes) -> ImageLook:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=3_000)
+    parser.add_argument("--images", type=int, default=6_000)
+    parser.add_argument("--longest", type=int, default=418)
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--tail", type=int, default=0)
@@ -147,7 +150,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "files").mkdir()
-        pictures = photos()
+        pictures = photos(asked.longest)
         for number, name in enumerate(names):  # no two of the same bytes
             picture = pictures[number % len(pictures)] + number.to_bytes(4)
             (folder / "files" / name).write_bytes(picture)

@@ -26,16 +26,15 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 import webdataset
-from PIL import Image, ImageOps
+from PIL import Image
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-SHARED: Final = ROOT.parent / "shared" / "data" / "images"
 sys.path.insert(0, str(ROOT))
 
+from tests.bench.photos import photos  # noqa: E402
 from tests.training.shards import write_run  # noqa: E402
 from training.batch import Bytes  # noqa: E402
 from training.images import PATCH, assembled, patch_grid, patches_of  # noqa: E402
@@ -53,28 +52,6 @@ TABLE: Final = 70
 class Sides:
     longest: int
     shortest: int
-
-
-def photos() -> list[bytes]:
-    """JPEGs whose longer side is 512 pixels."""
-    found = []
-    for path in [*sorted(SHARED.rglob("*.png")), *sorted(SHARED.rglob("*.jpg"))]:
-        try:
-            with Image.open(path) as image:
-                found.append(_jpeg(image.convert("RGBA").convert("RGB")))
-        except OSError:
-            continue  # broken on purpose
-    if found:
-        return found
-    seeds = (np.random.default_rng(seed) for seed in range(24))
-    noise = (seed.integers(0, 256, (40, 60, 3), np.uint8) for seed in seeds)
-    return [_jpeg(Image.fromarray(pixels)) for pixels in noise]
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    held = io.BytesIO()
-    ImageOps.contain(image, (512, 512)).save(held, "JPEG", quality=85)
-    return held.getvalue()
 
 
 def make(folder: Path) -> None:
