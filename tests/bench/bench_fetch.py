@@ -22,14 +22,9 @@ import argparse
 import hashlib
 import json
 import math
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +42,7 @@ from pipeline.fetching import Fetching  # noqa: E402
 from tests.bench.photos import photos  # noqa: E402
 from tests.bench.watch import watch  # noqa: E402
 from tests.fetch.hostile import answer, picture  # noqa: E402
+from tests.fetch.nginx import nginx  # noqa: E402
 from tests.fetch.stage import CONTACT, job_for, rows_brought  # noqa: E402
 from tests.fetch.world import world  # noqa: E402
 
@@ -63,16 +59,6 @@ if __name__ == "__main__":
              enable_wandb=False)
     print(json.dumps({"seconds": time.perf_counter() - started}))
 """
-CONFIGURATION: Final = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; sendfile on; keepalive_requests 1000000; types {{ image/jpeg jpg; }}
-  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{ listen 127.0.0.1:{port}; root {folder}/files; }}
-}}
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,21 +66,6 @@ class Cost:
     seconds: float
     processor: float
     peak: int  # MiB
-
-
-@contextmanager
-def nginx(folder: Path, port: int) -> Iterator[None]:
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        raise SystemExit("nginx is not on PATH: install it (Debian: nginx-light)")
-    (folder / "conf").write_text(CONFIGURATION.format(folder=folder, port=port))
-    command = [found, "-c", str(folder / "conf"), "-p", str(folder), "-e", str(folder / "errors")]
-    with subprocess.Popen(command) as process:
-        time.sleep(1)
-        try:
-            yield
-        finally:
-            process.terminate()
 
 
 def measured(command: list[str]) -> Cost:
@@ -115,7 +86,7 @@ def ours(folder: Path, urls: list[str], port: int, at_once: int, *, decoded: boo
     if decoded:
         fetch_partition(0, None, job)
     else:
-        with mock.patch.object(look.Lookers, "look", _unseen):
+        with mock.patch.multiple(look.Lookers, look=_unseen, _pool=mock.DEFAULT):
             fetch_partition(0, None, job)
     spent = time.perf_counter() - started
     got = sum(status == "ok" for status in rows_brought(job, 0))
@@ -136,7 +107,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--tail", type=int, default=0)
-    parser.add_argument("--port", type=int, default=18_080)
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--img2dataset", default="")
     parser.add_argument("--ours", default="")  # a folder: this is the measured process
     parser.add_argument("--decoded", action="store_true")
@@ -149,16 +120,16 @@ def main() -> None:
         return ours(Path(asked.ours), urls, asked.port, asked.at_once, decoded=asked.decoded)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "files").mkdir()
         pictures = photos(asked.longest)
-        for number, name in enumerate(names):  # no two of the same bytes
-            picture = pictures[number % len(pictures)] + number.to_bytes(4)
-            (folder / "files" / name).write_bytes(picture)
-        size = sum(path.stat().st_size for path in (folder / "files").iterdir()) / asked.images
-        lists = folder / "urls.txt"
-        lists.write_text("".join(f"http://127.0.0.1:{asked.port}/{name}\n" for name in names))
+        files = {name: pictures[number % len(pictures)] + number.to_bytes(4)
+                 for number, name in enumerate(names)}  # fmt: skip  # no two of the same bytes
+        size = sum(map(len, files.values())) / asked.images
         print(f"{asked.images:,} JPEGs of {size / 1000:.0f} kB, {asked.at_once} at once")
-        with nginx(folder, asked.port):
+        with nginx({HOST: files}, folder, log=False) as server:
+            (folder / "files" / "127.0.0.1").symlink_to(HOST)
+            asked.port = server.plain
+            lists = folder / "urls.txt"
+            lists.write_text("".join(f"http://127.0.0.1:{asked.port}/{name}\n" for name in names))
             show(compare(folder, lists, asked), asked.images)
     return None
 

@@ -63,9 +63,17 @@ class Hosts:
         self.plan[host] = paths
         KINDS[kind](self, host, paths)
 
-    def map(self, port: int) -> str:
-        """The host map of a world in which one server listens for all."""
-        return "\n".join([*self.lines, f"* 127.0.0.1:{port}"])
+    def map(self, port: int, *, good: int | None = None) -> str:
+        """The host map of a world in which one server listens for all, or another for the good."""
+        lines = [f"*.good.* 127.0.0.1:{good or port}", f"* 127.0.0.1:{port}"]
+        return "\n".join([*self.lines, *lines])
+
+    @property
+    def files(self) -> dict[str, dict[str, bytes]]:
+        """Of good hosts, which any server can serve."""
+        return {host: {path: base64.b64decode(what["base64"]) for path, what in paths.items()
+                       if "base64" in what}
+                for host, paths in self.plan.items() if ".good." in host}  # fmt: skip
 
     def url(self, host: str, path: str, status: str, *, scheme: str = "http") -> None:
         self.must[f"{scheme}://{host}{path}"] = str(status)

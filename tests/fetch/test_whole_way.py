@@ -18,6 +18,7 @@ import pytest
 from pipeline import parquet
 from pipeline.verify import verify
 from tests.crawl import responses, write_crawl, write_responses
+from tests.fetch.nginx import NGINX, nginx
 from tests.fetch.stage import CONTACT
 from tests.fetch.world import World, world
 from tests.pipeline.bad_crawls import command
@@ -83,8 +84,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     names = sorted({urlsplit(url).netloc for url in files})
     patch = pytest.MonkeyPatch()
     with world(plan_of(files), tmp_path_factory.mktemp("served"), secure=names) as served:
-        (served.folder / "map.txt").write_text(f"* 127.0.0.1:{served.secure}\n")
-        (served.folder / "rates.toml").write_text(FAST)
         for name, value in served.trust.items():
             patch.setenv(name, value)
         yield served
@@ -92,6 +91,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def options(servers: World) -> list[str]:
+    (servers.folder / "map.txt").write_text(f"* 127.0.0.1:{servers.secure}\n")
+    (servers.folder / "rates.toml").write_text(FAST)
     return [f"--contact={CONTACT}", f"--host-map={servers.folder / 'map.txt'}",
             f"--rates={servers.folder / 'rates.toml'}", "--workers=1"]  # fmt: skip
 
@@ -115,6 +116,23 @@ def test_pages_alone_give_what_the_full_crawl_gives(full: Path, fetched: Path) -
     )
     checked = verify(str(fetched))
     assert checked.ok, [(check.stage, check.kind, check.note) for check in checked.failed]
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+def test_the_same_comes_of_what_nginx_serves(
+    full: Path, pages: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[str, dict[str, bytes]] = {}
+    for url, body in images().items():
+        place = urlsplit(url)
+        files.setdefault(place.netloc, {})[place.path] = body
+    output = tmp_path / "run"
+    with nginx(files, tmp_path, secure=sorted(files)) as served:
+        monkeypatch.setenv("SSL_CERT_FILE", served.trust["SSL_CERT_FILE"])
+        assert command("run", *pages, "-o", output, *FETCHING, *options(served)).code == 0
+    asked = {one["path"] for one in served.asked}
+    assert asked >= {urlsplit(row["url"]).path for row in rows(output, "images")}
+    assert samples(output) == samples(full)
 
 
 def test_what_a_run_without_images_is_told_to_do_fetches_them(
@@ -156,12 +174,12 @@ def test_what_failed_is_asked_for_again_by_a_refetch_and_nothing_else(
     plan[closed]["/robots.txt"] = {"status": 503}
     (tmp_path / "half").mkdir()
     output = tmp_path / "run"
-    with world(plan, tmp_path / "half", secure=sorted(plan)) as half:
-        (half.folder / "map.txt").write_text(f"* 127.0.0.1:{half.secure}\n")
-        (half.folder / "rates.toml").write_text(FAST)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SSL_CERT_FILE", half.trust["SSL_CERT_FILE"])
-            assert command("run", *pages, "-o", output, *FETCHING, *options(half)).code == 0
+    with (
+        world(plan, tmp_path / "half", secure=sorted(plan)) as half,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("SSL_CERT_FILE", half.trust["SSL_CERT_FILE"])
+        assert command("run", *pages, "-o", output, *FETCHING, *options(half)).code == 0
     found = {row["url"]: row["status"] for row in rows(output, "images")}
     failed = {url for url, status in found.items() if status != "ok"}
     assert {found[url] for url in failed} == {"http_status", "rules_unreachable"}

@@ -107,19 +107,21 @@ async def main(folder: Path, *names: str) -> None:
         server = Server(json.loads((folder / "plan.json").read_text()), lines)
         plain = await asyncio.start_server(server.serve, "127.0.0.1", 0)
         secure = await asyncio.start_server(
-            server.serve, "127.0.0.1", 0, ssl=_certified(folder, names)
+            server.serve, "127.0.0.1", 0, ssl=certify(folder, names)
         )
         for listening in (plain, secure):
             print(listening.sockets[0].getsockname()[1], flush=True)
         await plain.serve_forever()
 
 
-def _certified(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
-    """For these host names, by an authority of its own."""
+def certify(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
+    """For these host names, by an authority of its own: ca.pem, and server.pem."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued = authority.issue_cert(*(names or ("localhost",)))
+    issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*(names or ("localhost",))).configure_cert(context)
+    issued.configure_cert(context)
     return context
 
 
