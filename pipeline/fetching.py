@@ -18,8 +18,7 @@ AGENT: Final = "interloom"  # as robots.txt may name us
 _CONTACT: Final = re.compile(
     r"(?:mailto:)?[^@\s<>()]+@[^@\s<>()]+\.[a-zA-Z]{2,}|https?://[^\s<>()]+"
 )
-
-
+_SERVICE: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 _POSITIVE: Final = ("requests", "image_bytes", "connect", "read", "total", "deadline", "tries",
                     "host_failures", "host_images", "commit_bytes", "commit_seconds")  # fmt: skip
 
@@ -58,6 +57,9 @@ class Fetching:
                 "know whom to write to: give --contact you@example.org or a page of yours, or "
                 "--no-fetch to go without the images that the crawl does not hold"
             )
+        service = self.opt_out_service
+        if service and not _SERVICE.fullmatch(service):
+            raise ValueError(f"opt-out service is {service!r}: give its http:// or https:// URL")
         for name in _POSITIVE:
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"fetching: {name} is {value}: choose more than 0")

@@ -39,6 +39,9 @@ class Encoding:
             raise ValueError(f"longest side is {self.longest_side} pixels: choose 1 or more")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"image quality is {self.quality}: choose 1 to 100")
+        if not self.format and self.longest_side is None:
+            raise ValueError(f"image quality is {self.quality}, but nothing is encoded anew: give "
+                             "--image-format or --longest-side beside it")  # fmt: skip
 
 
 def reencoded(data: bytes, look: ImageLook, encoding: Encoding) -> bytes | None:

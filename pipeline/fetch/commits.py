@@ -37,7 +37,7 @@ class Known(NamedTuple):
     status: str
     round: int
     hops: int  # of one that is AWAY
-    asked: str  # the last URL of this partition's that was asked for it
+    asked: tuple[str, str]  # its own URL, and the last one, as far as the row tells
 
 
 @dataclass(kw_only=True)
@@ -117,7 +117,7 @@ def read_brought(job: Job, partition: int) -> Brought:
         if row["pack"] is not None:
             brought.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
         hops = int(row["value"] or 0) if row["status"] == AWAY else 0
-        asked = row["url"] if row["status"] == AWAY else row["final_url"]
+        asked = (row["url"], row["final_url"])
         brought.known[row["url"]] = Known(row["status"], row["attempt"], hops, asked)
     return brought
 

@@ -76,6 +76,10 @@ class Host:
 
     async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
         """What it answers, in the end."""
+        most, pace = self.fetching.host_images, self.paces[0]  # whatever its ports and spellings
+        if most is not None and pace.images >= most:
+            return Problem(reason=Reason.DEFERRED, value=pace.images, limit=most)
+        pace.images += 1
         self.asked += 1
         for attempt in range(1, self.fetching.tries + 1):
             outcome = await self._ask_once(url, **wishes)
@@ -114,9 +118,12 @@ class Host:
         return FREE + self.asked // RETRIES_PER
 
     async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
+        await self.wire.room()
         async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
             if (gone := self._given_up()) is not None:
                 return gone
+            if max(pace.resting for pace in self.paces) >= WORTH_TELLING:
+                self.told.set()  # a pace so slow that the next holder has to know of it
             started = time.monotonic()
             outcome = await self.wire.get(url, **wishes)
             self.seconds += time.monotonic() - started

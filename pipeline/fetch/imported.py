@@ -29,6 +29,7 @@ from pipeline.wanted import partition_of
 from schemas.verdict import IMPORTED, OK, Reason
 
 NO_URL: Final = "without a URL beside it"
+EMPTY: Final = "tars without an image"
 NOT_WANTED: Final = "not wanted"
 KNOWN: Final = "known already"
 
@@ -37,22 +38,25 @@ def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
     """What became of the members, by status.
 
     Raises:
-        ValueError: a file that is no tar, or one without an image that has its URL beside it.
+        ValueError: a file that is no tar, or one of images of which none has its URL beside it.
     """
     told: Counter[str] = Counter()
     partitions: dict[int, _Partition] = {}
     for path in paths:
-        met = 0
+        met = urls = 0
         for url, body in members(path):
+            met += 1
             if not url:
                 told[NO_URL] += 1
                 continue
-            met += 1
+            urls += 1
             number = partition_of(url, job.partitions)[0]
             if number not in partitions:
                 partitions[number] = _Partition(number, job)
             told[partitions[number].take(url, body)] += 1
-        if not met:
+        if not met:  # as img2dataset writes them where nothing came
+            told[EMPTY] += 1
+        elif not urls:
             raise ValueError(f"{path} holds no image with its URL in a KEY.json beside it: give "
                              "tars that img2dataset made (output_format=webdataset)")  # fmt: skip
         for partition in partitions.values():

@@ -5,7 +5,9 @@ In:      leases/PARTITION.host.json: who holds it, until when, and what the hold
          replaced only by who has read what it replaces.
 Out:     a lease that is renewed by its holder; a worker that cannot renew it must stop asking. What
          hosts have told a holder, to be left alone for a while, the next one finds in it.
-Taken over: a lease that has run out, or whose holder was a process of this machine that is gone.
+Taken over: a lease that has run out long ago, one that nobody has renewed while this process looked
+         for as long as it holds, and one whose holder was a process of this machine that is gone.
+Clocks: of two machines these may differ by SKEW, and by as much as they like of holders that live.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pipeline import store
 from pipeline.read.raw import file_systems
 
 SECONDS: Final = 120.0  # that a lease holds unless renewed
+SKEW: Final = 60.0  # that a lease has to be past before it is run out by our clock, too
 LOOK: Final = 1.0  # seconds between two looks at another's lease
 
 
@@ -57,6 +60,7 @@ class Lease:
     until: float = 0.0
     news: Mapping[str, Any] = field(default_factory=dict)
     rests: Mapping[str, Any] = field(default_factory=dict)  # of hosts; handed on to the next holder
+    _seen: tuple[str, float] = ("", 0.0)  # a version of another's, and when it was seen first
 
     @classmethod
     @contextmanager
@@ -74,9 +78,12 @@ class Lease:
         found = self.cell.read()
         if found is None:
             return self._write(None)
-        told = _read(found[0])
+        told, version = _read(found[0]), found[1]
         self.rests = told["rests"]
-        return _is_free(told) and self._write(found[1])
+        if self._seen[0] != version:
+            self._seen = (version, time.monotonic())
+        silent = time.monotonic() - self._seen[1]
+        return (silent > SECONDS or _is_free(told)) and self._write(version)
 
     def _let_go(self) -> None:
         """Gone, or free with what the next holder must know."""
@@ -131,7 +138,7 @@ def worth_keeping(data: bytes) -> bool:
 
 
 def _is_free(told: Mapping[str, Any]) -> bool:
-    if told["until"] < time.time():
+    if told["until"] + SKEW < time.time():
         return True
     return told["machine"] == _machine() and _begun(told["process"]) != told["begun"]
 

@@ -16,12 +16,13 @@ import math
 import time
 import uuid
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pipeline import parquet
+from pipeline.domain import host_of
 from pipeline.fetch.commits import Commits, Known, read_brought, rows_that_count
 from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetch.guard import Guard
@@ -37,10 +38,11 @@ from pipeline.job import Job
 from pipeline.opt_out_list import opted_out
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of
-from schemas.verdict import OK, UNDECIDED, Reason
+from schemas.verdict import FORBIDDING, OK, UNDECIDED, Reason
 
 MOMENT: Final = 0.2  # seconds in which what several hosts ask for is told together
 BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
+NOT_ASKED: Final = FORBIDDING | {Reason.DEFERRED}  # statuses of which a host has seen nothing
 SLOWEST: Final = 3  # hosts that the lease's news names
 
 
@@ -98,6 +100,7 @@ class Holder:
     commits: Commits
     lease: Lease
     counts: Counter[str] = field(default_factory=Counter)
+    safe: tuple[int, int] = (0, 0)  # rows that are written, and those of them that are ok
     alive: int = 0  # hosts with URLs left
     writing: asyncio.Task[None] | None = None  # a commit
     started: float = field(default_factory=time.monotonic)
@@ -134,9 +137,9 @@ class Holder:
         if fetching.host_images is None:
             return
         for one in self.known:
-            asked = one.round == fetching.round and one.status != Reason.DEFERRED
-            if asked and self._is_mine(one.asked):
-                self.hosts.of(one.asked).paces[0].images += 1
+            if one.round == fetching.round and one.status not in NOT_ASKED:
+                for url in {host_of(url): url for url in one.asked if self._is_mine(url)}.values():
+                    self.hosts.of(url).paces[0].images += 1
 
     async def _work(self, errands: list[Errand]) -> None:
         self.open = {one.url: one for one in errands}
@@ -173,25 +176,18 @@ class Holder:
     async def _empty(self, host: Host, queue: deque[Errand]) -> None:
         """All URLs of a host, by as many connections as it may have."""
         at_once = min(host.paces[0].connections, len(queue))
-        await asyncio.gather(*(self._serve(host, queue) for _ in range(at_once)))
+        await asyncio.gather(*(self._serve(queue) for _ in range(at_once)))
         self.alive -= 1
 
-    async def _serve(self, host: Host, queue: deque[Errand]) -> None:
-        most = self.job.settings.fetching.host_images
+    async def _serve(self, queue: deque[Errand]) -> None:
         while queue:
-            errand = queue.popleft()
-            pace = host.paces[0]  # of the host, whatever its ports and spellings
-            if most is not None and pace.images >= most:
-                self._write(_put_off(errand, value=pace.images, limit=most))
+            ended = await self.requester.run(queue.popleft())
+            if isinstance(ended, Errand):
+                self._send_away(ended)
             else:
-                pace.images += 1
-                ended = await self.requester.run(errand)
-                if isinstance(ended, Errand):
-                    self._send_away(ended)
-                else:
-                    await self._finish(ended)
-                    if ended.answer is not None:
-                        self.wire.release(ended.answer)
+                await self._finish(ended)
+                if ended.answer is not None:
+                    self.wire.release(ended.answer)
             await asyncio.sleep(0)  # what a dead host had is done without waiting for anything
 
     async def _finish(self, ending: Ending) -> None:
@@ -230,7 +226,15 @@ class Holder:
         """In a thread: a disk or bucket takes its time, and the hosts are not to wait for it."""
         await self._written()
         if (commit := self.commits.cut()) is not None:
-            await asyncio.to_thread(commit.write)
+            await self._put(commit.write, self._answered())
+
+    def _answered(self) -> tuple[int, int]:
+        """URLs that are done with, and those of them that are ok."""
+        return sum(self.counts.values()) - self.counts[AWAY], self.counts[OK]
+
+    async def _put(self, write: Callable[[], None], answered: tuple[int, int]) -> None:
+        await asyncio.to_thread(write)
+        self.safe = answered
 
     async def _written(self) -> None:
         """Commits are written one after the other: a later one may point into an earlier pack."""
@@ -257,19 +261,19 @@ class Holder:
             due = self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds)
             if due and self.writing is None and (commit := self.commits.cut()) is not None:
                 # beside the renewals, which must not wait for it
-                self.writing = asyncio.create_task(asyncio.to_thread(commit.write))
+                self.writing = asyncio.create_task(self._put(commit.write, self._answered()))
 
     async def _renew(self) -> None:
         await asyncio.to_thread(self.lease.renew, self._news(), self.hosts.rests_left())
 
     def _news(self) -> dict[str, Any]:
         """What the progress line tells."""
-        hosts = self.hosts.known.values()
+        hosts, (done, ok) = self.hosts.known.values(), self._answered()
         slowest = sorted(hosts, key=lambda host: host.seconds / max(1, host.asked))[-SLOWEST:]
         return {
             "done": sum(self.counts.values()),
-            "ok": self.counts[OK],
-            "left": len(self.open),
+            "open": done - self.safe[0],
+            "open_ok": ok - self.safe[1],
             "bytes": self.wire.bytes,
             "seconds": time.monotonic() - self.started,
             "hosts": self.alive,
@@ -278,7 +282,6 @@ class Holder:
         }  # fmt: skip
 
 
-def _put_off(errand: Errand, *, value: float | None = None, limit: float | None = None) -> Ending:
+def _put_off(errand: Errand) -> Ending:
     """Nobody was asked."""
-    problem = Problem(reason=Reason.DEFERRED, value=value, limit=limit)
-    return Ending(errand=errand, problem=problem, decision=UNDECIDED)
+    return Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED), decision=UNDECIDED)

@@ -30,7 +30,7 @@ from pipeline.read import payload
 from schemas.verdict import Reason
 
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
-BUFFERED: Final = 1 << 29  # bytes of bodies under way or not yet decoded; more wait for them
+BUFFERED: Final = 1 << 29  # bytes of bodies under way or not yet decoded; more wait for room
 HEADERS: Final = 32 << 10  # bytes of a header line
 
 Wish = Callable[[Sequence[tuple[str, str]]], Problem | None]
@@ -69,7 +69,9 @@ class Wire:
     guard: Guard
     fetching: Fetching
     bytes: int = 0  # that came
-    _held: int = 0
+    _held: int = 0  # of bodies
+    _whole: int = 0  # of these, of whole ones, which will be released
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _last: asyncio.Lock = field(default_factory=asyncio.Lock)  # who goes on when there is no room
     _session: aiohttp.ClientSession | None = None
 
@@ -165,8 +167,8 @@ class Wire:
         if problem is not None:
             response.close()  # the rest is not read, so the connection is of no more use
             return problem
-        pieces, size, last = list[bytes](), 0, False
-        async with AsyncExitStack() as alone:
+        pieces, size = list[bytes](), 0
+        async with _Alone() as alone:
             try:
                 async for piece in response.content.iter_any():
                     size += len(piece)
@@ -180,9 +182,8 @@ class Wire:
                     if most is not None and size >= most:
                         response.close()
                         break
-                    if self._held > BUFFERED and not last:
-                        await alone.enter_async_context(self._last)
-                        last = True
+                    await self._wait_for_room(alone)
+                await self._wait_for_room(alone)  # what a coding unpacks to may be far more
             except BaseException:
                 self._let_go(size)
                 raise
@@ -190,17 +191,45 @@ class Wire:
                 self.bytes += size
         http = payload.Http(status=response.status, headers=tuple(headers), body=b"".join(pieces))
         body, problem = _unpacked(http, limit)
+        self._let_go(size)
         if problem is not None:
-            self._let_go(size)
             return problem
-        return Answer(url=url, status=response.status, headers=headers, body=body, held=size)
+        self._held += len(body)
+        self._whole += len(body)
+        return Answer(url=url, status=response.status, headers=headers, body=body, held=len(body))
+
+    async def room(self) -> None:
+        """Until there is some for what a further request brings."""
+        await self._until(BUFFERED // 2)
 
     def release(self, answer: Answer) -> None:
         """Its body is done with: others may come."""
+        self._whole -= answer.held
         self._let_go(answer.held)
 
     def _let_go(self, size: int) -> None:
         self._held -= size
+        self._freed.set()
+
+    async def _wait_for_room(self, alone: _Alone) -> None:
+        """Where there is none, one goes on at a time, when no whole body is held any more."""
+        if self._held <= BUFFERED:
+            return
+        if not alone.it_is:
+            await alone.enter_async_context(self._last)
+            alone.it_is = True
+        await self._until(BUFFERED)
+
+    async def _until(self, most: int) -> None:
+        while self._held > most and self._whole:
+            self._freed.clear()
+            await self._freed.wait()
+
+
+class _Alone(AsyncExitStack):
+    """Holds Wire._last, if it has come to that."""
+
+    it_is: bool = False
 
 
 def _refused(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import io
 import os
 import random
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from PIL import Image
 
 from pipeline import store
 from pipeline.fetch import commits, wire
@@ -22,8 +25,8 @@ from pipeline.fetch.host import retry_after
 from pipeline.fetch.partition import fetch_partition
 from pipeline.fetching import Fetching
 from pipeline.job import Job
-from schemas.verdict import Reason
-from tests.fetch.hostile import Hosts
+from schemas.verdict import OK, Reason
+from tests.fetch.hostile import Hosts, answer
 from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, rows_brought, start
 from tests.fetch.world import World, world
 
@@ -148,6 +151,37 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
 
 
+def test_bodies_that_unpack_to_far_more_have_no_more_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All come before one of them is decoded."""
+    held: list[int] = []
+    release = wire.Wire.release
+
+    def released(one: wire.Wire, answer: wire.Answer) -> None:
+        held.append(one._held)
+        release(one, answer)
+
+    monkeypatch.setattr(wire, "BUFFERED", 1 << 20)
+    monkeypatch.setattr(wire.Wire, "release", released)
+    out = io.BytesIO()
+    Image.new("RGB", (700, 500)).save(out, "BMP")
+    body = gzip.compress(out.getvalue())
+    what = answer(body, headers={"Content-Encoding": "gzip"})
+    plan = {f"a.big{n}.test": {"/robots.txt": NONE, "/ai.txt": NONE, "/a.bmp": what}
+            for n in range(16)}  # fmt: skip
+    with world(plan, tmp_path) as servers:
+        told = replace(
+            SLOW, rates="", requests=64, total=30, host_map=f"* 127.0.0.1:{servers.plain}"
+        )
+        urls = [f"http://{host}/a.bmp" for host in plan]
+        job = job_for(tmp_path, urls, told, partitions=1)
+        fetch_partition(0, None, job)
+    assert rows_brought(job, 0) == [OK] * 16
+    assert len(out.getvalue()) > len(body) * 100
+    assert max(held) <= (1 << 20) + len(out.getvalue())
+
+
 def test_no_body_is_held_when_all_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +190,7 @@ def test_no_body_is_held_when_all_is_answered(
     leave = wire.Wire.__aexit__
 
     async def left(one: wire.Wire, *error: object) -> None:
-        held.append(one._held)
+        held.extend((one._held, one._whole))
         await leave(one, *error)
 
     monkeypatch.setattr(wire.Wire, "__aexit__", left)
@@ -172,7 +206,7 @@ def test_no_body_is_held_when_all_is_answered(
         told = replace(SLOW, rates="", host_map=hosts.map(servers.plain), image_bytes=1 << 20)
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         fetch_partition(0, None, job)
-    assert held == [0]
+    assert held == [0, 0]
 
 
 def test_a_commit_that_fails_while_the_hosts_end_ends_the_partition(

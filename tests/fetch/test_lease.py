@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 
 from pipeline import store
 from pipeline.fetch import lease as lease_module
-from pipeline.fetch.lease import SECONDS, Lease, LostLeaseError, S3Cell, cell_of
+from pipeline.fetch.lease import SECONDS, SKEW, Lease, LostLeaseError, S3Cell, cell_of
 
 HOLD = """
 import sys, time
@@ -43,6 +43,8 @@ class Clock:
 
     def time(self) -> float:
         return self.now
+
+    monotonic = time
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -232,13 +234,38 @@ def test_what_a_process_held_that_is_gone_without_a_trace_is_free(
 def test_a_lease_of_another_machine_is_taken_over_when_it_has_run_out_and_not_before(
     path: str, clock: Clock, process: str
 ) -> None:
-    end = clock.now + 50.5
+    end = clock.now + 30.5 + SKEW
     number = os.getpid() if process == "of this number" else 2**22 + 1  # more than there can be
-    put(path, machine="elsewhere", process=number, begun="1", until=end)
+    put(path, machine="elsewhere", process=number, begun="1", until=end - SKEW)
     with Lease.take(path):
         assert end <= clock.now <= end + LOOK
         assert told(path)["process"] == os.getpid()
         assert told(path)["machine"] != "elsewhere"
+
+
+def test_a_dead_machine_s_clock_that_was_ahead_holds_nobody_up(path: str, clock: Clock) -> None:
+    started = clock.now
+    put(path, machine="elsewhere", until=clock.now + 3_700)
+    with Lease.take(path):
+        assert SECONDS < clock.now - started <= SECONDS + 2 * LOOK
+
+
+def test_a_live_machine_whose_clock_is_behind_keeps_what_it_holds(path: str, clock: Clock) -> None:
+    """By as much as a lease holds."""
+    cell = cell_of(path)
+    put(path, machine="elsewhere", until=clock.now)
+    mine = told(path)
+
+    def meanwhile() -> None:
+        found = cell.read()
+        assert found is not None
+        if clock.waits < 40:  # it renews, by its own clock
+            mine.update(until=clock.now, news={"done": clock.waits})
+            assert cell.write(json.dumps(mine).encode(), version=found[1])
+
+    clock.meanwhile = meanwhile
+    with Lease.take(path):
+        assert clock.waits > 40
 
 
 def test_a_container_of_this_machine_is_another_machine(path: str, clock: Clock) -> None:
@@ -256,7 +283,7 @@ def test_who_did_not_renew_in_time_learns_it_and_takes_nothing_back(
     path: str, clock: Clock
 ) -> None:
     with Lease.take(path) as first:
-        clock.now += SECONDS + 1
+        clock.now += SECONDS + SKEW + 1
         with Lease.take(path) as second:
             with pytest.raises(LostLeaseError, match=r"did not renew its lease for 120 s"):
                 first.renew({}, {})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +22,7 @@ from schemas.verdict import Reason
 from tests.fetch import deadly
 
 DIED = Problem(reason=Reason.DECODER_DIED)
+ROOT = Path(__file__).resolve().parents[2]
 LONG = 240.0  # seconds after which a test has failed
 
 
@@ -116,6 +120,29 @@ def test_the_limit_is_of_cpu_and_a_file_and_not_of_the_clock_or_a_batch(log: Pat
 def test_a_decoder_gets_no_more_memory_than_its_limit(log: Path) -> None:
     seen = looks([b"EAT", GOOD[1]])
     assert seen == [Problem(reason=Reason.UNDECODABLE), look_at(GOOD[1])]
+
+
+HARD = """
+import asyncio, resource, sys
+from pipeline.fetch.look import Lookers
+
+async def run(data):
+    async with Lookers() as lookers:
+        return await lookers.look(data)
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (5 << 29, 5 << 29))
+    print(asyncio.run(run(open(sys.argv[1], "rb").read())))
+"""
+
+
+def test_a_machine_may_allow_less_memory_than_that(tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(GOOD[0])
+    (tmp_path / "hard.py").write_text(HARD)
+    done = subprocess.run([sys.executable, tmp_path / "hard.py", tmp_path / "picture"],
+                          capture_output=True, text=True, timeout=LONG, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stdout == f"{look_at(GOOD[0])}\n", done.stderr
 
 
 def test_an_error_that_nobody_foresaw_ends_the_waiting_of_all_that_were_in_its_batch(

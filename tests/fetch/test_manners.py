@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from PIL import Image
 
 from pipeline import store
 from pipeline.domain import host_of
+from pipeline.fetch.partition import MOMENT
 from pipeline.fetching import Fetching
 from pipeline.reencode import Encoding
 from pipeline.wanted import partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
-from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows
+from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, start
 from tests.fetch.world import Plan, World, world
 
 NONE: Final[dict[str, Any]] = {"status": 404}
@@ -111,6 +113,41 @@ def test_redirects_of_another_domain_count_too(tmp_path: Path) -> None:
     assert [(row["value"], row["limit"]) for row in late] == [(3, 3), (3, 3)]
     asked = [one for one in servers.asked if one["host"] == "cap.test"]
     assert len([one for one in asked if one["path"].endswith(".jpg")]) == 3
+
+
+def test_so_do_those_of_its_neighbours(tmp_path: Path) -> None:
+    """In one partition, and one asks for it again when the first has ended."""
+    plan: dict[str, dict[str, Any]] = {"img.site.test": {**OPEN}}
+    for host in range(4):
+        for n in range(3):
+            plan["img.site.test"][f"/{host}{n}.jpg"] = answer(picture(3 * host + n))
+        plan[f"w{host}.site.test"] = {**OPEN, **{
+            f"/{n}.jpg": to(f"http://img.site.test/{host}{n}.jpg") for n in range(3)}}  # fmt: skip
+    urls = [f"http://w{host}.site.test/{n}.jpg" for host in range(4) for n in range(3)]
+    quick = "requests = inf\nconnections = 4\ndomain_requests = inf\ndomain_connections = 9\n"
+    found, servers = fetched(tmp_path, plan, urls, replace(TOLD, host_images=3, rates=quick))
+    assert Counter(row["status"] for row in found.values()) == {OK: 3, Reason.DEFERRED: 9}
+    asked = [one for one in servers.asked if one["host"] == "img.site.test"]
+    assert len([one for one in asked if one["path"].endswith(".jpg")]) == 3
+
+
+def test_a_slow_pace_is_kept_after_a_kill(tmp_path: Path) -> None:
+    """At once: no renewal of the lease has been due yet."""
+    plan = {"slow.test": {**OPEN, "/a.jpg": answer(picture(1))}}
+    with world(plan, tmp_path) as servers:
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", rates="requests = 0.07\n")
+        job = job_for(tmp_path, ["http://slow.test/a.jpg"], told)
+        with start(job) as process:
+            while not times(servers, "slow.test"):
+                time.sleep(0.05)
+            time.sleep(2 * MOMENT)
+            process.kill()
+        with start(job) as process:
+            while len(times(servers, "slow.test")) < 2:
+                time.sleep(0.05)
+            process.kill()
+        first, second = times(servers, "slow.test")
+    assert second - first >= 1 / 0.07 - 0.1
 
 
 def test_one_leap_too_many_is_told_with_its_limit(tmp_path: Path) -> None:

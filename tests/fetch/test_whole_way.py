@@ -221,8 +221,11 @@ def test_images_of_img2dataset_are_taken_in_place_of_asking(
     assert early.code == 2
     assert "--stage filter_text first" in early.err
     assert command("run", "-o", output, "--stage=filter_text", "--workers=1").code == 0
-    ended = command("import-images", output, tar)
+    nothing = tmp_path / "00001.tar"  # as img2dataset leaves it where no image came
+    tarfile.open(nothing, "w").close()
+    ended = command("import-images", output, nothing, tar)
     assert ended.code == 0, ended.err
+    assert "1  tars without an image" in ended.out
     assert command("import-images", output, tar).code == 0  # twice is once
     assert command("run", "-o", output, "--workers=1").code == 0
     assert samples(output) == samples(full)

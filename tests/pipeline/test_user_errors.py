@@ -43,6 +43,9 @@ def _line(ended: Ended) -> str:
 
 # options, and what the line must name: the value, the limit, the remedy
 OPTIONS: Final = [
+    (("--opt-out-service=not-a-url",), ("opt-out service is 'not-a-url'", "https:// URL")),
+    (("--opt-out-service=ftp://x/",), ("opt-out service is 'ftp://x/'", "https:// URL")),
+    (("--image-quality=5",), ("image quality is 5", "--image-format or --longest-side")),
     (("--workers=0",), ("workers is 0", "choose 1 or more")),
     (("--part-size=0",), ("part size is 0 bytes", "0.0625 MiB or more")),
     (("--part-size=-1",), ("part size is -1048576 bytes", "0.0625 MiB or more")),

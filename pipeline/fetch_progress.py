@@ -1,0 +1,91 @@
+"""Progress of fetch: how many URLs have their answer, of those that a start has to ask for.
+
+In:   wanted/, the rows of earlier starts and those that come, and what the holders of partitions
+      tell of themselves with their leases.
+Out:  how many are done, and a line of what is going on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import parquet, store
+from pipeline.fetch.commits import read_files, that_count
+from pipeline.fetch.errand import AWAY
+from pipeline.job import Job
+from schemas.verdict import OK
+
+
+class Urls:
+    """The URLs of a stage; those that have a row before it starts are not asked for."""
+
+    unit = "URLs"
+    about = ""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._before = set(self._files())
+        self._counted: dict[str, tuple[int, int]] = {}  # by commit: rows, and those that are ok
+        self.total = self._open() if job.settings.fetching.on else 0
+
+    def look(self) -> tuple[int, str]:
+        for path in self._files():
+            if path not in self._before and path not in self._counted and not _is_settled(path):
+                status = parquet.read_table(path, ["status"])["status"]
+                done = pc.sum(pc.not_equal(status, AWAY)).as_py() or 0
+                self._counted[path] = (done, pc.sum(pc.equal(status, OK)).as_py() or 0)
+        news = self._news()
+        done, ok = (sum(column) for column in zip(
+            (0, 0), *self._counted.values(), *((one["open"], one["open_ok"]) for one in news),
+            strict=True,
+        ))  # fmt: skip
+        return done, _line(news, done=done, ok=ok, left=max(0, self.total - done)) if news else ""
+
+    def end(self) -> int:
+        """When the stage is whole, each has its answer, and commits may be gone."""
+        return self.total
+
+    def _open(self) -> int:
+        """Wanted URLs without a row, and those whose row a refetch wants anew."""
+        fetching, left = self._job.settings.fetching, 0
+        anew = pa.array([*fetching.again, AWAY])
+        for number in range(self._job.partitions):
+            with parquet.open_file(self._job.part("wanted", f"{number:05d}")) as file:
+                left += file.metadata.num_rows
+            rows = that_count(read_files(self._job, number))
+            old = pc.less(rows["attempt"], fetching.round)
+            again = pc.and_(old, pc.is_in(rows["status"], anew))
+            opened = pc.or_(again, pc.equal(rows["status"], AWAY))
+            left -= len(rows) - (pc.sum(opened).as_py() or 0)
+        return max(0, left)
+
+    def _files(self) -> list[str]:
+        """Of rows: settled ones, and commits."""
+        found = store.beginning(self._job.path("images", "fetch-"))
+        return [path for path in found if store.ASIDE not in path]
+
+    def _news(self) -> list[dict[str, Any]]:
+        leases = store.listing(self._job.path("leases"))
+        told = [json.loads(store.read_bytes(path) or b"{}") for path in leases]
+        return [one["news"] for one in told if one.get("news")]
+
+
+def _is_settled(path: str) -> bool:
+    """fetch, the partition, the round; the name of a commit has its holder and number besides."""
+    return path.rsplit("/", 1)[-1].count("-") == 2
+
+
+def _line(news: list[dict[str, Any]], *, done: int, ok: int, left: int) -> str:
+    images = sum(one["done"] / max(1.0, one["seconds"]) for one in news)
+    size = sum(one["bytes"] / max(1.0, one["seconds"]) for one in news) / 1e6
+    hosts = sum(one["hosts"] for one in news)
+    slowest = max((item for one in news for item in one["slowest"].items()),
+                  key=lambda item: item[1], default=("", 0.0))  # fmt: skip
+    return (
+        f"{ok / max(1, done):.0%} ok, {images:,.0f}/s, {size:,.1f} MB/s, {hosts:,} hosts, "
+        f"slowest {slowest[0]} {slowest[1]:.1f} s, {left / max(0.1, images):,.0f} s left"
+    )

@@ -1,0 +1,96 @@
+"""Progress of fetch: what is left is of all URLs, in whatever partition, round or start."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline import store
+from pipeline.fetch.commits import Commits
+from pipeline.fetch.errand import AWAY, Errand
+from pipeline.fetch.request import Ending, row_of
+from pipeline.fetch.settle import settle
+from pipeline.fetch_progress import Urls
+from pipeline.fetching import Fetching
+from pipeline.job import Job
+from pipeline.problem import Problem
+from pipeline.wanted import partition_of
+from schemas.verdict import Reason
+from tests.fetch.stage import CONTACT, PARTITIONS, job_for
+
+TOLD = Fetching(on=True, contact=CONTACT)
+URLS = [f"http://site{number}.test/a.jpg" for number in range(20)]
+
+
+def commit(job: Job, urls: Sequence[str], status: str = Reason.TIMED_OUT) -> None:
+    """As holders do, each of its own partition."""
+    round_ = job.settings.fetching.round
+    for partition in range(PARTITIONS):
+        name = f"fetch-{partition:05d}-{round_}-{uuid.uuid4().hex[:8]}"
+        commits = Commits(job=job, name=name, places={})
+        for url in urls:
+            if partition_of(url, PARTITIONS)[0] == partition:
+                ending = Ending(errand=Errand(url, url), problem=Problem(reason=Reason.TIMED_OUT))
+                commits.add(row_of(ending, round_=round_) | {"status": status})
+        if (one := commits.cut()) is not None:
+            one.write()
+
+
+def hold(job: Job, partition: int, **news: int) -> None:
+    told = {"done": 0, "open": 0, "open_ok": 0, "bytes": 0, "seconds": 10.0, "hosts": 1,
+            "slowest": {}}  # fmt: skip
+    data = json.dumps({"until": 0, "news": told | news}).encode()
+    store.write_bytes(job.path("leases", f"{partition:05d}.host.json"), data)
+
+
+def test_what_is_left_is_of_partitions_too_that_nobody_has_begun(tmp_path: Path) -> None:
+    job = job_for(tmp_path, URLS, TOLD)
+    meter = Urls(job)
+    assert (meter.total, meter.look()) == (20, (0, ""))
+    commit(job, URLS[:6])
+    hold(job, 1, done=20, open=2, open_ok=2)
+    done, line = meter.look()
+    assert done == 8
+    assert line.startswith("25% ok, 2/s, ")
+    assert line.endswith(" 6 s left")  # 12 of 2 a second
+
+
+def test_what_has_led_away_is_not_done_but_by_who_brings_it_home(tmp_path: Path) -> None:
+    job = job_for(tmp_path, URLS, TOLD)
+    meter = Urls(job)
+    commit(job, URLS[:6], AWAY)
+    assert meter.look()[0] == 0
+    commit(job, URLS[:3])
+    assert meter.look()[0] == 3
+
+
+def test_another_start_has_only_the_rest_to_ask_for(tmp_path: Path) -> None:
+    job = job_for(tmp_path, URLS, TOLD)
+    commit(job, URLS[:6])
+    commit(job, URLS[6:8], AWAY)
+    meter = Urls(job)
+    assert meter.total == 14
+    commit(job, URLS[6:])
+    for partition in range(PARTITIONS):
+        settle(partition, [], job)
+    assert meter.look()[0] == 14  # what is settled was counted as it came
+    assert Urls(job).total == 0
+    off = replace(job, settings=replace(job.settings, fetching=Fetching()))
+    assert Urls(off).total == 0
+
+
+def test_a_refetch_has_what_it_was_told_to_ask_for_again(tmp_path: Path) -> None:
+    first = job_for(tmp_path, URLS, TOLD)
+    commit(first, URLS[:15])
+    commit(first, URLS[15:], Reason.NO_SUCH_HOST)
+    for partition in range(PARTITIONS):
+        settle(partition, [], first)
+    second = job_for(tmp_path, URLS, replace(TOLD, round=2, again=(str(Reason.NO_SUCH_HOST),)))
+    meter = Urls(second)
+    assert meter.total == 5
+    commit(second, URLS[15:17], Reason.NO_SUCH_HOST)
+    assert meter.look()[0] == 2
+    assert Urls(second).total == 3
