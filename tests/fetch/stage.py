@@ -1,4 +1,4 @@
-"""The stage of fetch alone, over a wanted/ of the test's own, in a process that may be killed.
+"""The stage of fetch alone, over a wanted/ of the test's own, here or where it may be killed.
 
 Run as a command it does the stage of a pickled job. An audit hook refuses every connection that
 does not stay on this machine, and writes it down: a guard that fails fails the test, and nothing
@@ -13,8 +13,12 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from pipeline import parquet
 from pipeline.choose import Asked, choose_settings
@@ -28,6 +32,7 @@ from pipeline.wanted import partition_of, write_wanted
 ROOT: Final = Path(__file__).resolve().parents[2]
 PARTITIONS: Final = 4
 CONTACT: Final = "us@example.org"
+LEFT: Final = "left.txt"
 
 
 def job_for(
@@ -62,12 +67,27 @@ def start(
     )  # fmt: skip
 
 
-def do(job: Job, environment: Mapping[str, str] | None = None, *, workers: int = 1) -> None:
-    """The stage to its end; no connection has left the machine."""
-    with start(job, workers=workers, environment=environment) as process:
+def do(job: Job, environment: Mapping[str, str] | None = None) -> None:
+    """The stage to its end, in this process; no connection has left the machine."""
+    with _stay_here(Path(job.output).parent) as left, pytest.MonkeyPatch.context() as patch:
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
+        _do(job, workers=1)
+    assert not left.exists()
+
+
+def do_elsewhere(job: Job, *, workers: int) -> None:
+    """In a process of its own, with others below it."""
+    with start(job, workers=workers) as process:
         said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said[-4000:]
-    assert not (Path(job.output).parent / "left.txt").exists()
+    assert not (Path(job.output).parent / LEFT).exists()
+
+
+def _do(job: Job, *, workers: int) -> None:
+    sweep(job, "fetch")
+    run_stage(job, "fetch", runner="FnApiRunner", options=[f"--direct_num_workers={workers}"])
+    sweep_fetched(job)
 
 
 def rows(job: Job) -> Iterator[dict[str, Any]]:
@@ -81,28 +101,39 @@ def rows_brought(job: Job, partition: int) -> list[str]:
     return [known.status for known in read_brought(job, partition).known.values()]
 
 
-def _stay_here(folder: Path) -> None:
+_told: Final[list[Path]] = []  # where the hook, which no process can take off again, writes
+
+
+@cache
+def _hook() -> None:
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "socket.connect" and isinstance(args[1], tuple):
+        if _told and event == "socket.connect" and isinstance(args[1], tuple):
             host = args[1][0]
             if host not in {"127.0.0.1", "::1", "localhost"}:
-                with (folder / "left.txt").open("a") as told:
+                with _told[-1].open("a") as told:
                     told.write(f"{args[1]}\n")
                 raise ConnectionRefusedError(f"{host} is not here")
 
     sys.addaudithook(hook)
 
 
+@contextmanager
+def _stay_here(folder: Path) -> Iterator[Path]:
+    _hook()
+    _told.append(folder / LEFT)
+    try:
+        yield _told[-1]
+    finally:
+        _told.pop()
+
+
 def main(path: Path) -> None:
     job, only, workers = pickle.loads(path.read_bytes())
-    _stay_here(path.parent)
-    if only:
+    with _stay_here(path.parent):
         for partition in only:
             fetch_partition(partition, None, job)
-        return
-    sweep(job, "fetch")
-    run_stage(job, "fetch", runner="FnApiRunner", options=[f"--direct_num_workers={workers}"])
-    sweep_fetched(job)
+        if not only:
+            _do(job, workers=workers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pipeline.domain import registered_domain
 from pipeline.fetching import Fetching
 from pipeline.wanted import partition_of
 from tests.fetch.hostile import Hosts
-from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, rows_brought, start
+from tests.fetch.stage import CONTACT, PARTITIONS, do_elsewhere, job_for, rows, rows_brought, start
 from tests.fetch.world import world
 
 SLOW = Fetching(on=True, contact=CONTACT, commit_seconds=0.5,
@@ -64,7 +64,7 @@ def test_two_workers_of_a_run_are_at_work_at_once_each_on_domains_of_its_own(
     hosts = good_hosts(24)
     with world(hosts.plan, tmp_path) as servers:
         job = job_for(tmp_path, hosts.must, replace(SLOW, host_map=hosts.map(servers.plain)))
-        do(job, workers=2)
+        do_elsewhere(job, workers=2)
         asked = servers.asked
     assert {row["url"]: row["status"] for row in rows(job)} == hosts.must
     assert max(Counter(map(url_of, asked)).values()) == 1
