@@ -9,18 +9,21 @@ decode. Who is on the opt-out list has a row that says so, and no bytes.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tarfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from pipeline import parquet, store
-from pipeline.decode import look_at
 from pipeline.extract.urls import normal_url
 from pipeline.fetch.commits import Commits, read_brought
 from pipeline.fetch.errand import Errand
+from pipeline.fetch.look import Looked, Lookers, Reencoded, default_processes
 from pipeline.fetch.request import Ending, row_of
 from pipeline.job import Job
 from pipeline.opt_out_list import opted_out
@@ -32,6 +35,7 @@ NO_URL: Final = "without a URL beside it"
 EMPTY: Final = "tars without an image"
 NOT_WANTED: Final = "not wanted"
 KNOWN: Final = "known already"
+AT_ONCE: Final = 64  # images in memory
 
 
 def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
@@ -40,28 +44,57 @@ def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
     Raises:
         ValueError: a file that is no tar, or one of images of which none has its URL beside it.
     """
-    told: Counter[str] = Counter()
-    partitions: dict[int, _Partition] = {}
-    for path in paths:
-        met = urls = 0
-        for url, body in members(path):
-            met += 1
+    return asyncio.run(_import(paths, job))
+
+
+async def _import(paths: Iterable[str], job: Job) -> Counter[str]:
+    async with Lookers(processes=default_processes()) as lookers:
+        going = _Import(job=job, lookers=lookers)
+        for path in paths:
+            found, met, urls = members(path), 0, 0
+            while batch := list(islice(found, AT_ONCE)):
+                met, urls = met + len(batch), urls + await going.take(batch)
+            if not met:  # as img2dataset writes them where nothing came
+                going.told[EMPTY] += 1
+            elif not urls:
+                raise ValueError(f"{path} holds no image with its URL in a KEY.json beside it: "
+                                 "give tars that img2dataset made (output_format=webdataset)"
+                                 )  # fmt: skip
+            for partition in going.partitions.values():
+                partition.commit()
+    return going.told
+
+
+@dataclass(kw_only=True)
+class _Import:
+    job: Job
+    lookers: Lookers
+    told: Counter[str] = field(default_factory=Counter)
+    partitions: dict[int, _Partition] = field(default_factory=dict)
+
+    async def take(self, batch: Iterable[tuple[str, bytes]]) -> int:
+        """Rows of some members; how many of these have a URL."""
+        urls, wanted = 0, list[tuple[_Partition, str, bytes]]()
+        for url, body in batch:
             if not url:
-                told[NO_URL] += 1
+                self.told[NO_URL] += 1
                 continue
             urls += 1
-            number = partition_of(url, job.partitions)[0]
-            if number not in partitions:
-                partitions[number] = _Partition(number, job)
-            told[partitions[number].take(url, body)] += 1
-        if not met:  # as img2dataset writes them where nothing came
-            told[EMPTY] += 1
-        elif not urls:
-            raise ValueError(f"{path} holds no image with its URL in a KEY.json beside it: give "
-                             "tars that img2dataset made (output_format=webdataset)")  # fmt: skip
-        for partition in partitions.values():
-            partition.commit()
-    return told
+            partition = self._partition_of(url)
+            if status := partition.refuse(url):
+                self.told[status] += 1
+            else:
+                wanted.append((partition, url, body))
+        looks = await asyncio.gather(*(self.lookers.look(body) for _, _, body in wanted))
+        for (partition, url, body), look in zip(wanted, looks, strict=True):
+            self.told[partition.add(url, body, look)] += 1
+        return urls
+
+    def _partition_of(self, url: str) -> _Partition:
+        number = partition_of(url, self.job.partitions)[0]
+        if number not in self.partitions:
+            self.partitions[number] = _Partition(number, self.job)
+        return self.partitions[number]
 
 
 class _Partition:
@@ -75,16 +108,20 @@ class _Partition:
         name = f"fetch-{number:05d}-{self._round}-{uuid.uuid4().hex[:8]}"
         self._commits = Commits(job=job, name=name, places=brought.places)
 
-    def take(self, url: str, body: bytes) -> str:
+    def refuse(self, url: str) -> str:
+        """Why its bytes are not looked at; "" if they are, and then no others of this URL."""
         if url not in self._wanted or url in self._known:
             return KNOWN if url in self._known else NOT_WANTED
         self._known.add(url)
-        if url in self._listed:
-            out = Ending(errand=Errand(url, url), problem=Problem(reason=Reason.OPTED_OUT),
-                         decision=Reason.OPTED_OUT)  # fmt: skip
-            self._commits.add(row_of(out, round_=self._round))
-            return Reason.OPTED_OUT
-        look = look_at(body)
+        if url not in self._listed:
+            return ""
+        out = Ending(errand=Errand(url, url), problem=Problem(reason=Reason.OPTED_OUT),
+                     decision=Reason.OPTED_OUT)  # fmt: skip
+        self._commits.add(row_of(out, round_=self._round))
+        return Reason.OPTED_OUT
+
+    def add(self, url: str, body: bytes, look: Looked) -> str:
+        assert not isinstance(look, Reencoded), "imported bytes stay as they came"
         problem = look if isinstance(look, Problem) else None
         ending = Ending(errand=Errand(url, url), problem=problem, decision=IMPORTED)
         row = row_of(ending, round_=self._round)

@@ -103,6 +103,7 @@ class Holder:
     safe: tuple[int, int] = (0, 0)  # rows that are written, and those of them that are ok
     alive: int = 0  # hosts with URLs left
     writing: asyncio.Task[None] | None = None  # a commit
+    finishing: set[asyncio.Future[None]] = field(default_factory=set)  # what has come
     started: float = field(default_factory=time.monotonic)
 
     async def fetch(self, errands: Iterable[Errand]) -> Counter[str]:
@@ -153,6 +154,7 @@ class Holder:
                     one.result()  # raises what it raised
             hosts.cancel()
             await asyncio.gather(hosts, return_exceptions=True)
+            await asyncio.gather(*self.finishing)
             for errand in list(self.open.values()):  # the deadline
                 self._write(_put_off(errand))
             await self._commit()
@@ -160,9 +162,10 @@ class Holder:
             self.commits.give_up()
             raise
         finally:
-            beat.cancel()
-            hosts.cancel()
-            await asyncio.gather(beat, hosts, return_exceptions=True)
+            ended = [beat, hosts, *self.finishing]
+            for one in ended:
+                one.cancel()
+            await asyncio.gather(*ended, return_exceptions=True)
             self.lease.rests = self.hosts.rests_left()
 
     async def _all(self, errands: Iterable[Errand]) -> None:
@@ -185,12 +188,21 @@ class Holder:
             if isinstance(ended, Errand):
                 self._send_away(ended)
             else:
-                await self._finish(ended)
-                if ended.answer is not None:
-                    self.wire.release(ended.answer)
+                finishing = asyncio.ensure_future(self._finish(ended))
+                self.finishing.add(finishing)
+                finishing.add_done_callback(self.finishing.discard)
+                await asyncio.shield(finishing)  # it has come: the deadline is too late for it
             await asyncio.sleep(0)  # what a dead host had is done without waiting for anything
 
     async def _finish(self, ending: Ending) -> None:
+        """A row, and a place in a pack."""
+        try:
+            await self._see(ending)
+        finally:
+            if ending.answer is not None:
+                self.wire.release(ending.answer)
+
+    async def _see(self, ending: Ending) -> None:
         """What is seen of the bytes; those that are packed were seen before."""
         if not ending.body:
             self._write(ending)

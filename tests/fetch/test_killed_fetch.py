@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gzip
 import io
@@ -22,6 +23,7 @@ from pipeline.fetch import commits, wire
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.host import retry_after
+from pipeline.fetch.look import Looked, Lookers
 from pipeline.fetch.partition import fetch_partition
 from pipeline.fetching import Fetching
 from pipeline.job import Job
@@ -236,6 +238,31 @@ def test_a_commit_that_fails_while_the_hosts_end_ends_the_partition(
         monkeypatch.undo()
         fetch_partition(0, None, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
+
+
+def test_what_has_come_before_the_deadline_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a decoder when the time is over."""
+    look = Lookers.look
+
+    async def late(one: Lookers, data: bytes) -> Looked:
+        await asyncio.sleep(4)
+        return await look(one, data)
+
+    monkeypatch.setattr(Lookers, "look", late)
+    hosts = Hosts()
+    for _ in range(3):
+        hosts.add("good")
+    hosts.add("hang")
+    with world(hosts.plan, tmp_path) as servers:
+        told = replace(SLOW, rates="requests = 50\nconnections = 9\ndomain_connections = 9\n",
+                       requests=64, host_map=hosts.map(servers.plain))  # fmt: skip
+        job = job_for(tmp_path, hosts.must, told, partitions=1)
+        fetch_partition(0, None, replace(job, until=time.time() + 3))
+    found = {url: one.status for url, one in read_brought(job, 0).known.items()}
+    hangs = next(url for url in hosts.must if ".hang." in url)
+    assert found == hosts.must | {hangs: Reason.DEFERRED}
 
 
 @pytest.mark.parametrize(

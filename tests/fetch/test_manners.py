@@ -150,6 +150,26 @@ def test_a_slow_pace_is_kept_after_a_kill(tmp_path: Path) -> None:
     assert second - first >= 1 / 0.07 - 0.1
 
 
+def test_all_hosts_of_a_domain_have_its_rate_together(tmp_path: Path) -> None:
+    """With what redirects lead to, and their rules: 5 at a start, and then 5 a second."""
+    hosts = [f"w{number}.wide.test" for number in range(4)]
+    plan = {
+        host: {
+            **OPEN,
+            "/0.jpg": to(f"http://{hosts[number - 1]}/1.jpg"),
+            "/1.jpg": answer(picture(number)),
+        }
+        for number, host in enumerate(hosts)
+    }
+    urls = [f"http://{host}/{n}.jpg" for host in hosts for n in range(2)]
+    quick = "requests = 50\nconnections = 4\ndomain_requests = 5\ndomain_connections = 9\n"
+    found, servers = fetched(tmp_path, plan, urls, replace(TOLD, rates=quick))
+    assert {row["status"] for row in found.values()} == {OK}
+    asked = times(servers, *hosts)
+    assert len(asked) == 4 * 2 + 4 * 3
+    assert max(sum(first <= one < first + 1 for one in asked) for first in asked) <= 6
+
+
 def test_one_leap_too_many_is_told_with_its_limit(tmp_path: Path) -> None:
     leaps = [_url_of(number % PARTITIONS) for number in range(5)]  # each to another partition
     plan = {host_of(url): {**OPEN, "/a.jpg": to(further)}
