@@ -30,6 +30,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 PAGES: Final = frozenset({".html", ".htm", ".xhtml"})
+PATH: Final = "/!$&'()*+,;=:@"  # what RFC 3986 lets a path hold, and browsers send as it is
 
 # Python's own table grew between 3.11 and 3.14, and reads the system's: these decide first.
 MEDIA_TYPES: Final = {
@@ -134,7 +135,7 @@ def _write_records(site: Site, files: list[Path], *, name: str, stream: BinaryIO
     about.rec_headers.replace_header("WARC-Record-ID", _record_id("warcinfo", site.base, latest))
     writer.write_record(about)
     for path in _by_turns(files):
-        url = site.base + quote(os.fsencode(path.relative_to(site.folder)))
+        url = site.base + quote(os.fsencode(path.relative_to(site.folder)), safe=PATH)
         _write_exchange(writer, path, url=url, date=dates[path])
 
 

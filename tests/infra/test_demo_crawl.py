@@ -58,14 +58,16 @@ def folder(tmp_path: Path) -> Path:
 def test_a_file_is_one_response_at_its_url_with_its_type_and_its_own_date(
     folder: Path, tmp_path: Path
 ) -> None:
+    put(folder, "align+(1),a=b@c.png", b"\x89PNG another")  # as browsers ask for it
     written = write_warc(site_of(folder), tmp_path / "out.warc.gz")
     date = "2023-11-14T22:13:20Z"
     assert responses(tmp_path / "out.warc.gz") == {
+        "https://docs.example/manual/align+(1),a=b@c.png": ("image/png", b"\x89PNG another", date),
         "https://docs.example/manual/index.html": ("text/html", PAGE, date),
         "https://docs.example/manual/pictures/a%20b.png": ("image/png", b"\x89PNG picture", date),
         "https://docs.example/manual/style.css": ("text/css", b"p {}", date),
     }
-    assert (written.pages, written.others, written.left_out) == (1, 2, 0)
+    assert (written.pages, written.others, written.left_out) == (1, 3, 0)
 
 
 def test_records_are_those_of_a_crawler_each_with_an_id_of_its_own(
