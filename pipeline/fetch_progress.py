@@ -8,7 +8,7 @@ Out:  how many are done, and a line of what is going on.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +18,8 @@ from pipeline.fetch.commits import read_files, that_count
 from pipeline.fetch.errand import AWAY
 from pipeline.job import Job
 from schemas.verdict import OK
+
+TOLD: Final = frozenset({"done", "open", "open_ok", "bytes", "seconds", "hosts", "slowest"})
 
 
 class Urls:
@@ -71,7 +73,8 @@ class Urls:
     def _news(self) -> list[dict[str, Any]]:
         leases = store.listing(self._job.path("leases"))
         told = [json.loads(store.read_bytes(path) or b"{}") for path in leases]
-        return [one["news"] for one in told if one.get("news")]
+        news = [one.get("news") for one in told if isinstance(one, dict)]
+        return [one for one in news if isinstance(one, dict) and one.keys() >= TOLD]  # by us
 
 
 def _is_settled(path: str) -> bool:

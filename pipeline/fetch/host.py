@@ -74,12 +74,19 @@ class Host:
         refusals = (rules.refuse(url) for rules in self._rules)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
-    async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
-        """What it answers, in the end."""
+    def let_in(self, entered: set[int]) -> Problem | None:
+        """None where a further image may be asked of it, or one that has led to it before."""
         most, pace = self.fetching.host_images, self.paces[0]  # whatever its ports and spellings
+        if id(pace) in entered:
+            return None
         if most is not None and pace.images >= most:
             return Problem(reason=Reason.DEFERRED, value=pace.images, limit=most)
+        entered.add(id(pace))
         pace.images += 1
+        return None
+
+    async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
+        """What it answers, in the end."""
         self.asked += 1
         for attempt in range(1, self.fetching.tries + 1):
             outcome = await self._ask_once(url, **wishes)

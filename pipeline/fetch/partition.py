@@ -103,6 +103,7 @@ class Holder:
     safe: tuple[int, int] = (0, 0)  # rows that are written, and those of them that are ok
     alive: int = 0  # hosts with URLs left
     writing: asyncio.Task[None] | None = None  # a commit
+    closing: bool = False  # only the last commit is still to be written
     finishing: set[asyncio.Future[None]] = field(default_factory=set)  # what has come
     started: float = field(default_factory=time.monotonic)
 
@@ -236,6 +237,7 @@ class Holder:
 
     async def _commit(self) -> None:
         """In a thread: a disk or bucket takes its time, and the hosts are not to wait for it."""
+        self.closing = True
         await self._written()
         if (commit := self.commits.cut()) is not None:
             await self._put(commit.write, self._answered())
@@ -251,8 +253,8 @@ class Holder:
     async def _written(self) -> None:
         """Commits are written one after the other: a later one may point into an earlier pack."""
         if self.writing is not None:
-            writing, self.writing = self.writing, None
-            await writing
+            await self.writing
+            self.writing = None
 
     async def _beat(self) -> None:
         """Renew the lease, write what is due, until cancelled."""
@@ -271,7 +273,8 @@ class Holder:
             if self.writing is not None and self.writing.done():
                 await self._written()  # raises what it raised
             due = self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds)
-            if due and self.writing is None and (commit := self.commits.cut()) is not None:
+            idle = self.writing is None and not self.closing
+            if due and idle and (commit := self.commits.cut()) is not None:
                 # beside the renewals, which must not wait for it
                 self.writing = asyncio.create_task(self._put(commit.write, self._answered()))
 

@@ -55,13 +55,15 @@ class Requester:
 
     async def run(self, errand: Errand) -> Ending | Errand:
         """To its end, or to where it leaves this partition."""
+        entered: set[int] = set()
         while True:
             if (ending := await self._refuse(errand)) is not None:
                 return ending
+            host = self.hosts.of(errand.at)
+            if (full := host.let_in(entered)) is not None:
+                return Ending(errand=errand, problem=full)
             signals: list[PageSignals] = [NO_SIGNALS]
-            outcome = await self.hosts.of(errand.at).ask(
-                errand.at, wish=self._hear(signals), look=_look
-            )
+            outcome = await host.ask(errand.at, wish=self._hear(signals), look=_look)
             if isinstance(outcome, Answer) and outcome.target is not None:
                 self.hosts.wire.release(outcome)
                 further = self._follow(errand, outcome.target)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -72,7 +71,7 @@ class Wire:
     _held: int = 0  # of bodies
     _whole: int = 0  # of these, of whole ones, which will be released
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _last: asyncio.Lock = field(default_factory=asyncio.Lock)  # who goes on when there is no room
+    _first: asyncio.Timeout | None = None  # of whom goes on where there is no room
     _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -93,7 +92,7 @@ class Wire:
             max_field_size=HEADERS,
             max_line_size=HEADERS,
             timeout=aiohttp.ClientTimeout(
-                total=chosen.total, sock_connect=chosen.connect, sock_read=chosen.read
+                total=None, sock_connect=chosen.connect, sock_read=chosen.read
             ),
             trust_env=False,
         )  # fmt: skip
@@ -129,8 +128,11 @@ class Wire:
         try:
             # a page's or redirect's name and password are nobody's to use
             bare = URL(url, encoded=True).with_user(None)
-            async with self.session.get(bare, allow_redirects=False) as response:
-                return await self._read(url, response, wish, look, most)
+            async with (
+                asyncio.timeout(self.fetching.total) as time,
+                self.session.get(bare, allow_redirects=False) as response,
+            ):
+                return await self._read(url, response, time, wish, look, most)
         except _ERRORS as error:
             return Problem(reason=reason_of(error))
 
@@ -153,6 +155,7 @@ class Wire:
         self,
         url: str,
         response: aiohttp.ClientResponse,
+        time: asyncio.Timeout,
         wish: Wish | None,
         look: Look | None,
         most: int | None,
@@ -168,27 +171,29 @@ class Wire:
             response.close()  # the rest is not read, so the connection is of no more use
             return problem
         pieces, size = list[bytes](), 0
-        async with _Alone() as alone:
-            try:
-                async for piece in response.content.iter_any():
-                    size += len(piece)
-                    self._held += len(piece)
-                    pieces.append(piece)
-                    problem = _refused(response, pieces, size, limit, look)
-                    if problem is not None:
-                        response.close()
-                        self._let_go(size)
-                        return problem
-                    if most is not None and size >= most:
-                        response.close()
-                        break
-                    await self._wait_for_room(alone)
-                await self._wait_for_room(alone)  # what a coding unpacks to may be far more
-            except BaseException:
-                self._let_go(size)
-                raise
-            finally:
-                self.bytes += size
+        try:
+            async for piece in response.content.iter_any():
+                size += len(piece)
+                self._held += len(piece)
+                pieces.append(piece)
+                problem = _refused(response, pieces, size, limit, look)
+                if problem is not None:
+                    response.close()
+                    self._let_go(size)
+                    return problem
+                if most is not None and size >= most:
+                    response.close()
+                    break
+                await self._wait_for_room(time)
+            await self._wait_for_room(time)  # what a coding unpacks to may be far more
+        except BaseException:
+            self._let_go(size)
+            raise
+        finally:
+            self.bytes += size
+            if self._first is time:
+                self._first = None
+                self._freed.set()
         http = payload.Http(status=response.status, headers=tuple(headers), body=b"".join(pieces))
         body, problem = _unpacked(http, limit)
         self._let_go(size)
@@ -200,7 +205,8 @@ class Wire:
 
     async def room(self) -> None:
         """Until there is some for what a further request brings."""
-        await self._until(BUFFERED // 2)
+        while self._held > BUFFERED // 2 and self._whole:
+            await self._change()
 
     def release(self, answer: Answer) -> None:
         """Its body is done with: others may come."""
@@ -211,25 +217,29 @@ class Wire:
         self._held -= size
         self._freed.set()
 
-    async def _wait_for_room(self, alone: _Alone) -> None:
-        """Where there is none, one goes on at a time, when no whole body is held any more."""
-        if self._held <= BUFFERED:
+    async def _wait_for_room(self, time: asyncio.Timeout) -> None:
+        """Where there is none, one goes on at a time, while few whole bodies wait for a decoder.
+
+        That we do not read is no fault of the host: its time stands still.
+        """
+        if self._held <= BUFFERED or self._may_go(time):
             return
-        if not alone.it_is:
-            await alone.enter_async_context(self._last)
-            alone.it_is = True
-        await self._until(BUFFERED)
+        ends, began = time.when(), asyncio.get_running_loop().time()
+        time.reschedule(None)
+        while self._held > BUFFERED and not self._may_go(time):
+            await self._change()
+        if ends is not None:
+            time.reschedule(ends + asyncio.get_running_loop().time() - began)
 
-    async def _until(self, most: int) -> None:
-        while self._held > most and self._whole:
-            self._freed.clear()
-            await self._freed.wait()
+    def _may_go(self, time: asyncio.Timeout) -> bool:
+        if self._whole > BUFFERED // 4 or self._first not in {None, time}:
+            return False
+        self._first = time
+        return True
 
-
-class _Alone(AsyncExitStack):
-    """Holds Wire._last, if it has come to that."""
-
-    it_is: bool = False
+    async def _change(self) -> None:
+        self._freed.clear()
+        await self._freed.wait()
 
 
 def _refused(

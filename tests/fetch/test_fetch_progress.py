@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pipeline import store
 from pipeline.fetch.commits import Commits
 from pipeline.fetch.errand import AWAY, Errand
@@ -56,6 +58,14 @@ def test_what_is_left_is_of_partitions_too_that_nobody_has_begun(tmp_path: Path)
     assert done == 8
     assert line.startswith("25% ok, 2/s, ")
     assert line.endswith(" 6 s left")  # 12 of 2 a second
+
+
+@pytest.mark.parametrize("data", ["[1]", "null", "{}", '{"news": 5}', '{"news": {"done": 1}}', ""])
+def test_a_lease_that_tells_nothing_of_use_is_no_news(tmp_path: Path, data: str) -> None:
+    job = job_for(tmp_path, URLS, TOLD)
+    meter = Urls(job)
+    store.write_bytes(job.path("leases", "00000.host.json"), data.encode())
+    assert meter.look() == (0, "")
 
 
 def test_what_has_led_away_is_not_done_but_by_who_brings_it_home(tmp_path: Path) -> None:

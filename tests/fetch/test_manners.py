@@ -131,6 +131,15 @@ def test_so_do_those_of_its_neighbours(tmp_path: Path) -> None:
     assert len([one for one in asked if one["path"].endswith(".jpg")]) == 3
 
 
+def test_what_leads_on_within_a_host_counts_once(tmp_path: Path) -> None:
+    plan: dict[str, dict[str, Any]] = {"cap.test": {**OPEN}}
+    for n in range(4):
+        plan["cap.test"] |= {f"/{n}.jpg": to(f"/real{n}.jpg"), f"/real{n}.jpg": answer(picture(n))}
+    urls = [f"http://cap.test/{n}.jpg" for n in range(4)]
+    found, _ = fetched(tmp_path, plan, urls, replace(TOLD, host_images=2))
+    assert Counter(row["status"] for row in found.values()) == {OK: 2, Reason.DEFERRED: 2}
+
+
 def test_a_slow_pace_is_kept_after_a_kill(tmp_path: Path) -> None:
     """At once: no renewal of the lease has been due yet."""
     plan = {"slow.test": {**OPEN, "/a.jpg": answer(picture(1))}}
