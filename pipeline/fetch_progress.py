@@ -19,7 +19,7 @@ from pipeline.fetch.errand import AWAY
 from pipeline.job import Job
 from schemas.verdict import OK
 
-TOLD: Final = frozenset({"done", "open", "open_ok", "bytes", "seconds", "hosts", "slowest"})
+TOLD: Final = frozenset({"commits", "asked", "done", "ok", "bytes", "seconds", "hosts", "slowest"})
 
 
 class Urls:
@@ -41,10 +41,9 @@ class Urls:
                 done = pc.sum(pc.not_equal(status, AWAY)).as_py() or 0
                 self._counted[path] = (done, pc.sum(pc.equal(status, OK)).as_py() or 0)
         news = self._news()
-        done, ok = (sum(column) for column in zip(
-            (0, 0), *self._counted.values(), *((one["open"], one["open_ok"]) for one in news),
-            strict=True,
-        ))  # fmt: skip
+        live = {one["commits"]: (one["done"], one["ok"]) for one in news}
+        ended = (counts for path, counts in self._counted.items() if _holder(path) not in live)
+        done, ok = (sum(column) for column in zip((0, 0), *ended, *live.values(), strict=True))
         return done, _line(news, done=done, ok=ok, left=max(0, self.total - done)) if news else ""
 
     def end(self) -> int:
@@ -77,13 +76,17 @@ class Urls:
         return [one for one in news if isinstance(one, dict) and one.keys() >= TOLD]  # by us
 
 
+def _holder(path: str) -> str:
+    return path.rsplit("/", 1)[-1].rpartition("-")[0]
+
+
 def _is_settled(path: str) -> bool:
     """fetch, the partition, the round; the name of a commit has its holder and number besides."""
     return path.rsplit("/", 1)[-1].count("-") == 2
 
 
 def _line(news: list[dict[str, Any]], *, done: int, ok: int, left: int) -> str:
-    images = sum(one["done"] / max(1.0, one["seconds"]) for one in news)
+    images = sum(one["asked"] / max(1.0, one["seconds"]) for one in news)
     size = sum(one["bytes"] / max(1.0, one["seconds"]) for one in news) / 1e6
     hosts = sum(one["hosts"] for one in news)
     slowest = max((item for one in news for item in one["slowest"].items()),

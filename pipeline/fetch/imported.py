@@ -35,7 +35,7 @@ NO_URL: Final = "without a URL beside it"
 EMPTY: Final = "tars without an image"
 NOT_WANTED: Final = "not wanted"
 KNOWN: Final = "known already"
-AT_ONCE: Final = 64  # images in memory
+AT_ONCE: Final = 16  # images in memory
 
 
 def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:

@@ -7,7 +7,8 @@ Out:     a lease that is renewed by its holder; a worker that cannot renew it mu
          hosts have told a holder, to be left alone for a while, the next one finds in it.
 Taken over: a lease that has run out long ago, one that nobody has renewed while this process looked
          for as long as it holds, and one whose holder was a process of this machine that is gone.
-Clocks: of two machines these may differ by SKEW, and by as much as they like of holders that live.
+Clocks: of two machines these may differ by SKEW and most of a lease's time; a holder that is dead,
+         by as much as they like.
 """
 
 from __future__ import annotations

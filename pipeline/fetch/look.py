@@ -118,8 +118,15 @@ class Lookers:
         """In a process that no other file is in, so that its death is this file's doing."""
         async with self._alone:
             with _new_pool(1) as pool:
+                loop = asyncio.get_running_loop()
                 try:
-                    loop = asyncio.get_running_loop()
+                    await loop.run_in_executor(pool, os.getpid)
+                except BrokenProcessPool as error:
+                    raise RuntimeError(
+                        "no decoding process can be started here: look at this machine's memory "
+                        "and limits (ulimit -v, -u), then run again"
+                    ) from error
+                try:
                     looks = await loop.run_in_executor(pool, _look_at_all, [data], self.encoding)
                     return looks[0]
                 except BrokenProcessPool:

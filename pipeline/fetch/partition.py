@@ -16,7 +16,7 @@ import math
 import time
 import uuid
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -40,8 +40,9 @@ from pipeline.problem import Problem
 from pipeline.wanted import partition_of
 from schemas.verdict import FORBIDDING, OK, UNDECIDED, Reason
 
-MOMENT: Final = 0.2  # seconds in which what several hosts ask for is told together
+MOMENT: Final = 1.0  # seconds in which what several hosts ask for is told together
 BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
+GRACE: Final = 10.0  # seconds after the deadline, for the decoding of what has come
 NOT_ASKED: Final = FORBIDDING | {Reason.DEFERRED}  # statuses of which a host has seen nothing
 SLOWEST: Final = 3  # hosts that the lease's news names
 
@@ -100,7 +101,6 @@ class Holder:
     commits: Commits
     lease: Lease
     counts: Counter[str] = field(default_factory=Counter)
-    safe: tuple[int, int] = (0, 0)  # rows that are written, and those of them that are ok
     alive: int = 0  # hosts with URLs left
     writing: asyncio.Task[None] | None = None  # a commit
     closing: bool = False  # only the last commit is still to be written
@@ -150,23 +150,21 @@ class Holder:
         try:
             left = None if math.isinf(self.job.until) else max(0.0, self.job.until - time.time())
             await asyncio.wait({hosts, beat}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            for one in (beat, hosts):
-                if one.done():
-                    one.result()  # raises what it raised
-            hosts.cancel()
-            await asyncio.gather(hosts, return_exceptions=True)
-            await asyncio.gather(*self.finishing)
+            _raise_of(beat, hosts)
+            await _cancelled(hosts)
+            come = asyncio.gather(*self.finishing)
+            await asyncio.wait({beat, come}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
+            _raise_of(beat, come)
+            await _cancelled(come)
             for errand in list(self.open.values()):  # the deadline
                 self._write(_put_off(errand))
             await self._commit()
+            _raise_of(beat)
         except BaseException:
             self.commits.give_up()
             raise
         finally:
-            ended = [beat, hosts, *self.finishing]
-            for one in ended:
-                one.cancel()
-            await asyncio.gather(*ended, return_exceptions=True)
+            await _cancelled(beat, hosts, *self.finishing)
             self.lease.rests = self.hosts.rests_left()
 
     async def _all(self, errands: Iterable[Errand]) -> None:
@@ -240,15 +238,7 @@ class Holder:
         self.closing = True
         await self._written()
         if (commit := self.commits.cut()) is not None:
-            await self._put(commit.write, self._answered())
-
-    def _answered(self) -> tuple[int, int]:
-        """URLs that are done with, and those of them that are ok."""
-        return sum(self.counts.values()) - self.counts[AWAY], self.counts[OK]
-
-    async def _put(self, write: Callable[[], None], answered: tuple[int, int]) -> None:
-        await asyncio.to_thread(write)
-        self.safe = answered
+            await asyncio.to_thread(commit.write)
 
     async def _written(self) -> None:
         """Commits are written one after the other: a later one may point into an earlier pack."""
@@ -276,25 +266,39 @@ class Holder:
             idle = self.writing is None and not self.closing
             if due and idle and (commit := self.commits.cut()) is not None:
                 # beside the renewals, which must not wait for it
-                self.writing = asyncio.create_task(self._put(commit.write, self._answered()))
+                self.writing = asyncio.create_task(asyncio.to_thread(commit.write))
 
     async def _renew(self) -> None:
         await asyncio.to_thread(self.lease.renew, self._news(), self.hosts.rests_left())
 
     def _news(self) -> dict[str, Any]:
         """What the progress line tells."""
-        hosts, (done, ok) = self.hosts.known.values(), self._answered()
+        hosts, asked = self.hosts.known.values(), sum(self.counts.values())
         slowest = sorted(hosts, key=lambda host: host.seconds / max(1, host.asked))[-SLOWEST:]
         return {
-            "done": sum(self.counts.values()),
-            "open": done - self.safe[0],
-            "open_ok": ok - self.safe[1],
+            "commits": self.commits.name,
+            "asked": asked,
+            "done": asked - self.counts[AWAY],
+            "ok": self.counts[OK],
             "bytes": self.wire.bytes,
             "seconds": time.monotonic() - self.started,
             "hosts": self.alive,
             "slowest": {host.origin: round(host.seconds / max(1, host.asked), 2)
                         for host in slowest if host.asked},
         }  # fmt: skip
+
+
+def _raise_of(*tasks: asyncio.Future[Any]) -> None:
+    """What those that have ended raised."""
+    for one in tasks:
+        if one.done():
+            one.result()
+
+
+async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
+    for one in tasks:
+        one.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _put_off(errand: Errand) -> Ending:

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from pipeline import store
-from pipeline.fetch import commits, wire
+from pipeline.fetch import commits, partition, wire
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.host import retry_after
@@ -264,6 +264,53 @@ def test_what_has_come_before_the_deadline_is_not_asked_for_again(
     found = {url: one.status for url, one in read_brought(job, 0).known.items()}
     hangs = next(url for url in hosts.must if ".hang." in url)
     assert found == hosts.must | {hangs: Reason.DEFERRED}
+
+
+def test_the_deadline_waits_for_no_decoder_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: Lookers, __: bytes) -> Looked:
+        await asyncio.sleep(3_600)
+        raise AssertionError
+
+    monkeypatch.setattr(Lookers, "look", never)
+    monkeypatch.setattr(partition, "GRACE", 1.0)
+    hosts = Hosts()
+    hosts.add("good")
+    with world(hosts.plan, tmp_path) as servers:
+        told = replace(SLOW, rates="", host_map=hosts.map(servers.plain))
+        job = job_for(tmp_path, hosts.must, told, partitions=1)
+        fetch_partition(0, None, replace(job, until=time.time() + 3))
+    found = {url: one.status for url, one in read_brought(job, 0).known.items()}
+    assert found.keys() == hosts.must.keys()
+    assert {status for url, status in found.items() if hosts.must[url] == OK} == {Reason.DEFERRED}
+
+
+def test_a_write_that_fails_after_the_deadline_fails_the_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun by the beat, while what has come is decoded still."""
+    look, begun = Lookers.look, list[str]()
+
+    async def late(one: Lookers, data: bytes) -> Looked:
+        await asyncio.sleep(6 if begun else 0)
+        return await look(one, data)
+
+    def write(one: commits._Commit) -> None:
+        begun.append(one.name)
+        one.files.close()
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Lookers, "look", late)
+    monkeypatch.setattr(commits._Commit, "write", write)
+    hosts = Hosts()
+    for _ in range(4):
+        hosts.add("good")
+    with world(hosts.plan, tmp_path) as servers:
+        told = replace(SLOW, rates="requests = 0.5\n", host_map=hosts.map(servers.plain))
+        job = job_for(tmp_path, hosts.must, told, partitions=1)
+        with pytest.raises(OSError, match="full"):
+            fetch_partition(0, None, replace(job, until=time.time() + 9))
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,15 @@ def test_a_machine_may_allow_less_memory_than_that(tmp_path: Path) -> None:
     assert done.stdout == f"{look_at(GOOD[0])}\n", done.stderr
 
 
+def test_a_machine_that_starts_no_decoder_blames_no_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(look_module, "_bound", deadly.not_bound)
+    monkeypatch.setattr(look_module, "_pools", {})
+    with pytest.raises(RuntimeError, match="no decoding process can be started here"):
+        looks([GOOD[0]])
+
+
 def test_an_error_that_nobody_foresaw_ends_the_waiting_of_all_that_were_in_its_batch(
     log: Path,
 ) -> None:
