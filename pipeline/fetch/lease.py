@@ -30,6 +30,7 @@ from pipeline.read.raw import file_systems
 
 SECONDS: Final = 120.0  # that a lease holds unless renewed
 SKEW: Final = 60.0  # that a lease has to be past before it is run out by our clock, too
+START: Final = 5.0  # seconds that a start takes before it asks anybody
 LOOK: Final = 1.0  # seconds between two looks at another's lease
 
 
@@ -134,8 +135,8 @@ def _read(data: bytes) -> dict[str, Any]:
 
 
 def worth_keeping(data: bytes) -> bool:
-    """Whether a host that it names is to be left alone still."""
-    return any(max(until) > time.time() for until in _read(data)["rests"].values())
+    """Whether a host that it names is to be left alone still when another start gets to it."""
+    return any(max(until) > time.time() + START for until in _read(data)["rests"].values())
 
 
 def _is_free(told: Mapping[str, Any]) -> bool:
