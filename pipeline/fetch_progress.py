@@ -7,19 +7,21 @@ Out:  how many are done, and a line of what is going on.
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import parquet, store
-from pipeline.fetch.commits import read_files, that_count
+from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY
+from pipeline.fetch.lease import read_lease
 from pipeline.job import Job
 from schemas.verdict import OK
 
-TOLD: Final = frozenset({"commits", "asked", "done", "ok", "bytes", "seconds", "hosts", "slowest"})
+NEWS: Final = frozenset({"commits", "asked", "done", "ok", "bytes", "seconds", "hosts", "slowest"})
 
 
 class Urls:
@@ -30,50 +32,54 @@ class Urls:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._before = set(self._files())
+        self._before = set(list_files(job))
+        self._killed = {one["commits"] for one in self._news()}  # holders of an earlier start
         self._counted: dict[str, tuple[int, int]] = {}  # by commit: rows, and those that are ok
-        self.total = self._open() if job.settings.fetching.on else 0
 
     def look(self) -> tuple[int, str]:
-        for path in self._files():
+        news = [one for one in self._news() if one["commits"] not in self._killed]
+        done, ok = self._answered(news)
+        return done, _line(news, done=done, ok=ok, left=max(0, self.total - done)) if news else ""
+
+    def end(self) -> int:
+        """All commits are still there."""
+        return self._answered([])[0]
+
+    def _answered(self, news: list[dict[str, Any]]) -> tuple[int, int]:
+        """URLs, and those of them that are ok: as holders tell it, or by what they have left."""
+        for path in list_files(self._job):
             if path not in self._before and path not in self._counted and not _is_settled(path):
                 status = parquet.read_table(path, ["status"])["status"]
                 done = pc.sum(pc.not_equal(status, AWAY)).as_py() or 0
                 self._counted[path] = (done, pc.sum(pc.equal(status, OK)).as_py() or 0)
-        news = self._news()
         live = {one["commits"]: (one["done"], one["ok"]) for one in news}
         ended = (counts for path, counts in self._counted.items() if _holder(path) not in live)
         done, ok = (sum(column) for column in zip((0, 0), *ended, *live.values(), strict=True))
-        return done, _line(news, done=done, ok=ok, left=max(0, self.total - done)) if news else ""
+        return done, ok
 
-    def end(self) -> int:
-        """When the stage is whole, each has its answer, and commits may be gone."""
-        return self.total
-
-    def _open(self) -> int:
-        """Wanted URLs without a row, and those whose row a refetch wants anew."""
+    @cached_property
+    def total(self) -> int:
+        """Wanted URLs that had no row, and those whose row a refetch wants anew."""
         fetching, left = self._job.settings.fetching, 0
+        if not fetching.on:
+            return 0
         anew = pa.array([*fetching.again, AWAY])
         for number in range(self._job.partitions):
             with parquet.open_file(self._job.part("wanted", f"{number:05d}")) as file:
                 left += file.metadata.num_rows
-            rows = that_count(read_files(self._job, number))
+            rows = that_count(read_files(self._job, number, self._before))
             old = pc.less(rows["attempt"], fetching.round)
             again = pc.and_(old, pc.is_in(rows["status"], anew))
             opened = pc.or_(again, pc.equal(rows["status"], AWAY))
             left -= len(rows) - (pc.sum(opened).as_py() or 0)
         return max(0, left)
 
-    def _files(self) -> list[str]:
-        """Of rows: settled ones, and commits."""
-        found = store.beginning(self._job.path("images", "fetch-"))
-        return [path for path in found if store.ASIDE not in path]
-
     def _news(self) -> list[dict[str, Any]]:
-        leases = store.listing(self._job.path("leases"))
-        told = [json.loads(store.read_bytes(path) or b"{}") for path in leases]
-        news = [one.get("news") for one in told if isinstance(one, dict)]
-        return [one for one in news if isinstance(one, dict) and one.keys() >= TOLD]  # by us
+        news = []
+        for path in store.listing(self._job.path("leases")):
+            with suppress(FileNotFoundError):  # let go meanwhile
+                news.append(read_lease(store.read_bytes(path)).get("news"))
+        return [one for one in news if isinstance(one, dict) and one.keys() >= NEWS]
 
 
 def _holder(path: str) -> str:

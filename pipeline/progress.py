@@ -36,8 +36,10 @@ class Meter(Protocol):
     """What is counted of a stage."""
 
     unit: str
-    total: int
     about: str  # "about " before a total that is estimated
+
+    @property
+    def total(self) -> int: ...
 
     def look(self) -> tuple[int, str]:
         """How many are done, and what else there is to tell."""
@@ -95,15 +97,15 @@ class Progress:
             console=self._console,
             disable=not terminal,
         )
-        task = bar.add_task(stage, total=meter.total, news="")
+        task = bar.add_task(stage, total=None, news="")
 
         def look() -> None:
             while not stop.wait(self._every):
                 try:
                     done, news = meter.look()
+                    known = max(meter.total, done)
                 except (OSError, ValueError):  # also a lease that is just being made
                     continue  # a bar is no reason to fail: the stage will say so, if it matters
-                known = max(meter.total, done)
                 bar.update(task, completed=done, total=known, news=news)
                 if not terminal:
                     told = f"{done:,} of {meter.about}{known:,} {meter.unit}"

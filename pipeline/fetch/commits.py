@@ -11,10 +11,11 @@ its images are asked for again. Rows whose pack is gone or too short count as if
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,6 +50,12 @@ class Commits:
     places: dict[str, dict[str, Any]]  # by sha256: the columns OF_BYTES of bytes that are packed
     _count: int = 0
     _open: _Commit | None = None
+
+    @classmethod
+    def begin(cls, job: Job, partition: int, places: dict[str, dict[str, Any]]) -> Self:
+        """Of a new holder, for a round of the job."""
+        name = f"fetch-{partition:05d}-{job.settings.fetching.round}-{uuid.uuid4().hex[:8]}"
+        return cls(job=job, name=name, places=places)
 
     def add(self, row: dict[str, Any], body: bytes = b"") -> None:
         """A row, and the bytes of one that is usable: of those it has, it takes the place."""
@@ -127,10 +134,16 @@ def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
     return parquet.as_dicts(that_count(read_files(job, partition)))
 
 
-def read_files(job: Job, partition: int) -> pa.Table:
+def list_files(job: Job, beginning: str = "fetch-") -> list[str]:
+    """Files of rows, settled ones and commits."""
+    found = store.beginning(job.path("images", beginning))
+    return [path for path in found if store.ASIDE not in path]
+
+
+def read_files(job: Job, partition: int, among: Collection[str] | None = None) -> pa.Table:
     """All rows of a partition's files, of whatever round or fingerprint, whose bytes are there."""
-    paths = store.beginning(job.path("images", f"fetch-{partition:05d}-"))
-    tables = [parquet.read_table(path) for path in paths if store.ASIDE not in path]
+    paths = list_files(job, f"fetch-{partition:05d}-")
+    tables = [parquet.read_table(path) for path in paths if among is None or path in among]
     rows = pa.concat_tables([IMAGES.empty_table(), *tables]).combine_chunks()
     packs = rows["pack"].combine_chunks().dictionary_encode()
     sizes = pa.array([_size_of(job.path("packs", name)) for name in packs.dictionary.to_pylist()],

@@ -21,6 +21,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pipeline.domain import host_of, registered_domain
+from pipeline.fetch.lease import START
 from pipeline.fetch.pace import Pace, Rates, turn
 from pipeline.fetch.robots import FILES, READ, Rules, closed, read_rules
 from pipeline.fetch.wire import Answer, Wire
@@ -31,7 +32,6 @@ from schemas.verdict import Reason
 RESTING: Final = frozenset({429, 503})
 AGAIN: Final = frozenset({500, 502, 504})  # beside those
 LONGEST_REST: Final = 300.0  # seconds; a host that wants more is left for a refetch
-WORTH_TELLING: Final = 5.0  # seconds; a shorter rest is over before another holder has started
 RETRIED: Final = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TRUNCATED_PAYLOAD})
 # what tells that nobody is there, or nobody who can answer
 FAILURES: Final = frozenset(
@@ -74,14 +74,14 @@ class Host:
         refusals = (rules.refuse(url) for rules in self._rules)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
-    def let_in(self, entered: set[int]) -> Problem | None:
+    def let_in(self, entered: set[Pace]) -> Problem | None:
         """None where a further image may be asked of it, or one that has led to it before."""
         most, pace = self.fetching.host_images, self.paces[0]  # whatever its ports and spellings
-        if id(pace) in entered:
+        if pace in entered:
             return None
         if most is not None and pace.images >= most:
             return Problem(reason=Reason.DEFERRED, value=pace.images, limit=most)
-        entered.add(id(pace))
+        entered.add(pace)
         pace.images += 1
         return None
 
@@ -111,7 +111,7 @@ class Host:
     def _let_rest(self, seconds: float) -> None:
         """Its own wish; a long one is told at once to whoever holds the partition after a kill."""
         self.paces[0].rest(seconds)
-        if seconds >= WORTH_TELLING:
+        if seconds >= START:
             self.told.set()
 
     def _given_up(self) -> Problem | None:
@@ -129,7 +129,7 @@ class Host:
         async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
             if (gone := self._given_up()) is not None:
                 return gone
-            if max(pace.resting for pace in self.paces) >= WORTH_TELLING:
+            if max(pace.resting for pace in self.paces) >= START:
                 self.told.set()  # a pace so slow that the next holder has to know of it
             started = time.monotonic()
             outcome = await self.wire.get(url, **wishes)

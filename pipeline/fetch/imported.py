@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import tarfile
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -105,8 +104,7 @@ class _Partition:
         self._known = set(brought.known)
         self._listed = opted_out(job)
         self._round = job.settings.fetching.round
-        name = f"fetch-{number:05d}-{self._round}-{uuid.uuid4().hex[:8]}"
-        self._commits = Commits(job=job, name=name, places=brought.places)
+        self._commits = Commits.begin(job, number, brought.places)
 
     def refuse(self, url: str) -> str:
         """Why its bytes are not looked at; "" if they are, and then no others of this URL."""

@@ -30,7 +30,8 @@ from pipeline.read.raw import file_systems
 
 SECONDS: Final = 120.0  # that a lease holds unless renewed
 SKEW: Final = 60.0  # that a lease has to be past before it is run out by our clock, too
-START: Final = 5.0  # seconds that a start takes before it asks anybody
+START: Final = 5.0  # seconds of a start before it asks anybody: a shorter rest is over by then
+TOLD: Final = ("machine", "process", "begun", "news")  # beside until when, and of whom
 LOOK: Final = 1.0  # seconds between two looks at another's lease
 
 
@@ -80,7 +81,7 @@ class Lease:
         found = self.cell.read()
         if found is None:
             return self._write(None)
-        told, version = _read(found[0]), found[1]
+        told, version = read_lease(found[0]), found[1]
         self.rests = told["rests"]
         if self._seen[0] != version:
             self._seen = (version, time.monotonic())
@@ -122,21 +123,21 @@ class Lease:
             )
 
 
-def _read(data: bytes) -> dict[str, Any]:
+def read_lease(data: bytes) -> dict[str, Any]:
     """What a lease tells; one that cannot be read holds nothing."""
     try:
         told = json.loads(data)
         until, rests = float(told["until"]), {**told.get("rests", {})}
         return {"until": until, "rests": {str(name): (float(a), float(b))
                                           for name, (a, b) in rests.items()},
-                **{name: told.get(name) for name in ("machine", "process", "begun")}}  # fmt: skip
+                **{name: told.get(name) for name in TOLD}}  # fmt: skip
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return {"until": 0.0, "rests": {}}
 
 
 def worth_keeping(data: bytes) -> bool:
     """Whether a host that it names is to be left alone still when another start gets to it."""
-    return any(max(until) > time.time() + START for until in _read(data)["rests"].values())
+    return any(max(until) > time.time() + START for until in read_lease(data)["rests"].values())
 
 
 def _is_free(told: Mapping[str, Any]) -> bool:

@@ -88,7 +88,7 @@ def _rate(values: Mapping[str, Any], default: Rate) -> Rate:
     return Rate(**{**known, **values})
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)  # a URL remembers those that it has entered
 class Pace:
     """Turns at one host or domain."""
 

@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import math
 import time
-import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -61,8 +60,7 @@ def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) 
         known = brought.known
         todo = [one for one in asked.values() if _is_open(one, known.get(one.url), fetching)]
         if todo and fetching.on:
-            name = f"fetch-{partition:05d}-{fetching.round}-{uuid.uuid4().hex[:8]}"
-            commits = Commits(job=job, name=name, places=brought.places)
+            commits = Commits.begin(job, partition, brought.places)
             holder = Holder(job=job, partition=partition, known=known.values(), commits=commits,
                             lease=lease)  # fmt: skip
             counts = asyncio.run(holder.fetch(todo))

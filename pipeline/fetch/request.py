@@ -21,6 +21,7 @@ from pipeline.extract.page_signals import header_signals
 from pipeline.fetch.errand import Errand
 from pipeline.fetch.host import Hosts, Outcome
 from pipeline.fetch.optout import OptOuts
+from pipeline.fetch.pace import Pace
 from pipeline.fetch.wire import Answer
 from pipeline.problem import Problem
 from schemas.document import PageSignals
@@ -55,7 +56,7 @@ class Requester:
 
     async def run(self, errand: Errand) -> Ending | Errand:
         """To its end, or to where it leaves this partition."""
-        entered: set[int] = set()
+        entered: set[Pace] = set()
         while True:
             if (ending := await self._refuse(errand)) is not None:
                 return ending

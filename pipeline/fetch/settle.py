@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import parquet, store
-from pipeline.fetch.commits import read_files, that_count
+from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY, PASSES
 from pipeline.fetch.lease import worth_keeping
 from pipeline.job import Job
@@ -83,8 +83,7 @@ def sweep_rows(job: Job, names: Iterable[str]) -> None:
 def sweep_packs(job: Job) -> None:
     """Remove what was packed, and then killed before its rows were written."""
     named: set[str] = set()
-    for path in store.beginning(job.path("images", "fetch-")):
-        if store.ASIDE not in path:
-            named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
+    for path in list_files(job):
+        named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
     found = store.beginning(job.path("packs", "fetch-"))
     store.remove(path for path in found if path.rsplit("/", 1)[-1] not in named)

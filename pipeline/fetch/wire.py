@@ -222,16 +222,18 @@ class Wire:
 
         That we do not read is no fault of the host: its time stands still.
         """
-        if self._held <= BUFFERED or self._may_go(time):
+        if self._may_go(time):
             return
         ends, began = time.when(), asyncio.get_running_loop().time()
         time.reschedule(None)
-        while self._held > BUFFERED and not self._may_go(time):
+        while not self._may_go(time):
             await self._change()
         if ends is not None:
             time.reschedule(ends + asyncio.get_running_loop().time() - began)
 
     def _may_go(self, time: asyncio.Timeout) -> bool:
+        if self._held <= BUFFERED:
+            return True
         if self._whole > BUFFERED // 4 or self._first not in {None, time}:
             return False
         self._first = time

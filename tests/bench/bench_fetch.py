@@ -7,10 +7,10 @@
 Needs nginx on PATH. PYTHON is that of an environment with img2dataset 1.47 in it (it wants older
 packages than ours); without it ours is measured alone. Each run is a process of its own, with as
 many requests at once, no resizing, and the same URLs, of photos whose longest side makes them some
-29 kB. Ours is measured twice: fetched, guarded,
-hashed (sha256) and packed; and with the decoding check and the perceptual hash on as well, which
-img2dataset has not. Shown are images a second of the call's clock, without the imports; processor
-seconds an image of all processes, with the imports; the most resident memory of all together.
+29 kB. Ours is measured twice: fetched, guarded, hashed (sha256) and packed; and with the decoding
+check and the perceptual hash on as well, which img2dataset has not. Shown are images a second of
+the call's clock, without the imports; processor seconds an image of all processes, with the
+imports; the most resident memory of all together.
 
 With --tail ours alone, at its own defaults, in a world of so many hosts of five pictures each, one
 in a hundred of which takes 30 s for every picture: the time to 99% of them all, and to the end.

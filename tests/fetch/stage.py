@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-
-import pytest
+from unittest.mock import patch
 
 from pipeline import parquet
 from pipeline.choose import Asked, choose_settings
@@ -69,9 +68,7 @@ def start(
 
 def do(job: Job, environment: Mapping[str, str] | None = None) -> None:
     """The stage to its end, in this process; no connection has left the machine."""
-    with _stay_here(Path(job.output).parent) as left, pytest.MonkeyPatch.context() as patch:
-        for name, value in (environment or {}).items():
-            patch.setenv(name, value)
+    with _stay_here(Path(job.output).parent) as left, patch.dict(os.environ, environment or {}):
         _do(job, workers=1)
     assert not left.exists()
 

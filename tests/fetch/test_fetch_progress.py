@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +30,7 @@ def commit(job: Job, urls: Sequence[str], status: str = Reason.TIMED_OUT) -> Non
     """As holders do, each of its own partition."""
     round_ = job.settings.fetching.round
     for partition in range(PARTITIONS):
-        name = f"fetch-{partition:05d}-{round_}-{uuid.uuid4().hex[:8]}"
-        commits = Commits(job=job, name=name, places={})
+        commits = Commits.begin(job, partition, {})
         for url in urls:
             if partition_of(url, PARTITIONS)[0] == partition:
                 ending = Ending(errand=Errand(url, url), problem=Problem(reason=Reason.TIMED_OUT))
@@ -62,6 +60,14 @@ def test_what_is_left_is_of_partitions_too_that_nobody_has_begun(tmp_path: Path)
     assert done == 8
     assert line.startswith("25% ok, 2/s, ")
     assert line.endswith(" 6 s left")  # 12 of 2 a second
+
+
+def test_what_a_killed_holder_told_is_no_news_of_the_next_start(tmp_path: Path) -> None:
+    job = job_for(tmp_path, URLS, TOLD)
+    commit(job, URLS[:6])
+    hold(job, 1, asked=20, done=9, ok=9)
+    meter = Urls(job)
+    assert (meter.look(), meter.total) == ((0, ""), 14)
 
 
 @pytest.mark.parametrize("data", ["[1]", "null", "{}", '{"news": 5}', '{"news": {"done": 1}}', ""])

@@ -156,7 +156,7 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
 def test_bodies_that_unpack_to_far_more_have_no_more_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All come before one of them is decoded."""
+    """A megabyte of a kilobyte: on the wire there is room for all of them at once."""
     held: list[int] = []
     release = wire.Wire.release
 
