@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint funnel lock bench picture clean
+.PHONY: help demo test check lint soak funnel lock bench picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,9 @@ lint: $(VENV)/with-dev ## Style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(VENV)/with-dev ## An hour of broken records, pages, images and tars (SECONDS=900 of each)
+	INTERLOOM_FUZZ_SECONDS=$(or $(SECONDS),900) $(BIN)/python -m pytest -s tests/fuzz
 
 funnel: $(VENV)/with-dev ## Paste the funnel of demo/run into the README and the tests (after make demo)
 	$(BIN)/python -m infra.demo.funnel
