@@ -1,7 +1,7 @@
 """Fuzzing: how long it goes on, from which seed, and what is done to the bytes of a good input.
 
     INTERLOOM_FUZZ_SECONDS   of each kind of input (records, pages, images, tars); `make soak`: 900
-    INTERLOOM_FUZZ_SEED      of the first round; a finding names its own round, and how to run it again
+    INTERLOOM_FUZZ_SEED      of the first round; a finding names its round
 
 A round is a function of (seed, kind, number) alone: the same number gives the same bytes anywhere.
 """
