@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from pipeline import memory, run, store
+from pipeline import layout, memory, run, store
 from pipeline.choose import Launch, job_of
 from pipeline.fetch import figures
 from pipeline.funnel import show_funnel, show_stats_of
@@ -81,6 +81,7 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
     from pipeline.fetch.imported import import_tars  # noqa: PLC0415  # with aiohttp
 
     job = job_of(folder)
+    layout.check(folder)
     if run.whole(job, "filter_text") is None:
         raise ValueError(f"{folder} has no wanted/ yet: interloom run --stage filter_text first")
     if run.whole(job, "fetch") is not None:

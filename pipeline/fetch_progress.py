@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import parquet, store
+from pipeline import layout, parquet, store
 from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.lease import read_lease
@@ -76,7 +76,7 @@ class Urls:
 
     def _news(self) -> list[dict[str, Any]]:
         news = []
-        for path in store.listing(self._job.path("leases")):
+        for path, _ in layout.files(self._job.output, "fetch", "leases"):
             with suppress(FileNotFoundError):  # let go meanwhile
                 news.append(read_lease(store.read_bytes(path)).get("news"))
         return [one for one in news if isinstance(one, dict) and one.keys() >= NEWS]

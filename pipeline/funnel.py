@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import store
+from pipeline import layout, store
 from pipeline.job import Job
 from pipeline.read.raw import file_systems
 from schemas.manifest import KINDS, STAGES, Ledger, Manifest
@@ -184,7 +184,7 @@ def show_places(job: Job, console: Console) -> None:
     """What lies where in the run folder, and how big it is."""
     sizes = dict.fromkeys(FOLDERS, 0)
     counts = dict.fromkeys(FOLDERS, 0)
-    for path, size in sizes_below(job.output):
+    for path, size in _sizes(job.output):
         top = path.removeprefix(job.output.rstrip("/") + "/").split("/", 1)[0]
         if top in sizes:
             sizes[top] += size
@@ -200,14 +200,15 @@ def show_places(job: Job, console: Console) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def sizes_below(folder: str) -> Iterator[tuple[str, int]]:
-    """(path, bytes) of every file below a folder."""
-    if store.is_local(folder):
-        for path in store.listing(folder):
+def _sizes(output: str) -> Iterator[tuple[str, int]]:
+    """(path, bytes) of every file of a run."""
+    if store.is_local(output):
+        for path in layout.own(output):
             yield path, Path(path).stat().st_size
         return
-    for metadata in file_systems().match([store.join(folder, "**")])[0].metadata_list:
-        yield metadata.path, metadata.size_in_bytes
+    for metadata in file_systems().match([store.join(output, "**")])[0].metadata_list:
+        if layout.is_own(metadata.path.removeprefix(store.join(output, ""))):
+            yield metadata.path, metadata.size_in_bytes
 
 
 def in_units(size: int) -> str:

@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 import rich.progress
 from rich.console import Console
 
-from pipeline import parquet, store
+from pipeline import layout, parquet, store
 from pipeline.fetch_progress import Urls
 from pipeline.job import Job, read_crawl
 from pipeline.read.parts import FEW_INPUTS
@@ -130,13 +130,8 @@ class Progress:
 
 
 def count(job: Job, stage: str) -> int:
-    paths = [path for folder in LAST_FILES[stage] for path in store.listing(job.path(folder))]
-    return sum(store.ASIDE not in path for path in paths if not is_fetched(path))
-
-
-def is_fetched(path: str) -> bool:
-    """Whether a file is a part of fetch, by its own name: the run folder's may be anything."""
-    return path.rsplit("/", 1)[-1].startswith("fetch-")
+    found = (layout.files(job.output, stage, table) for table in LAST_FILES[stage])
+    return sum(1 for files in found for _ in files)
 
 
 def expected(job: Job, stage: str) -> int:

@@ -25,27 +25,20 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from filters.recipe import as_settings
-from pipeline import memory, parquet, store, worker
+from pipeline import layout, memory, parquet, store, worker
 from pipeline.account import read_manifest
 from pipeline.beam_once import introspect_once
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.fetch.settle import sweep_packs, sweep_rows
 from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
-from pipeline.opt_out_list import NAMED
-from pipeline.progress import LAST_FILES, Progress, is_fetched
+from pipeline.progress import LAST_FILES, Progress
 from pipeline.read.raw import CLOUD
 from pipeline.stages import DATAFLOWS
 from pipeline.workers import end_when_a_worker_dies
 from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
 
-# the folders whose parts a stage writes
-WRITES: Final = {
-    "extract": ("documents", "images", "objections", "packs", "verdicts/extract"),
-    "filter_text": ("verdicts/filter_text", "wanted"),
-    "fetch": (),
-    "filter_images": ("verdicts/filter_images", "kept"),
-    "shard": ("index", "shards", "tables"),
-}
+# the folders whose parts a stage makes anew; what fetch has brought is never asked for again
+WRITES: Final = {stage: tuple(tables) for stage, tables in layout.TABLES.items()} | {"fetch": ()}
 KEEPING: Final = ("extract", "shard")  # the parts of a killed run, by the mark in their last file
 GROUPING: Final = ("filter_text", "filter_images")  # what they group, a local runner holds
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
@@ -101,8 +94,9 @@ def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None =
     """Write run.json, or check that the folder holds this very run; beside it the list it names.
 
     Raises:
-        ValueError: where the folder holds another run, or something that is no run.
+        ValueError: where the folder holds another run, what is no run, or links out of it.
     """
+    layout.check(output)
     path = store.join(output, "run.json")
     if store.exists(path):
         check_same(output, read_run(output)["crawl"], crawl)
@@ -128,7 +122,7 @@ def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None =
         if opt_out is not None and settings.opt_out:
             store.write_bytes(store.join(output, settings.opt_out), opt_out.encode())
         store.write_bytes(path, (text + "\n").encode())
-        lists = store.beginning(store.join(output, NAMED))
+        lists = layout.opt_out_lists(output)
         store.remove(one for one in lists if one != store.join(output, settings.opt_out))
     return make_job(output, crawl, settings)
 
@@ -138,10 +132,8 @@ def _strays(output: str) -> Iterator[str]:
 
     Of a local folder one by one: it may be the root of a disk.
     """
-    local = (str(path) for path in Path(output).rglob("*") if path.is_file())
-    found = local if store.is_local(output) else iter(store.listing(output))
-    start = store.join(output, NAMED)
-    return (path for path in found if store.ASIDE not in path and not path.startswith(start))
+    base = store.join(output, "")
+    return (path for path in store.walk(output) if not layout.is_first(path.removeprefix(base)))
 
 
 def read_run(output: str) -> dict[str, Any]:
@@ -210,6 +202,9 @@ def execute(
     progress: Progress | None = None,
 ) -> None:
     """Do the stages that are not whole, in order, alone in the folder."""
+    if left := layout.foreign(job.output):
+        say(f"left as it is, since no run has written it: {left[0]!r} in {job.output}"
+            + (f", and {len(left) - 1:,} more" if left[1:] else ""))  # fmt: skip
     with store.held(job.output):
         for stage in stages:
             if whole(job, stage) is not None:
@@ -296,15 +291,11 @@ def sweep(job: Job, stage: str) -> None:
     """Remove what a killed or outdated attempt of a stage left."""
     of_all = (job.manifest(stage), job.parts_table(stage), _failure(job, stage))
     store.remove(path for path in of_all if store.exists(path))
-    store.remove(path for path in store.listing(job.output) if store.ASIDE in path)
+    store.remove(layout.asides(job.output))
     fits = set(_fitting(job, stage)) if stage in KEEPING else set()
-    for folder in WRITES[stage]:
-        store.remove(
-            path
-            for path in store.listing(job.path(folder))
-            # what fetch has brought is never asked for again
-            if _part_of(path, folder) not in fits and not is_fetched(path)
-        )
+    for table in WRITES[stage]:
+        found = layout.files(job.output, stage, table)
+        store.remove(path for path, part in found if part not in fits)
     if stage == "fetch":
         sweep_packs(job)
 
@@ -312,6 +303,7 @@ def sweep(job: Job, stage: str) -> None:
 def sweep_fetched(job: Job) -> None:
     """What the holders of partitions left behind, when a whole stage has made one file of it."""
     names = [row["part"] for row in parquet.read_rows(job.parts_table("fetch"), ["part"])]
+    store.remove(layout.asides(job.output))
     sweep_rows(job, names)
     sweep_packs(job)
 
@@ -322,17 +314,11 @@ def _failure(job: Job, stage: str) -> str:
 
 def _fitting(job: Job, stage: str) -> Iterator[str]:
     """Parts whose last file carries the stage's fingerprint, so that all of them are whole."""
-    for folder in LAST_FILES[stage]:
-        for path in store.listing(job.path(folder)):
-            mark = parquet.read_mark(path, part=_part_of(path, folder))
+    for table in LAST_FILES[stage]:
+        for path, part in layout.files(job.output, stage, table):
+            mark = parquet.read_mark(path, part=part)
             if mark is not None and mark.fingerprint == job.fingerprints[stage]:
                 yield mark.part
-
-
-def _part_of(path: str, folder: str) -> str:
-    """PART of a file in a folder: documents/PART.parquet, packs/PART-K.tar, shards/SHARD.tar."""
-    name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    return name.rsplit("-", 1)[0] if folder == "packs" else name
 
 
 def host_seconds(job: Job) -> dict[str, float]:

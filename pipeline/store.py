@@ -66,6 +66,11 @@ def create(path: str) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(first, handle, COPIED)
         return
     target = Path(path)
+    if target.is_symlink() or target.is_dir():
+        raise OSError(
+            f"{path} is a link or a folder, and a run writes a file of that name: move it "
+            "elsewhere, then run the same command again"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}{ASIDE}{uuid.uuid4().hex}")
     try:
@@ -126,19 +131,31 @@ def held(folder: str) -> Iterator[None]:
 
 
 def listing(folder: str) -> list[str]:
-    """Every file below a folder, sorted; a folder that is not there holds none."""
-    if is_local(folder):
-        return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
-    found = file_systems().match([join(folder, "**")])[0].metadata_list
-    return sorted(metadata.path for metadata in found)
+    """Every file and link below a folder, sorted; a folder that is not there holds none."""
+    return sorted(walk(folder))
+
+
+def walk(folder: str) -> Iterator[str]:
+    """Every file and link below a folder, as they are found; no link below it is followed."""
+    if not is_local(folder):
+        found = file_systems().match([join(folder, "**")])[0].metadata_list
+        yield from (metadata.path for metadata in found)
+        return
+    for above, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(above, name).is_symlink()]
+        yield from (join(above, name) for name in (*files, *links))
 
 
 def beginning(start: str) -> list[str]:
-    """The files whose path begins so, sorted: of one folder, below it none."""
+    """The files whose path begins so, sorted: of one folder, below it none, and no links."""
     folder, _, name = start.rpartition("/")
     if is_local(start):
-        found = Path(folder).iterdir() if Path(folder).is_dir() else ()
-        return sorted(str(path) for path in found if path.name.startswith(name))
+        if not Path(folder).is_dir():
+            return []
+        with os.scandir(folder) as found:
+            return sorted(join(folder, one.name) for one in found
+                          if one.name.startswith(name) and one.is_file(follow_symlinks=False)
+                          )  # fmt: skip
     listed = file_systems().match([f"{start}*"])[0].metadata_list
     return sorted(metadata.path for metadata in listed)
 

@@ -31,6 +31,7 @@ from training.parallel import World
 
 FORMAT: Final = 1
 _NAME: Final = re.compile(r"step-(\d{6,})")
+_FILE: Final = re.compile(rf"{re.escape(FILE)}|optimizer\.pt|state\.json|rng-\d+\.pt")
 _ASIDE: Final = ".aside"
 
 
@@ -71,9 +72,10 @@ def save(
         return final
     aside = final.with_name(final.name + _ASIDE)
     if world.first:
-        for left in final.parent.glob(f"*{_ASIDE}"):  # of a run that was killed
-            shutil.rmtree(left)
-        aside.mkdir(parents=True)
+        for left in final.parent.glob(f"step-*{_ASIDE}"):  # of a run that was killed
+            _remove(left)
+        with _written(final):
+            aside.mkdir(parents=True)
     world.wait()
     with _written(final):
         torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
@@ -91,10 +93,24 @@ def save(
             aside.rename(final)
             _flush_folder(final.parent)
         for old in whole_ones(output)[:-keep]:
-            gone = old.rename(old.with_name(old.name + _ASIDE))  # none is ever half there
-            shutil.rmtree(gone)
+            _remove(old)
     world.wait()
     return final
+
+
+def _remove(folder: Path) -> None:
+    """A checkpoint, whole or aside; a link, or one in which others have put something, stays."""
+    if folder.is_symlink() or not _NAME.fullmatch(folder.name.removesuffix(_ASIDE)):
+        return
+    if not folder.is_dir() or any(map(_is_foreign, folder.iterdir())):
+        return
+    gone = folder.with_name(folder.name.removesuffix(_ASIDE) + _ASIDE)
+    folder.rename(gone)  # none is ever half there
+    shutil.rmtree(gone)
+
+
+def _is_foreign(path: Path) -> bool:
+    return path.is_symlink() or not path.is_file() or not _FILE.fullmatch(path.name)
 
 
 def load(

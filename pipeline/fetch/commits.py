@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import parquet, store
+from pipeline import layout, parquet
 from pipeline.fetch.errand import AWAY
 from pipeline.job import Job
 from pipeline.packs import PackWriter
@@ -136,8 +136,7 @@ def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
 
 def list_files(job: Job, beginning: str = "fetch-") -> list[str]:
     """Files of rows, settled ones and commits."""
-    found = store.beginning(job.path("images", beginning))
-    return [path for path in found if store.ASIDE not in path]
+    return [path for path, _ in layout.files(job.output, "fetch", "images", beginning)]
 
 
 def read_files(job: Job, partition: int, among: Collection[str] | None = None) -> pa.Table:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import parquet, store
+from pipeline import layout, parquet, store
 from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY, PASSES
 from pipeline.fetch.lease import worth_keeping
@@ -74,10 +74,9 @@ def sweep_rows(job: Job, names: Iterable[str]) -> None:
     for those that tell a refetch whom to leave alone.
     """
     fits = {job.part("images", name) for name in names}
-    found = store.beginning(job.path("images", "fetch-"))
-    store.remove(path for path in found if path not in fits)
-    leases = store.listing(job.path("leases"))
-    store.remove(path for path in leases if not worth_keeping(store.read_bytes(path)))
+    store.remove(path for path in list_files(job) if path not in fits)
+    leases = layout.files(job.output, STAGE, "leases")
+    store.remove(path for path, _ in leases if not worth_keeping(store.read_bytes(path)))
 
 
 def sweep_packs(job: Job) -> None:
@@ -85,5 +84,5 @@ def sweep_packs(job: Job) -> None:
     named: set[str] = set()
     for path in list_files(job):
         named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
-    found = store.beginning(job.path("packs", "fetch-"))
-    store.remove(path for path in found if path.rsplit("/", 1)[-1] not in named)
+    found = layout.files(job.output, STAGE, "packs", "fetch-")
+    store.remove(path for path, _ in found if path.rsplit("/", 1)[-1] not in named)

@@ -14,6 +14,7 @@ from typing import Final
 from schemas.manifest import STAGES
 
 NAMED: Final = 3  # places that a note names before it only counts the others
+STRAYS: Final = "strays"  # kind of the checks for what no manifest names
 RUN: Final = "run"  # what belongs to no stage: run.json, strays at the top
 
 Side = int | str | None

@@ -15,9 +15,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline import store
+from pipeline import layout, store
 from pipeline.opt_out_list import name_of
-from pipeline.verify.checks import RUN, Check, compare, named, not_counted
+from pipeline.verify.checks import RUN, STRAYS, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packed import Packed
 from schemas.manifest import STAGES
@@ -56,7 +56,6 @@ _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
     ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in STAGES),
 )  # fmt: skip
 _PACKED: Final = "files as their rows are packed"
-_OF_OTHERS: Final = ("counts/",)  # made from shards and index by the trainer
 
 
 def check_stages(folder: RunFolder) -> Iterator[Check]:
@@ -248,18 +247,19 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
     base = folder.output.rstrip("/") + "/"
     for path in store.listing(folder.output):
         name = path.removeprefix(base)
-        if name not in known and not name.startswith(_OF_OTHERS) and not _is_rest(name):
-            strays[stage_of(name)].append(name)
+        if name not in known and not layout.is_of_others(name) and not _is_lease(name):
+            strays[stage_of(name)].append(name if name.isprintable() else ascii(name))
     for stage, found in strays.items():
         if stage not in folder.missing:
-            yield compare(stage, "strays", len(found), 0, counted_in=folder.output,
-                          held_against="", note=named(found))  # fmt: skip
+            note = f"not of this run: {named(found)}" if found else ""
+            yield compare(stage, STRAYS, len(found), 0, counted_in=folder.output,
+                          held_against="", note=note)  # fmt: skip
             yield from _check_host(folder, stage)
 
 
-def _is_rest(name: str) -> bool:
-    """Whom a refetch is to leave alone, and until when."""
-    return name.startswith("leases/") and name.endswith(".host.json")
+def _is_lease(name: str) -> bool:
+    """Hosts that asked to be left alone, with the time until which: a refetch reads them."""
+    return name.startswith("leases/") and name.endswith(".json") and layout.is_own(name)
 
 
 def _check_host(folder: RunFolder, stage: str) -> Iterator[Check]:

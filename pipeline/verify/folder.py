@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from pipeline import parquet, store
+from pipeline import layout, parquet, store
 from pipeline.job import Crawl
 from pipeline.verify.packed import Packed, pack_again
 from schemas.index import INDEX
@@ -50,10 +50,9 @@ SCHEMAS: Final = {
     "tables/drops": TABLE_DROPS,
 }
 _BESIDES: Final = {"filter_text": ("wanted",), "filter_images": ("kept",)}  # beside verdicts/
-_PART: Final = re.compile(r"\d{6}-\d{14}")  # place of the input, byte at which it starts
-_NAMES: Final = dict.fromkeys(STAGES, _PART) | {
-    "fetch": re.compile(r"fetch-\d{5}-\d+"),
-    "shard": re.compile(r"(train|heldout)-\d{5}"),
+_NAMES: Final = dict.fromkeys(STAGES, re.compile(layout.PART)) | {
+    "fetch": re.compile(layout.SETTLED),
+    "shard": re.compile(layout.SHARD),
 }
 Row = dict[str, Any]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from pipeline.run import WRITES
-from pipeline.verify.checks import Check, Outcome, Side, Verification
+from pipeline.verify.checks import STRAYS, Check, Outcome, Side, Verification
 from schemas.manifest import STAGES
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
+_SHARED: Final = ("images", "packs")  # of extract, whose parts begin with a digit, and of fetch
+_SHARDS: Final = ("index", "shards")
 _HEAD: Final = ("stage", "what", "counted here", "there")
 
 
@@ -47,14 +50,23 @@ def remedy(verification: Verification) -> str:
     """What to remove so that the same command makes it again.
 
     A restart takes a part for whole by its mark, so a manifest alone would bring nothing back. What
-    fetch has brought of other people's servers is left alone, but for the files that are damaged.
+    fetch has brought of other people's servers is left alone, but for the files that are damaged,
+    and so is what no run has written.
     """
-    stages = [stage for stage in STAGES if stage in verification.stages]
+    failed = {one.stage for one in verification.failed if one.kind != STRAYS}
+    stray = {one.stage for one in verification.failed if one.kind == STRAYS}
+    told = [_made_again(failed, stray)] if failed else []
+    if stray:
+        told.append("What is not of this run is no part of what it made: move it elsewhere")
+    return ". ".join(told)
+
+
+def _made_again(failed: Collection[str], stray: Collection[str]) -> str:
+    stages = [stage for stage in STAGES if stage in failed]
     if not stages:
-        return "Put run.json back as it was, and remove what the run did not write"
-    shared = {"images", "packs"}  # extract's parts begin with a digit, those of fetch with its name
-    remove = [f"{name}/{'[0-9]*' if name in shared else ''}"
-              for stage in stages for name in WRITES[stage]]  # fmt: skip
+        return "Put run.json back as it was"
+    remove = [f"{table}/{own}" for stage in stages for table in WRITES[stage]
+              for own in _own_of(table, alone=stage not in stray)]  # fmt: skip
     if "fetch" in stages:
         remove.append("those named above of images/fetch-* and packs/fetch-*")
     remove += [f"{stage}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
@@ -62,6 +74,13 @@ def remedy(verification: Verification) -> str:
         "Something was changed or lost behind a stage's back. To have it made again, remove "
         f"{', '.join(remove)}, run the same command, and verify again"
     )
+
+
+def _own_of(table: str, *, alone: bool) -> tuple[str, ...]:
+    """What a stage's own files are in a table, by how their names begin; "" for all of it."""
+    if alone and table not in _SHARED:
+        return ("",)
+    return ("train-[0-9]*", "heldout-[0-9]*") if table in _SHARDS else ("[0-9]*",)
 
 
 def _columns(cells: tuple[str, ...], widths: list[int]) -> Text:

@@ -9,11 +9,20 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline import store
+from pipeline import layout, parquet, store
+from pipeline.choose import Asked, choose_settings
+from pipeline.fetching import Fetching
+from pipeline.job import Crawl
+from pipeline.run import prepare, sweep
+from schemas.manifest import STAGES
+from schemas.tables import WANTED
 from tests.crawl import write_crawl
 from tests.pipeline.runs import interloom, tree
 
 OPTIONS = ("--workers=1", "--partitions=1", "--shard-size=0.125", "--heldout=0.2", "--no-fetch")
+TABLES = ("documents", "images", "objections", "verdicts/extract", "verdicts/filter_text",
+          "verdicts/filter_images", "kept", "tables/documents", "tables/images",
+          "tables/drops")  # fmt: skip
 
 
 @pytest.fixture
@@ -49,6 +58,34 @@ def test_a_run_in_a_bucket_gives_the_bytes_of_a_local_one_and_resumes(
     interloom("run", f"s3://{bucket}/crawl.warc.gz", "-o", local, *OPTIONS)
     assert len(tree(local)) > 20
     assert tree(brought) == tree(local)
+
+
+def test_keys_that_are_not_of_a_run_s_form_stay_in_a_bucket(bucket: str) -> None:
+    """Of each stage its own keys are swept, one of each table; what else is there is told."""
+    run = f"s3://{bucket}/swept"
+    settings = choose_settings(Asked(), None, Fetching())
+    job = prepare(run, Crawl(inputs=("none.warc.gz",), partitions=1), settings)
+    own = [job.part(table, "000000-00000000000000") for table in TABLES]
+    own += [job.part("wanted", "00000"), job.part("index", "train-00000")]
+    for path in own:
+        parquet.write_rows(path, WANTED, [], fingerprint="of another run")
+    own += [job.path("packs", "000000-00000000000000-0.tar"), job.path("shards", "train-00000.tar"),
+            job.path("packs", "fetch-00000-1-0123abcd-0-0.tar")]  # fmt: skip
+    aside = f"000000-00000000000000.parquet{store.ASIDE}"  # in a bucket nothing is written aside
+    foreign = ["notes.txt", "opt-out-mine.txt", f"my{store.ASIDE}folder/run.json", "mine/a/b",
+               *(f"{table}/{name}" for table in ("shards", "packs", "documents", "images")
+                 for name in ("MY_NOTES.txt", "mine/x.txt", "mine/train-00000.tar", f"{aside}xyz",
+                              "train-00000.tar.bak", "mine/000000-00000000000000.parquet",
+                              "fetch-foo.parquet"))]  # fmt: skip
+    foreign += [f"tables/{aside}mine", "tables/mine.parquet", "leases/mine.host.json"]
+    for path in (*own[-3:], *(job.path(name) for name in foreign)):
+        store.write_bytes(path, path.encode())
+    prepare(run, Crawl(inputs=("none.warc.gz",), partitions=1), settings)
+    assert sorted(layout.foreign(run)) == sorted(foreign)
+    for stage in STAGES:
+        sweep(job, stage)
+    assert {*store.listing(run)} == {job.path(name) for name in (*foreign, "run.json")}
+    assert all(store.read_bytes(job.path(name)) == job.path(name).encode() for name in foreign)
 
 
 def test_a_step_that_fails_while_it_writes_leaves_no_object(bucket: str) -> None:

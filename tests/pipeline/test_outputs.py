@@ -52,7 +52,7 @@ def test_an_output_whose_name_is_no_utf_8_is_refused(input_: Path, tmp_path: Pat
 def test_an_output_in_which_a_run_was_killed_at_its_first_write_is_taken(
     input_: Path, tmp_path: Path
 ) -> None:
-    left = write(tmp_path / "run" / f"run.json{ASIDE}0123", b'{"format')
+    left = write(tmp_path / "run" / f"run.json{ASIDE}{'0123456789abcdef' * 2}", b'{"format')
     assert command("run", input_, "-o", tmp_path / "run", "--stage=extract", "--no-fetch").code == 0
     assert not left.exists()
 

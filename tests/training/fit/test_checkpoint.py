@@ -81,6 +81,29 @@ def test_what_a_killed_write_left_is_no_checkpoint_and_is_swept_by_the_next(tmp_
     assert names(tmp_path) == ["step-000003", "step-000006"]
 
 
+def test_what_is_not_of_a_run_stays_in_its_folder_of_checkpoints(tmp_path: Path) -> None:
+    first = written(tmp_path, 3, keep=1)
+    (first / "why.txt").write_text("my notes")
+    mine = first.parent / "mine.aside"
+    mine.mkdir()
+    (mine / "state.json").write_text("mine")
+    for name in ("step-notes.aside", "step-000001"):
+        (first.parent / name).write_text("mine")
+    moved = written(tmp_path / "other", 2)
+    (first.parent / "step-000002").symlink_to(moved)
+    (first.parent / "step-000002.aside").symlink_to(moved)
+    killed = first.parent / "step-000004.aside"
+    shutil.copytree(moved, killed)
+    kept = {path: path.read_bytes() for path in (*first.iterdir(), *moved.iterdir())}
+    for step in (6, 9):
+        written(tmp_path, step, keep=1)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert not killed.exists()
+    assert names(tmp_path) == ["mine.aside", "step-000001", "step-000002", "step-000002.aside",
+                               "step-000003", "step-000009", "step-notes.aside"]  # fmt: skip
+    assert (mine / "state.json").read_text() == "mine"
+
+
 @pytest.mark.parametrize("fails", [1, 2, 3, 4, 5, 6])
 def test_a_disk_that_fails_at_any_flush_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
