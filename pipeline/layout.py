@@ -94,11 +94,16 @@ def opt_out_lists(output: str) -> list[str]:
 
 
 def own(output: str) -> Iterator[str]:
+    """Every file of a run, whole or aside."""
     for folder in _FORMS:
         above = _below(output, folder)
         for path in store.beginning(store.join(above, "")):
-            if is_own(f"{folder}/{path.rsplit('/', 1)[-1]}".removeprefix("/")):
+            if is_own(_name(folder, path.rsplit("/", 1)[-1])):
                 yield path
+
+
+def _name(folder: str, file: str) -> str:
+    return f"{folder}/{file}" if folder else file
 
 
 def _below(output: str, folder: str) -> str:
@@ -116,12 +121,12 @@ def foreign(output: str) -> list[str]:
 
 def _foreign_in(output: str, folder: str) -> Iterator[str]:
     path = Path(_below(output, folder))
-    for one in sorted(os.listdir(path)) if path.is_dir() else ():  # noqa: PTH208  # 90,000 names
-        name = f"{folder}/{one}".removeprefix("/")
-        if name in FOLDERS or name == _OF_OTHERS:
-            continue
-        here = path / one
-        if not is_own(name) or here.is_symlink() or not here.is_file():
+    if not path.is_dir():
+        return
+    with os.scandir(path) as found:
+        names = {_name(folder, one.name): one.is_file(follow_symlinks=False) for one in found}
+    for name in sorted(names.keys() - {*FOLDERS, _OF_OTHERS}):
+        if not (names[name] and is_own(name)):
             yield name
 
 
