@@ -28,6 +28,7 @@ class Reason(StrEnum):
     EMPTY_PAYLOAD = "empty_payload"
     PAGE_TOO_LARGE = "page_too_large"  # bytes of HTML
     TOO_MANY_ELEMENTS = "too_many_elements"  # elements of the parsed page
+    READER_DIED = "reader_died"  # the process that read the page, by a fault or its limits
     NO_CONTENT = "no_content"  # neither text nor image found by the extractor
     # image files
     NOT_AN_IMAGE = "not_an_image"  # called an image, but the bytes are none

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline import look as look_module
 from pipeline.decode import ImageLook, look_at
-from pipeline.fetch import look as look_module
-from pipeline.fetch.look import BATCH, BATCH_BYTES, Looked, Lookers
+from pipeline.look import BATCH, BATCH_BYTES, Looked, Lookers
 from pipeline.problem import Problem
 from schemas.verdict import Reason
-from tests.fetch import deadly
+from tests.algorithms import deadly
 
 DIED = Problem(reason=Reason.DECODER_DIED)
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def test_a_decoder_gets_no_more_memory_than_its_limit(log: Path) -> None:
 
 HARD = """
 import asyncio, resource, sys
-from pipeline.fetch.look import Lookers
+from pipeline.look import Lookers
 
 async def run(data):
     async with Lookers() as lookers:
