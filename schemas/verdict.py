@@ -35,6 +35,7 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable"
     TRUNCATED_IMAGE = "truncated_image"
     TOO_MANY_PIXELS = "too_many_pixels"
+    SIDE_TOO_LONG = "side_too_long"  # pixels of the longer side
     IMAGE_BYTES = "image_bytes"  # bytes of the file
     DECODER_DIED = "decoder_died"  # the process that decoded it, by a fault or its limits
     # what a host answers, or we do not ask it (fetch)
@@ -109,7 +110,8 @@ WORTH_AGAIN: Final = frozenset(
 FETCH_REASONS: Final = WORTH_AGAIN | FORBIDDING | frozenset(
     {Reason.FORBIDDEN_ADDRESS, Reason.FORBIDDEN_PORT, Reason.TOO_MANY_REDIRECTS, Reason.BAD_URL,
      Reason.BAD_ENCODING, Reason.EMPTY_PAYLOAD, Reason.IMAGE_BYTES, Reason.NOT_AN_IMAGE,
-     Reason.UNDECODABLE, Reason.TRUNCATED_IMAGE, Reason.TOO_MANY_PIXELS, *CONSENT}
+     Reason.UNDECODABLE, Reason.TRUNCATED_IMAGE, Reason.TOO_MANY_PIXELS,
+     Reason.SIDE_TOO_LONG, *CONSENT}
 )  # fmt: skip
 OK: Final = "ok"  # the status of an image file that has bytes in a pack; otherwise a Reason
 
