@@ -71,9 +71,9 @@ METERED: Final = frozenset({"gif", "tiff"})  # opening them can cost the square 
 PIXELS_OF_BOMB: Final = re.compile(r"\((\d+) pixels\)")
 
 
-# bytes that decoding and hashing hold for each pixel, of what needs more than 11 (Pillow 12.3, 20 million
-# pixels): a JPEG has its coefficients beside its pixels where it is progressive (RGB 10.1,
-# CMYK 12.2), a WebP two canvases (16.6), an AVIF planes of up to 16 bits (9.5 where they have 8)
+# bytes that decoding and hashing hold for each pixel, where they are more than 11 (Pillow 12.3): a
+# JPEG has its coefficients beside its pixels where it is progressive (RGB 10.1, CMYK 12.2), a WebP
+# two canvases (16.6), an AVIF planes of up to 16 bits (9.5 where they have 8)
 BYTES_A_PIXEL: Final = {("jpeg", "CMYK"): 13, ("webp", "RGB"): 17, ("webp", "RGBA"): 17,
                         ("avif", "RGB"): 17, ("avif", "RGBA"): 17}  # fmt: skip
 

@@ -199,7 +199,7 @@ def test_the_memory_of_a_picture_is_what_its_header_tells(
     shown = Image.effect_noise((60, 40), 90).resize((width, height))
     (tmp_path / "small").write_bytes(GOOD[0])
     shown.convert(mode).save(tmp_path / "large", kind, **options)
-    command = [sys.executable, "-c", PEAK, tmp_path / "small", tmp_path / "large"]
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large")]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=LONG, check=True, cwd=ROOT
     )
