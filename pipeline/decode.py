@@ -3,9 +3,9 @@
 In:   bytes from a crawl or a host, by anybody, of any kind; the format is told by the content,
       never by a name or a header.
 Out:  ImageLook: format, sides as displayed, whether it moves, sha256 and phash.
-Refused, as a Problem: what is none of the formats that pages show (SVG, HTML, netpbm ...), bytes
-      and pixels over the limits, known before anything is decoded, and what does not decode to
-      its last pixel (of an animation, its first frame).
+Refused, as a Problem: what is none of the formats that pages show (SVG, HTML, netpbm ...), bytes,
+      sides, pixels and memory over the limits, known before anything is decoded, and what does
+      not decode to its last pixel (of an animation, its first frame).
 Hostile files: Pillow is given the one decoder that belongs to the magic, so no PostScript runs
       and nothing weak or written in Python (FLI, SGI, PSD, BLP ...) is reached. Work is bounded
       by bytes, by pixels and by bombs.py; nothing here depends on a clock.
@@ -71,15 +71,24 @@ METERED: Final = frozenset({"gif", "tiff"})  # opening them can cost the square 
 PIXELS_OF_BOMB: Final = re.compile(r"\((\d+) pixels\)")
 
 
+# bytes that decoding and hashing hold for each pixel, where they are more than 11 (Pillow 12.3): a
+# JPEG has its coefficients beside its pixels where it is progressive (RGB 10.1, CMYK 12.2), a WebP
+# two canvases (16.6), an AVIF planes of up to 16 bits (9.5 where they have 8)
+BYTES_A_PIXEL: Final = {("jpeg", "CMYK"): 13, ("webp", "RGB"): 17, ("webp", "RGBA"): 17,
+                        ("avif", "RGB"): 17, ("avif", "RGBA"): 17}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageLimits:
     """What a file may ask for; each limit itself passes."""
 
     bytes: int = 16 << 20  # Common Crawl cuts payloads at 5 MiB; phones write 3 to 12 MB
     pixels: int = 89_478_485  # Pillow's own: a quarter of a GiB as RGB
+    side: int = 65_535  # pixels; no JPEG has a longer one, and resizing a line of 10^8 takes 3 GB
+    memory: int = 1_000_000_000  # bytes that decoding may take
 
     def __post_init__(self) -> None:
-        for name in ("bytes", "pixels"):
+        for name in ("bytes", "pixels", "side", "memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"image {name} limit is {getattr(self, name)}: choose 1 or more")
 
@@ -138,10 +147,22 @@ def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | 
         with _pillow(limits), Image.open(file, formats=[DECODERS[name]]) as image:
             if isinstance(file, Metered):
                 file.opened = True
-            return _look(image, name, data)
+            return _too_large(image, name, limits) or _look(image, name, data)
     except Exception as error:  # noqa: BLE001  # decoders raise anything on hostile bytes (SyntaxError,
         # struct.error, IndexError; MemoryError for an absurd header, as pixels are bounded)
         return _problem(error, limits)
+
+
+def _too_large(image: Image.Image, name: str, limits: ImageLimits) -> Problem | None:
+    """What the header asks for that is too much, before a pixel is decoded."""
+    side, pixels = max(image.size), image.width * image.height
+    if side > limits.side:
+        return Problem(reason=Reason.SIDE_TOO_LONG, value=side, limit=limits.side)
+    cost = BYTES_A_PIXEL.get((name, image.mode))
+    if cost is not None and cost * pixels > limits.memory:
+        most = limits.memory // cost
+        return Problem(reason=Reason.TOO_MANY_PIXELS, value=pixels, limit=most)
+    return None
 
 
 def _look(image: Image.Image, name: str, data: bytes) -> ImageLook:

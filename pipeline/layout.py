@@ -44,12 +44,14 @@ TABLES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
         **dict.fromkeys(("tables/documents", "tables/images", "tables/drops"), _PARQUET),
     },
 }
+# notes of records that ended a process (extract/ended.py): no stage sweeps them
+ENDED: Final = "ended"
 _OPT_OUT: Final = re.compile(r"opt-out-[0-9a-f]{16}\.txt")
 _TOP: Final = re.compile(
     rf"run\.json|{_OPT_OUT.pattern}|report\.html|README\.md|(?:{'|'.join(STAGES)})"
     r"\.(?:manifest\.json|parts\.parquet|host\.json|failure\.host\.json)"
 )
-_FORMS: Final = {"": [_TOP]} | {
+_FORMS: Final = {"": [_TOP], ENDED: [re.compile(rf"({PART})\.json")]} | {
     folder: [forms[folder] for forms in TABLES.values() if folder in forms]
     for folder in sorted({folder for forms in TABLES.values() for folder in forms})
 }

@@ -21,11 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from apache_beam.io.filesystem import CompressionTypes
+from pipeline.read.raw import create_cloud, file_systems, open_cloud
 
-from pipeline.read.raw import file_systems
-
-RAW: Final = CompressionTypes.UNCOMPRESSED  # Beam inflates by the name unless told
 COPIED: Final = 1 << 20  # bytes at a time into an object store
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
 FULL: Final = {  # errors of a place that takes no more: what is wanting, and what helps
@@ -51,7 +48,7 @@ def open_input(path: str) -> BinaryIO:
     """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
     if is_local(path):
         return Path(path).open("rb")
-    return file_systems().open(path, compression_type=RAW)
+    return open_cloud(path)
 
 
 @contextmanager
@@ -62,7 +59,7 @@ def create(path: str) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile() as first:
             yield first
             first.seek(0)
-            with file_systems().create(path, compression_type=RAW) as handle:
+            with create_cloud(path) as handle:
                 shutil.copyfileobj(first, handle, COPIED)
         return
     target = Path(path)

@@ -28,12 +28,14 @@ class Reason(StrEnum):
     EMPTY_PAYLOAD = "empty_payload"
     PAGE_TOO_LARGE = "page_too_large"  # bytes of HTML
     TOO_MANY_ELEMENTS = "too_many_elements"  # elements of the parsed page
+    READER_DIED = "reader_died"  # the process that read the page, by a fault or its limits
     NO_CONTENT = "no_content"  # neither text nor image found by the extractor
     # image files
     NOT_AN_IMAGE = "not_an_image"  # called an image, but the bytes are none
     UNDECODABLE = "undecodable"
     TRUNCATED_IMAGE = "truncated_image"
     TOO_MANY_PIXELS = "too_many_pixels"
+    SIDE_TOO_LONG = "side_too_long"  # pixels of the longer side
     IMAGE_BYTES = "image_bytes"  # bytes of the file
     DECODER_DIED = "decoder_died"  # the process that decoded it, by a fault or its limits
     # what a host answers, or we do not ask it (fetch)
@@ -108,7 +110,8 @@ WORTH_AGAIN: Final = frozenset(
 FETCH_REASONS: Final = WORTH_AGAIN | FORBIDDING | frozenset(
     {Reason.FORBIDDEN_ADDRESS, Reason.FORBIDDEN_PORT, Reason.TOO_MANY_REDIRECTS, Reason.BAD_URL,
      Reason.BAD_ENCODING, Reason.EMPTY_PAYLOAD, Reason.IMAGE_BYTES, Reason.NOT_AN_IMAGE,
-     Reason.UNDECODABLE, Reason.TRUNCATED_IMAGE, Reason.TOO_MANY_PIXELS, *CONSENT}
+     Reason.UNDECODABLE, Reason.TRUNCATED_IMAGE, Reason.TOO_MANY_PIXELS,
+     Reason.SIDE_TOO_LONG, *CONSENT}
 )  # fmt: skip
 OK: Final = "ok"  # the status of an image file that has bytes in a pack; otherwise a Reason
 

@@ -5,27 +5,34 @@ Out:      packs/, images/, objections/, verdicts/extract/ and, last, documents/P
           file's mark says that the part is whole, so a restart does not read the part again.
 Refused:  records that are neither a page nor an image, and those that cannot be read.
 Counted:  records of every type; requests, metadata, revisits and the like are only counted.
+Images are decoded in a process of their own (look.py) while pages are read here; their rows are
+written in the order of the records all the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from contextlib import ExitStack
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from filters.signals import Lexicon
 from pipeline import parquet, store
-from pipeline.decode import ImageLook, look_at, sniff
+from pipeline.decode import ImageLook, sniff
 from pipeline.extract.document import Identify, Origin, document_of
+from pipeline.extract.ended import Place, add_ended
 from pipeline.extract.page import Page, heard, read_page
 from pipeline.extract.page_signals import header_signals
 from pipeline.extract.urls import normal_url
 from pipeline.job import Job
 from pipeline.language import Identifier, find_model
 from pipeline.lexicon import load_lexicon
+from pipeline.look import AheadLookers, Looked, Reencoded
 from pipeline.packs import PackWriter, pack_name
 from pipeline.problem import Problem
 from pipeline.read.parts import Part
@@ -58,14 +65,29 @@ def is_page(media_type: str, body: bytes) -> bool:
     return media_type in HTML or (media_type == "" and body[:1024].lstrip()[:1] == b"<")
 
 
+AHEAD: Final = 256  # images that are being decoded, or wait for one before them
+AHEAD_BYTES: Final = 32 << 20
+
+
+class Watcher(Protocol):
+    """Is told which record's page is being read (reader.py)."""
+
+    def over(self, offset: int, place: int) -> AbstractContextManager[None]: ...
+
+
 @dataclass(kw_only=True)
 class Tools:
-    """What a worker loads once: word lists, the language model."""
+    """What a worker loads once: word lists, the language model, a decoding process."""
 
     job: Job
+    watch: Watcher | None = None
     seconds: dict[str, float] = field(  # spent, for *.host.json alone
         default_factory=lambda: defaultdict(float)
     )
+
+    @cached_property
+    def decoder(self) -> AheadLookers:
+        return AheadLookers()
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -77,8 +99,13 @@ class Tools:
         return Identifier(find_model(self.job.settings.lid_model or None)).identify
 
 
-def extract_part(part: Part, tools: Tools) -> PartResult:
-    """Read a part, unless it is whole already; either way, what it counted."""
+def extract_part(
+    part: Part, tools: Tools, *, ended: Mapping[Place, Reason] = MappingProxyType({})
+) -> PartResult:
+    """Read a part, unless it is whole already; either way, what it counted.
+
+    `ended` are the records that have ended a process before: they are dropped unread.
+    """
     job = tools.job
     fingerprint = job.fingerprints["extract"]
     if (kept := _whole(part, job)) is not None:
@@ -94,9 +121,12 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
         packs = files.enter_context(PackWriter(job.path("packs"), part.name))
         documents.counts = ledger
         sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
-                     images=images, objections=objections, packs=packs, tools=tools)  # fmt: skip
+                     images=images, objections=objections, packs=packs, tools=tools,
+                     ended=ended)  # fmt: skip
         for record in read_part(part, limits=Limits()):
             sink.take(record)
+            sink.write_images(ahead=AHEAD)
+        sink.write_images(ahead=0)
         ledger["packs"] = packs.count
     return PartResult(part=part.name, fingerprint=fingerprint, counts=dict(ledger))
 
@@ -114,6 +144,24 @@ def _whole(part: Part, job: Job) -> PartResult | None:
     return kept if all(store.exists(job.path("packs", one)) for one in packs) else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Image:
+    """An image's record, what its answer asks for, and what is seen of it, now or soon."""
+
+    record: Record
+    asked: PageSignals
+    look: Problem | Future[Looked]
+
+    def is_seen(self) -> bool:
+        return isinstance(self.look, Problem) or self.look.done()
+
+    def seen(self) -> ImageLook | Problem:
+        """Waits for the decoder."""
+        look = self.look if isinstance(self.look, Problem) else self.look.result()
+        assert not isinstance(look, Reencoded), "images of the crawl stay as they came"
+        return look
+
+
 @dataclass(kw_only=True, slots=True)
 class _Sink:
     """Where the records of one part go."""
@@ -126,6 +174,9 @@ class _Sink:
     objections: parquet.Writer
     packs: PackWriter
     tools: Tools
+    ended: Mapping[Place, Reason]
+    waiting: deque[_Image] = field(default_factory=deque)
+    waiting_bytes: int = 0
 
     def take(self, record: Record) -> None:
         self.ledger[f"records.type.{record.type}"] += 1
@@ -133,11 +184,19 @@ class _Sink:
             self._hear(record)
             return
         self.ledger.see("records")
-        refusal = self._route(record)
-        if refusal is None:
-            self.ledger.keep("records")
-        else:
-            self._refuse(record, refusal)
+        watch = self.tools.watch
+        with watch.over(record.offset, record.place) if watch else nullcontext():
+            refusal = self._dead(record) or self._route(record)
+            if refusal is None:
+                self.ledger.keep("records")
+            else:
+                self._refuse(record, refusal)
+
+    def _dead(self, record: Record) -> Problem | None:
+        """A record that ended a reader before is not read again."""
+        if self._why_ended(record) is not Reason.READER_DIED:
+            return None
+        return Problem(reason=Reason.READER_DIED)
 
     def _route(self, record: Record) -> Problem | None:
         """Make a document or an image file of a record, or say why it becomes neither."""
@@ -166,7 +225,8 @@ class _Sink:
         """An answer that becomes no document may still ask something, of older captures too: by
         its headers, and where it is a page, by its head."""
         asked = header_signals(record.headers)
-        if record.type not in ASIDE_TYPES and is_page(record.media_type, record.body):
+        is_read = record.type not in ASIDE_TYPES and self._dead(record) is None
+        if is_read and is_page(record.media_type, record.body):
             asked = heard(record.body, url=record.url, headers=record.headers)
         if not record.url or not (asked.robots or asked.tdm_reservation):
             return asked
@@ -198,8 +258,37 @@ class _Sink:
             }
         )
 
+    def _why_ended(self, record: Record) -> Reason | None:
+        return self.ended.get((record.offset, record.place))
+
     def _add_image(self, record: Record) -> None:
-        look, asked = record.problem or look_at(record.body), self._hear(record)
+        """Its row waits for what the decoder sees; what the answer asks for is heard at once."""
+        image = _Image(record=record, asked=self._hear(record), look=self._look_at(record))
+        self.waiting.append(image)
+        self.waiting_bytes += len(record.body)
+
+    def _look_at(self, record: Record) -> Problem | Future[Looked]:
+        if record.problem is not None:
+            return record.problem
+        if (reason := self._why_ended(record)) is not None:
+            return Problem(reason=reason)
+        return self.tools.decoder.look(record.body)
+
+    def write_images(self, *, ahead: int) -> None:
+        """Write the rows whose images are decoded, in order, until at most `ahead` wait."""
+        while self.waiting and (
+            len(self.waiting) > ahead
+            or self.waiting_bytes > AHEAD_BYTES
+            or self.waiting[0].is_seen()
+        ):
+            image = self.waiting.popleft()
+            self.waiting_bytes -= len(image.record.body)
+            self._write_image(image)
+
+    def _write_image(self, image: _Image) -> None:
+        record, asked, look = image.record, image.asked, image.seen()
+        if isinstance(look, Problem) and look.reason is Reason.DECODER_DIED:
+            add_ended(self.tools.job, self.part.name, (record.offset, record.place), look.reason)
         row = dict.fromkeys(IMAGES.names) | {
             # in the form in which pages name their images, or the two would not meet
             "url": normal_url(record.url),

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 
-from pipeline.extract.part import Tools, extract_part
+from pipeline.extract.reader import Reader
 from pipeline.job import SECONDS, Job, read_crawl
 from pipeline.read.index import index_parts, ranges_of
 from pipeline.read.parts import FEW_INPUTS, Part, cut, whole
@@ -87,10 +87,13 @@ class _ExtractPart(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        self._tools = Tools(job=self._job)  # word lists and models are loaded once a worker
+        self._reader = Reader(self._job)  # which loads word lists and models once
 
     def process(self, part: Part) -> Iterator[PartResult]:
-        yield extract_part(part, self._tools)
-        for name, spent in self._tools.seconds.items():
+        read = self._reader.read(part)
+        yield read.result
+        for name, spent in read.seconds.items():
             Metrics.counter(SECONDS, name).inc(round(spent * 1_000_000))
-        self._tools.seconds.clear()
+
+    def teardown(self) -> None:
+        self._reader.close()

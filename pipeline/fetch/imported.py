@@ -22,9 +22,9 @@ from pipeline import parquet, store
 from pipeline.extract.urls import normal_url
 from pipeline.fetch.commits import Commits, read_brought
 from pipeline.fetch.errand import Errand
-from pipeline.fetch.look import Looked, Lookers, Reencoded, default_processes
 from pipeline.fetch.request import Ending, row_of
 from pipeline.job import Job
+from pipeline.look import Looked, Lookers, Reencoded, default_processes
 from pipeline.opt_out_list import opted_out
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of

@@ -27,13 +27,13 @@ from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetch.guard import Guard
 from pipeline.fetch.host import Host, Hosts
 from pipeline.fetch.lease import Lease, LostLeaseError
-from pipeline.fetch.look import Lookers, Reencoded, default_processes
 from pipeline.fetch.optout import OptOuts, service_at
 from pipeline.fetch.request import Ending, Requester, row_of
 from pipeline.fetch.texts import read_texts
 from pipeline.fetch.wire import Wire
 from pipeline.fetching import Fetching
 from pipeline.job import Job
+from pipeline.look import Lookers, Reencoded, default_processes
 from pipeline.opt_out_list import opted_out
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of

@@ -44,10 +44,7 @@ def open_raw(name: str, *, until: int | None = None) -> BinaryIO:
     if scheme in WEB:
         return cast("BinaryIO", RangedHttp(name, until=until))  # a raw stream without write
     if scheme in CLOUD:
-        from apache_beam.io.filesystem import CompressionTypes  # noqa: PLC0415
-
-        stream: BinaryIO = file_systems().open(name, compression_type=CompressionTypes.UNCOMPRESSED)
-        return stream
+        return open_cloud(name)
     return local_path(name).open("rb")
 
 
@@ -87,6 +84,25 @@ def file_systems() -> type[FileSystems]:
     if FileSystems._pipeline_options is None:
         FileSystems.set_options(PipelineOptions([]))
     return FileSystems
+
+
+def open_cloud(name: str) -> BinaryIO:
+    """A reader of an object's stored bytes: Beam inflates by the name unless told."""
+    stream: BinaryIO = file_systems().open(name, compression_type=_stored_bytes())
+    return stream
+
+
+def create_cloud(name: str) -> BinaryIO:
+    """A writer of an object, which is whole when the writer is closed."""
+    stream: BinaryIO = file_systems().create(name, compression_type=_stored_bytes())
+    return stream
+
+
+def _stored_bytes() -> str:
+    from apache_beam.io.filesystem import CompressionTypes  # noqa: PLC0415
+
+    stored: str = CompressionTypes.UNCOMPRESSED
+    return stored
 
 
 def _cloud_size(name: str) -> int:

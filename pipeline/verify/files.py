@@ -247,7 +247,8 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
     base = folder.output.rstrip("/") + "/"
     for path in store.listing(folder.output):
         name = path.removeprefix(base)
-        if name not in known and not layout.is_of_others(name) and not _is_lease(name):
+        of_no_stage = layout.is_of_others(name) or _is_lease(name) or _is_note(name)
+        if name not in known and not of_no_stage:
             strays[stage_of(name)].append(name if name.isprintable() else ascii(name))
     for stage, found in strays.items():
         if stage not in folder.missing:
@@ -260,6 +261,11 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
 def _is_lease(name: str) -> bool:
     """Hosts that asked to be left alone, with the time until which: a refetch reads them."""
     return name.startswith("leases/") and name.endswith(".json") and layout.is_own(name)
+
+
+def _is_note(name: str) -> bool:
+    """Records that ended the process that read them: later runs leave them out."""
+    return name.startswith(f"{layout.ENDED}/") and name.endswith(".json") and layout.is_own(name)
 
 
 def _check_host(folder: RunFolder, stage: str) -> Iterator[Check]:

@@ -61,6 +61,7 @@ RECORDS: Final[Mapping[str, Bound]] = {
     Reason.UNDECODABLE: Bound(misses=_above, unmeasured=True),
     Reason.TRUNCATED_IMAGE: Bound(misses=_below, unmeasured=True),
     Reason.TOO_MANY_PIXELS: Bound(misses=_above, unmeasured=True),
+    Reason.SIDE_TOO_LONG: Bound(misses=_above),
     Reason.IMAGE_BYTES: Bound(misses=_above),
 }
 _ONCE: Final = Bound(misses=_above, limit=0)

@@ -34,8 +34,8 @@ from unittest import mock
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from pipeline import look  # noqa: E402
 from pipeline.decode import ImageLook  # noqa: E402
-from pipeline.fetch import look  # noqa: E402
 from pipeline.fetch.commits import rows_that_count  # noqa: E402
 from pipeline.fetch.partition import fetch_partition  # noqa: E402
 from pipeline.fetching import Fetching  # noqa: E402

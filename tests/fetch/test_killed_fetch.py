@@ -23,10 +23,10 @@ from pipeline.fetch import commits, partition, wire
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.host import retry_after
-from pipeline.fetch.look import Looked, Lookers
 from pipeline.fetch.partition import fetch_partition
 from pipeline.fetching import Fetching
 from pipeline.job import Job
+from pipeline.look import Looked, Lookers
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import Hosts, answer
 from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, rows_brought, start

@@ -5,8 +5,6 @@ A failing run ends, with 1 and one line that says why and what to do; what it di
 
 from __future__ import annotations
 
-import errno
-import io
 import json
 import os
 import resource
@@ -14,59 +12,29 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 import pytest
 
+from pipeline.extract import reader
 from pipeline.failure import cause_of
 from pipeline.store import ASIDE, FullDiskError, write_bytes
 from tests.pipeline.bad_crawls import command
+from tests.pipeline.in_reader import Disk, on_disk
 from tests.pipeline.processes import Running, command_line, start
 from tests.pipeline.runs import SMALL, interloom, tree
 
 HANG: Final = 60  # seconds: a failing run ends in a few; without end is what this is about
 
 
-class Disk:
-    """A disk on which, from some file of a name on, no file has room for more than 100 bytes."""
-
-    def __init__(self) -> None:
-        self._name, self._left = "", 0
-
-    def fill(self, name: str, *, after: int) -> None:
-        self._name, self._left = name, after
-
-    def empty(self) -> None:
-        self._name = ""
-
-    def is_full_for(self, path: Path) -> bool:
-        if not self._name or self._name not in str(path):
-            return False
-        self._left -= 1
-        return self._left < 0
-
-
-class FullFile(io.FileIO):
-    """A file on a full disk."""
-
-    def write(self, data: Any) -> int:  # noqa: ANN401  # any buffer
-        if self.tell() + len(data) > 100:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(data)
-
-
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Of this process, and of those that read parts for it."""
     made = Disk()
-    real = Path.open
-
-    def opened(path: Path, mode: str = "r", **named: Any) -> IO[Any]:  # noqa: ANN401
-        if mode == "xb" and made.is_full_for(path):
-            return io.BufferedWriter(FullFile(path, mode))
-        return real(path, mode, **named)
-
-    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(Path, "open", made.opener())
+    monkeypatch.setattr(reader, "_serve", partial(on_disk, made))
     return made
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.decode import ImageLook, look_at
-from pipeline.fetch import look as look_module
-from pipeline.fetch.look import BATCH, BATCH_BYTES, Looked, Lookers
+from pipeline import look as look_module
+from pipeline.decode import BYTES_A_PIXEL, ImageLook, look_at
+from pipeline.look import BATCH, BATCH_BYTES, Looked, Lookers
 from pipeline.problem import Problem
 from schemas.verdict import Reason
-from tests.fetch import deadly
+from tests.algorithms import deadly
 
 DIED = Problem(reason=Reason.DECODER_DIED)
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def test_a_decoder_gets_no_more_memory_than_its_limit(log: Path) -> None:
 
 HARD = """
 import asyncio, resource, sys
-from pipeline.fetch.look import Lookers
+from pipeline.look import Lookers
 
 async def run(data):
     async with Lookers() as lookers:
@@ -167,3 +167,44 @@ def test_an_error_that_nobody_foresaw_ends_the_waiting_of_all_that_were_in_its_b
     failed, seen = asyncio.run(run())
     assert failed == DIED or isinstance(failed, RecursionError)
     assert seen == look_at(GOOD[0]) or isinstance(seen, RecursionError)
+
+
+PEAK = """
+import resource, sys
+from pipeline.decode import look_at
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+small, large = (open(path, "rb").read() for path in sys.argv[1:])
+look_at(small)
+before = peak()
+print(look_at(large).width, peak() - before)
+"""
+KINDS = [  # what is saved, and how
+    ("RGB", "JPEG", {"progressive": True, "subsampling": 0}),
+    ("CMYK", "JPEG", {"progressive": True, "subsampling": 0}),
+    ("RGBA", "PNG", {"compress_level": 1}),
+    ("RGBA", "WEBP", {"quality": 10, "method": 0}),
+    ("RGB", "AVIF", {"quality": 10, "speed": 10}),
+    ("I;16", "PNG", {"compress_level": 1}),
+]
+
+
+@pytest.mark.parametrize(("mode", "kind", "options"), KINDS)
+def test_the_memory_of_a_picture_is_what_its_header_tells(
+    tmp_path: Path, mode: str, kind: str, options: dict[str, object]
+) -> None:
+    width, height = 3_000, 2_000
+    shown = Image.effect_noise((60, 40), 90).resize((width, height))
+    (tmp_path / "small").write_bytes(GOOD[0])
+    shown.convert(mode).save(tmp_path / "large", kind, **options)
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LONG, check=True, cwd=ROOT
+    )
+    seen, peak = map(int, done.stdout.split())
+    assert seen == width
+    read = (tmp_path / "large").stat().st_size
+    cost = BYTES_A_PIXEL.get((kind.lower(), mode), 11)
+    assert peak <= cost * width * height + 3 * read

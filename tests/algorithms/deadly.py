@@ -16,9 +16,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline import decode
-from pipeline.fetch import look
-from pipeline.fetch.look import Looked
+from pipeline import decode, look
+from pipeline.look import Looked
 from pipeline.problem import Problem
 from pipeline.reencode import Encoding
 from schemas.verdict import Reason

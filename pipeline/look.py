@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
@@ -43,6 +43,18 @@ class Reencoded(NamedTuple):
 
 
 Looked = ImageLook | Reencoded | Problem
+
+
+class AheadLookers:
+    """One decoding process for a caller that goes on with other work while it decodes."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._lookers = Lookers()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def look(self, data: bytes) -> Future[Looked]:
+        return asyncio.run_coroutine_threadsafe(self._lookers.look(data), self._loop)
 
 
 @dataclass(kw_only=True)
@@ -150,6 +162,13 @@ def default_processes() -> int:
 _pools: Final[dict[int, ProcessPoolExecutor]] = {}
 
 
+def close_pools() -> None:
+    """End the decoding processes of this process, which the end of Python does not see to where
+    multiprocessing has started it."""
+    while _pools:
+        _pools.popitem()[1].shutdown(cancel_futures=True)
+
+
 def _new_pool(processes: int) -> ProcessPoolExecutor:
     context: Any = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     return ProcessPoolExecutor(
@@ -159,18 +178,25 @@ def _new_pool(processes: int) -> ProcessPoolExecutor:
 
 def _bound(parent: int) -> None:
     """In the new process: it ends with its parent, and takes no more memory than it may."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the group: the run answers
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     allowed = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
 
 
-def _end_with(parent: int) -> None:
-    """Looked at, for the signal that Linux sends is of a parent's thread, which may end before."""
-    while os.getppid() == parent:
-        time.sleep(MOMENT)
-    os._exit(1)
+def end_with_parent(parent: int) -> None:
+    """From here on this process ends within a moment of its parent.
+
+    Looked at, for the signal that Linux sends is of a parent's thread, which may end before.
+    """
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(MOMENT)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _look_at_all(files: Sequence[bytes], encoding: Encoding | None) -> list[Looked]:
