@@ -14,7 +14,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from filters.signals import Lexicon
 from pipeline import parquet, store
@@ -27,9 +27,9 @@ from pipeline.job import Job
 from pipeline.language import Identifier, find_model
 from pipeline.lexicon import load_lexicon
 from pipeline.packs import PackWriter, pack_name
-from pipeline.problem import Problem
+from pipeline.problem import Fault, Problem, fault_of
 from pipeline.read.parts import Part
-from pipeline.read.records import Limits, Record, read_part
+from pipeline.read.records import Limits, Record, given_up, read_part
 from schemas.document import PageSignals, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
@@ -79,10 +79,19 @@ class Tools:
 
 def extract_part(part: Part, tools: Tools) -> PartResult:
     """Read a part, unless it is whole already; either way, what it counted."""
+    if (kept := _whole(part, tools.job)) is not None:
+        return kept
+    try:
+        return _extract(part, tools, careful=False)
+    except parquet.UnfitRowError:
+        return _extract(part, tools, careful=True)
+
+
+def _extract(part: Part, tools: Tools, *, careful: bool) -> PartResult:
+    """Read a part. Its rows are written in groups, so whose row does not fit tells only a careful
+    reading, which tries each row alone."""
     job = tools.job
     fingerprint = job.fingerprints["extract"]
-    if (kept := _whole(part, job)) is not None:
-        return kept
     ledger = Ledger()
     with ExitStack() as files:  # closed in reverse: the documents, which say it is whole, last
         documents, verdicts, images, objections = (
@@ -94,7 +103,8 @@ def extract_part(part: Part, tools: Tools) -> PartResult:
         packs = files.enter_context(PackWriter(job.path("packs"), part.name))
         documents.counts = ledger
         sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
-                     images=images, objections=objections, packs=packs, tools=tools)  # fmt: skip
+                     images=images, objections=objections, packs=packs, tools=tools,
+                     careful=careful)  # fmt: skip
         for record in read_part(part, limits=Limits()):
             sink.take(record)
         ledger["packs"] = packs.count
@@ -126,18 +136,96 @@ class _Sink:
     objections: parquet.Writer
     packs: PackWriter
     tools: Tools
+    careful: bool = False  # whether each row is tried before it is added
 
     def take(self, record: Record) -> None:
+        """Add all that a record becomes, or where our code raises at it, its drop alone."""
+        outcome = self._outcome()
+        try:
+            outcome.judge(record)
+        except BaseException as error:  # noqa: BLE001  # told, or raised again
+            problem = fault_of(error)
+            outcome = self._outcome()
+            outcome.give_up(given_up(record, problem), problem)
+        self._add(record, outcome)
+
+    def _outcome(self) -> _Outcome:
+        return _Outcome(
+            part=self.part,
+            documents=_Rows(self.documents, self.careful),
+            verdicts=_Rows(self.verdicts, self.careful),
+            images=_Rows(self.images, self.careful),
+            objections=_Rows(self.objections, self.careful),
+            tools=self.tools,
+        )
+
+    def _add(self, record: Record, outcome: _Outcome) -> None:
+        """From here on what raises is about the machine, or a row that does not fit."""
+        if (look := outcome.file) is not None:
+            (row,) = outcome.images.rows
+            row["pack"], row["pack_offset"] = self.packs.add(
+                record.body,
+                sha256=look.sha256,
+                extension=EXTENSIONS.get(look.format, look.format),
+            )
+        for rows in (outcome.documents, outcome.verdicts, outcome.images, outcome.objections):
+            for row in rows.rows:
+                rows.writer.add(row)
+        self.verdicts.faults += outcome.faults
+        self.ledger.update(outcome.ledger)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows of one table that a record becomes."""
+
+    writer: parquet.Writer
+    careful: bool
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any]) -> None:
+        if self.careful:
+            self.writer.check(row)
+        self.rows.append(row)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Outcome:
+    """What one record becomes. Nothing of it is in the part's files or sums before it is whole."""
+
+    part: Part
+    documents: _Rows
+    verdicts: _Rows
+    images: _Rows
+    objections: _Rows
+    tools: Tools
+    ledger: Ledger = field(default_factory=Ledger)
+    file: ImageLook | None = None  # the record's body is a picture for a pack
+    faults: list[str] = field(default_factory=list)
+
+    def judge(self, record: Record) -> None:
         self.ledger[f"records.type.{record.type}"] += 1
         if record.type in ASIDE_TYPES:
             self._hear(record)
             return
         self.ledger.see("records")
-        refusal = self._route(record)
+        unread = isinstance(record.problem, Fault)  # by the reader
+        refusal = record.problem if unread else self._route(record)
         if refusal is None:
             self.ledger.keep("records")
         else:
+            self._hear(record)
             self._refuse(record, refusal)
+
+    def give_up(self, record: Record, problem: Problem) -> None:
+        """The drop of a record at which our code raised, and what it asks for, if that is heard."""
+        try:
+            self._hear(record)
+        except BaseException as error:  # noqa: BLE001  # told, or raised again
+            fault_of(error)
+        self.ledger[f"records.type.{record.type}"] += 1
+        self.ledger.see("records")
+        self._refuse(record, problem)
 
     def _route(self, record: Record) -> Problem | None:
         """Make a document or an image file of a record, or say why it becomes neither."""
@@ -170,7 +258,6 @@ class _Sink:
             asked = heard(record.body, url=record.url, headers=record.headers)
         if not record.url or not (asked.robots or asked.tdm_reservation):
             return asked
-        self.ledger["objections"] += 1
         self.objections.add(
             {
                 "url": record.url,
@@ -180,10 +267,11 @@ class _Sink:
                 "tdm_reservation": asked.tdm_reservation,
             }
         )
+        self.ledger["objections"] += 1
         return asked
 
     def _refuse(self, record: Record, refusal: Problem) -> None:
-        self._hear(record)
+        self.faults += [refusal.raised] if isinstance(refusal, Fault) else []
         self.ledger.drop("records", refusal.reason)
         self.verdicts.add(
             {
@@ -213,12 +301,8 @@ class _Sink:
         }
         self.ledger.see("files")
         if isinstance(look, ImageLook):
-            pack, offset = self.packs.add(
-                record.body,
-                sha256=look.sha256,
-                extension=EXTENSIONS.get(look.format, look.format),
-            )
-            row |= look.columns(size=len(record.body)) | {"pack": pack, "pack_offset": offset}
+            self.file = look
+            row |= look.columns(size=len(record.body))  # where it lies is known when it does
             self.ledger.keep("files")
             self.ledger["bytes.files"] += len(record.body)
         else:

@@ -17,7 +17,8 @@ from schemas.sample_json import SAMPLE_JSON
 from schemas.verdict import Reason
 
 REASONS = """
-    damaged_record record_too_large truncated_payload bad_http bad_encoding http_status bad_url
+    damaged_record unreadable_record record_too_large truncated_payload bad_http bad_encoding
+    http_status bad_url
     other_media empty_payload page_too_large too_many_elements no_content not_an_image undecodable
     truncated_image too_many_pixels image_bytes decoder_died deferred robots_txt ai_txt
     rules_unreachable opted_out no_such_host forbidden_address forbidden_port connection_failed
