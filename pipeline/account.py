@@ -2,8 +2,9 @@
 
 In:   PartResults, one a part, from wherever they were made.
 Out:  STAGE.parts.parquet and, as the last thing of a stage's graph, STAGE.manifest.json.
-Fails when a kind does not balance, when a stage has not seen what the one before it kept, or when
-it was done with other packages than those that the run was started with.
+Fails when a kind does not balance, when a stage has not seen what the one before it kept, when too
+many records are unreadable, or when it was done with other packages than those that the run was
+started with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.combiners import ToListCombineFn
 from apache_beam.typehints.decorators import no_annotations
 
-from pipeline import parquet, store
+from pipeline import parquet, store, unreadable
 from pipeline.job import Job, changes, stage_settings, versions_here
 from schemas.manifest import Ledger, Manifest, PartResult, total
 from schemas.tables import PARTS
@@ -111,6 +112,7 @@ def write_manifest(
     wrong = [*counts.imbalances(), *lost_between_stages(job, stage, counts)]
     if wrong:
         raise RuntimeError(f"{stage} does not balance: {'; '.join(wrong)}")
+    unreadable.check(job, ordered)
     fingerprint = job.fingerprints[stage]
     parquet.write_rows(
         job.parts_table(stage), PARTS, map(_parts_row, ordered), fingerprint=fingerprint

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 OURS: Final = (
     "--recipe", "--language", "--part-size", "--partitions", "--limit", "--base", "--shard-size",
-    "--heldout", "--heldout-by", "--lid-model", "--stop-words", "--flagged-words",
+    "--heldout", "--heldout-by", "--unreadable", "--lid-model", "--stop-words", "--flagged-words",
     "--common-words", "--spam-words", "--stage", "--runner", "--workers", "--output", "--contact",
     "--fetch", "--no-fetch", "--rates", "--opt-out", "--opt-out-service", "--host-map", "--ports",
     "--image-format", "--longest-side", "--image-quality",

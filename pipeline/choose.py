@@ -31,6 +31,7 @@ from pipeline.job import (
     MIB,
     PARTITIONS,
     SHARD_BYTES,
+    UNREADABLE,
     Crawl,
     Job,
     Settings,
@@ -68,6 +69,7 @@ class Asked:
     shard_size: float | None = None  # MiB
     heldout: float | None = None
     heldout_by: str | None = None
+    unreadable: float | None = None
     lid_model: str | None = None
     word_files: Mapping[str, str] = field(default_factory=dict)
     opt_out: str | None = None
@@ -292,6 +294,7 @@ def choose_settings(
         shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
+        unreadable=pick("unreadable", UNREADABLE),
         opt_out=known.get("opt_out", "") if opt_out is None else name_of(opt_out),
         fetching=fetching or choose_fetching(asked.fetching, known.get("fetching")),
     )

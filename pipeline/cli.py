@@ -52,6 +52,10 @@ def run(  # noqa: PLR0913  # an option each
     shard_size: Annotated[float | None, typer.Option(help="MiB a shard.")] = None,
     heldout: Annotated[float | None, typer.Option(help="Share of documents held out.")] = None,
     heldout_by: Annotated[str | None, typer.Option(help="id or domain.")] = None,
+    unreadable: Annotated[
+        float | None,
+        typer.Option(help="Share of records that may end as unreadable_record; else 0.001."),
+    ] = None,
     lid_model: Annotated[str | None, typer.Option(help="lid.176.ftz of your own.")] = None,
     stop_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
     flagged_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
@@ -100,8 +104,8 @@ def run(  # noqa: PLR0913  # an option each
             asked=choose.Asked(
                 recipe=recipe, language=language, base=base, limit=limit, part_size=part_size,
                 partitions=partitions, shard_size=shard_size, heldout=heldout,
-                heldout_by=heldout_by, lid_model=lid_model, word_files=word_files,
-                opt_out=opt_out,
+                heldout_by=heldout_by, unreadable=unreadable, lid_model=lid_model,
+                word_files=word_files, opt_out=opt_out,
                 fetching=choose_fetching.AskedFetching(
                     on=fetch, contact=contact, rates=rates, opt_out_service=opt_out_service,
                     host_map=host_map, ports=ports, requests=requests, deadline=fetch_deadline,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from pipeline import layout, memory, run, store
+from pipeline import layout, memory, run, store, unreadable
 from pipeline.choose import Launch, job_of
 from pipeline.fetch import figures
 from pipeline.funnel import show_funnel, show_stats_of
@@ -34,6 +34,8 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     )
     manifests = run.manifests(job)
     show_funnel(manifests, console)
+    if "extract" in manifests:
+        unreadable.show(job, console)
     if "fetch" in manifests:
         figures.show(figures.Figures.of(job), console)
     seconds = run.host_seconds(job)
@@ -97,5 +99,7 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
 def show_stats(folder: str, console: Console) -> None:
     job = job_of(folder)
     show_stats_of(job, run.manifests(job), console)
+    if run.whole(job, "extract") is not None:
+        unreadable.show(job, console)
     if run.whole(job, "fetch") is not None:
         figures.show(figures.Figures.of(job), console)

@@ -29,6 +29,7 @@ PARTITIONS: Final = 16
 SHARD_BYTES: Final = 256 * MIB
 HELDOUT: Final = 0.01
 HELDOUT_BY: Final = "id"
+UNREADABLE: Final = 0.001
 SECONDS: Final = "interloom.microseconds"  # namespace of metrics that go to *.host.json
 
 
@@ -110,6 +111,7 @@ class Settings:
     shard_bytes: int = SHARD_BYTES
     heldout: float = HELDOUT  # share of documents
     heldout_by: str = HELDOUT_BY  # or domain
+    unreadable: float = UNREADABLE  # share of records that may be so; it shapes no byte
     opt_out: str = ""  # name of the list in the run folder, by its digest
     fetching: Fetching = field(default_factory=Fetching)
     # by stage, of what shapes its bytes; a run is told by those that it was last started with
@@ -120,6 +122,8 @@ class Settings:
             raise ValueError(f"shard size is {self.shard_bytes} bytes: choose 0.0625 MiB or more")
         if not 0 <= self.heldout < 1:
             raise ValueError(f"heldout is {self.heldout}: choose a share from 0 to below 1")
+        if not 0 <= self.unreadable <= 1:
+            raise ValueError(f"unreadable is {self.unreadable}: choose a share from 0 to 1")
         if self.heldout_by not in {"id", "domain"}:
             raise ValueError(f"heldout_by is {self.heldout_by!r}: choose id or domain")
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple, Self
 
 from pipeline.decode import ImageLook, look_at
@@ -43,6 +44,12 @@ class Reencoded(NamedTuple):
 
 
 Looked = ImageLook | Reencoded | Problem
+
+
+@cache
+def look_ahead() -> AheadLookers:
+    """The one of this process, since it lives as long."""
+    return AheadLookers()
 
 
 class AheadLookers:

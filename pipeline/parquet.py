@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import store
+from pipeline.problem import is_of_machine
 from schemas.manifest import PartResult
-from schemas.tables import COUNTS_KEY, FINGERPRINT_KEY
+from schemas.tables import COUNTS_KEY, FAULTS_KEY, FINGERPRINT_KEY
 
 ROW_GROUP = 512  # rows held in memory; a document is some 20 KB
 
@@ -40,6 +41,10 @@ class DamagedFileError(ValueError):
         )
 
 
+class UnfitRowError(ValueError):
+    """Among the rows of a group is one that the schema cannot hold."""
+
+
 class Writer:
     """Rows one by one; the file appears under its name when the block ends without an error."""
 
@@ -50,11 +55,16 @@ class Writer:
         self._rows: list[Mapping[str, Any]] = []
         self.counts: Mapping[str, int] = {}
         self.rows = 0
+        self.faults: list[str] = []  # what was raised at each record that is an unreadable_record
 
     def __enter__(self) -> Self:
         self._handle: BinaryIO = self._creation.__enter__()
         self._writer = open_writer(self._handle, self._schema)
         return self
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Raises UnfitRowError at once, and not when the row's group is written."""
+        _batch([row], self._schema)
 
     def add(self, row: Mapping[str, Any]) -> None:
         self._rows.append(row)
@@ -63,8 +73,7 @@ class Writer:
             self._flush()
 
     def _flush(self) -> None:
-        batch = pa.RecordBatch.from_pylist(self._rows, schema=self._schema)
-        self._writer.write_batch(batch)
+        self._writer.write_batch(_batch(self._rows, self._schema))
         self._rows = []
 
     def __exit__(
@@ -74,18 +83,34 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if error is None:
-                if self._rows:
-                    self._flush()
-                # zeros say nothing, and a reader could not hold their names against anything
-                counts = json.dumps({name: n for name, n in sorted(self.counts.items()) if n})
-                mark = {FINGERPRINT_KEY: self._fingerprint.encode(), COUNTS_KEY: counts.encode()}
-                self._writer.add_key_value_metadata(mark)
-            self._writer.close()
+            try:
+                if error is None:
+                    self._end()
+            finally:
+                self._writer.close()
         except BaseException as failure:
             self._creation.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._creation.__exit__(kind, error, trace)
+
+    def _end(self) -> None:
+        if self._rows:
+            self._flush()
+        # zeros say nothing, and a reader could not hold their names against anything
+        counts = json.dumps({name: n for name, n in sorted(self.counts.items()) if n})
+        mark = {FINGERPRINT_KEY: self._fingerprint.encode(), COUNTS_KEY: counts.encode()}
+        if self.faults:
+            mark[FAULTS_KEY] = json.dumps(self.faults).encode()
+        self._writer.add_key_value_metadata(mark)
+
+
+def _batch(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    try:
+        return pa.RecordBatch.from_pylist(rows, schema=schema)
+    except Exception as error:
+        if is_of_machine(error):
+            raise
+        raise UnfitRowError(f"of {len(rows)} rows one does not fit its table: {error!r}") from error
 
 
 def write_rows(
@@ -169,3 +194,15 @@ def read_mark(path: str, *, part: str) -> PartResult | None:
         fingerprint=metadata[FINGERPRINT_KEY].decode(),
         counts=json.loads(metadata[COUNTS_KEY]),
     )
+
+
+def read_faults(path: str) -> list[str]:
+    """What was raised at each unreadable_record of verdicts/extract/PART, in the order of the rows.
+
+    Raises:
+        DamagedFileError: for what cannot be read.
+    """
+    with open_file(path) as file:
+        stored = (file.metadata.metadata or {}).get(FAULTS_KEY, b"[]")
+    faults: list[str] = json.loads(stored)
+    return faults

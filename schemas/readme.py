@@ -70,7 +70,9 @@ files, and the pipeline and the trainer share nothing else. PART names an input 
 it where the part starts, SHARD a tar (`train-00000`), STAGE one of
 {stages}.
 A Parquet part carries the fingerprint of its stage and its counts in the file's metadata
-(`{fingerprint}`, `{counts}`). No column is null unless its type here ends in `?`.
+(`{fingerprint}`, `{counts}`); verdicts/extract also what was raised at each `{unreadable}`
+(`{faults}`), which tables/drops has in `excerpt`. No column is null unless its type here ends in
+`?`.
 """
 
 PLAIN: Final = """\
@@ -92,6 +94,8 @@ def render() -> str:
         stages=", ".join(STAGES),
         fingerprint=tables.FINGERPRINT_KEY.decode(),
         counts=tables.COUNTS_KEY.decode(),
+        faults=tables.FAULTS_KEY.decode(),
+        unreadable=Reason.UNREADABLE_RECORD,
     )
     parts = [head, *map(_section, FILES), PLAIN + "\n" + _table(SAMPLE_JSON)]
     return "\n".join([*parts, _manifest(), _reasons()])

@@ -14,6 +14,8 @@ from schemas.columns import column
 
 FINGERPRINT_KEY: Final = b"interloom.fingerprint"
 COUNTS_KEY: Final = b"interloom.counts"
+# of verdicts/extract, where it holds any unreadable_record: a JSON list of what was raised at each
+FAULTS_KEY: Final = b"interloom.faults"
 
 
 TEXT_COUNTS: Final = pa.struct(

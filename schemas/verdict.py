@@ -18,6 +18,7 @@ class Reason(StrEnum):
 
     # records of the crawl (extract)
     DAMAGED_RECORD = "damaged_record"  # compressed member or record header that cannot be read
+    UNREADABLE_RECORD = "unreadable_record"  # a fault of interloom's; tables/drops tells which
     RECORD_TOO_LARGE = "record_too_large"  # bytes of the record against the reader's limit
     TRUNCATED_PAYLOAD = "truncated_payload"  # shorter than told, or WARC-Truncated
     BAD_HTTP = "bad_http"  # a response without readable HTTP headers

@@ -16,11 +16,12 @@ from typing import Final
 
 import ada_url
 
+from pipeline.read.records import LONGEST_URL
+
 # a file and its query behind a folder, of characters that the standard leaves as they are
 _PLAIN: Final = re.compile(
     r"[A-Za-z0-9_~-][A-Za-z0-9_~.%!$&()*+,;=:@-]*(?:\?[A-Za-z0-9_~.%!$&()*+,;=:@?-]*)?"
 )
-LONGEST_URL: Final = 8_192  # characters; servers refuse such request lines (RFC 9110, 4.1: 8,000)
 
 
 def absolute_url(reference: str, *, base: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pipeline.problem import Problem
+from pipeline.problem import Fault, Problem, fault_of
 from pipeline.read.window import Window
 from schemas.verdict import Reason
 
@@ -25,9 +25,9 @@ WARC_OPENING: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n[!-9;-~]+[ \t]*:")
 # redirect, an offset and a file name
 _ARC_START: Final = rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{1,8192} \S+ \d{8,20} \S+"
 _ARC_MORE: Final = rb" (?:\d{3}|-) \S+ \S+ \d+ \S+"
-ARC_LINE: Final = re.compile(_ARC_START + rb"(?:" + _ARC_MORE + rb")? (\d+)\r?\n")
+ARC_LINE: Final = re.compile(_ARC_START + rb"(?:" + _ARC_MORE + rb")? (\d{1,15})\r?\n")
 _ARC_2: Final = re.compile(rb"(" + _ARC_START + rb")" + _ARC_MORE + rb"( \d+\r?\n)")
-_ARC_OPENING: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{8,}")
+ARC_OPENING: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,20}:[^\n]{8,}")
 
 
 class Sink(Protocol):
@@ -121,6 +121,47 @@ class Codec(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shielded:
+    """A codec that never raises for the sake of the bytes, so that no fault of ours ends a file.
+
+    What the stream raises (a disk, a network) is raised.
+    """
+
+    codec: Codec
+
+    @property
+    def kind(self) -> str:
+        return self.codec.kind
+
+    def read(
+        self, window: Window, offset: int, *, keep: bool, max_bytes: int, sink: Sink | None = None
+    ) -> Found:
+        try:
+            return self.codec.read(window, offset, keep=keep, max_bytes=max_bytes, sink=sink)
+        except BaseException as error:  # noqa: BLE001  # told, or raised again
+            return damaged(offset + 1, problem=_fault_of(error, window))
+
+    def candidates(self, window: Window, offset: int) -> Iterator[int]:
+        return self.codec.candidates(window, offset)
+
+    def trial(self, window: Window, offset: int) -> bool:
+        try:
+            return self.codec.trial(window, offset)
+        except BaseException as error:  # noqa: BLE001  # told, or raised again
+            _fault_of(error, window)
+            return False
+
+    def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:
+        return self.codec.closes(window, offset, place, whole=whole)
+
+
+def _fault_of(error: BaseException, window: Window) -> Fault:
+    if window.failed:
+        raise error
+    return fault_of(error)
+
+
 def opens_record(plain: bytes) -> bool:
     """Whether plain bytes (perhaps only the first of a record) begin a WARC or ARC record."""
     head = plain.lstrip(b"\r\n")
@@ -128,7 +169,7 @@ def opens_record(plain: bytes) -> bool:
         return True
     if b"\n" in head:
         return ARC_LINE.match(head) is not None
-    return _ARC_OPENING.match(head) is not None
+    return ARC_OPENING.match(head) is not None
 
 
 def as_arc_1(line: bytes) -> bytes:
@@ -137,9 +178,11 @@ def as_arc_1(line: bytes) -> bytes:
     return line if found is None else found[1] + found[2]
 
 
-def damaged(reached: int, *, end: int | None = None, work: int = 0) -> Found:
-    problem = Problem(reason=Reason.DAMAGED_RECORD)
-    return Found(end=end, reached=reached, problem=problem, work=work)
+def damaged(
+    reached: int, *, end: int | None = None, work: int = 0, problem: Problem | None = None
+) -> Found:
+    why = problem or Problem(reason=Reason.DAMAGED_RECORD)
+    return Found(end=end, reached=reached, problem=why, work=work)
 
 
 def search(

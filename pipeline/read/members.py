@@ -4,7 +4,8 @@ In:      raw bytes of a crawl file from a member's start on (gzip, zstd, plain W
 Out:     a Member each: offset, length, plain bytes if kept, or what is wrong with it. A member
          that does not open a record belongs to the one before it (a record cut over two members).
 Refused: damage is a Member too, known by its offset, nothing of it is used; a member over
-         `max_bytes` is RECORD_TOO_LARGE and read to its end. lz4, bzip2, xz: ValueError.
+         `max_bytes` is RECORD_TOO_LARGE and read to its end. Bytes at which a codec raises are
+         damage too, by the name of UNREADABLE_RECORD. lz4, bzip2, xz: ValueError.
 
 Behind damage the next member is searched: a candidate must open a record within 512 compressed
 bytes, and the members from it on must reach the point where the damaged one broke. Then they must
@@ -22,8 +23,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO, Final
 
-from pipeline.problem import Problem
-from pipeline.read.codec import Codec, Found, opens_record
+from pipeline.problem import Fault, Problem
+from pipeline.read.codec import Codec, Found, Shielded, opens_record
 from pipeline.read.gzip_member import MAGIC as GZIP_MAGIC
 from pipeline.read.gzip_member import GzipMembers
 from pipeline.read.plain_record import HEADER, LINE, PlainRecords, skip_blank
@@ -204,7 +205,7 @@ class _Pending:
 
 def unpack(
     stream: BinaryIO, member: Member, aside: BinaryIO, *, kind: str, max_bytes: int
-) -> int | None:
+) -> int | Fault | None:
     """Write a member's plain bytes to `aside`: how many, None for a plain or too large one."""
     end = member.offset + member.length
     window = Window(stream, end=end)
@@ -212,10 +213,11 @@ def unpack(
     if isinstance(codec, PlainRecords):
         return None
     at, size = member.offset, 0
+    codec = Shielded(codec)
     while at < end:
         found = codec.read(window, at, keep=False, max_bytes=max_bytes - size, sink=aside)
         if found.problem is not None or found.end is None:
-            return None
+            return found.problem if isinstance(found.problem, Fault) else None
         at, size = found.end, size + found.size
     return size
 
@@ -229,7 +231,8 @@ def count_records(member: Member) -> int:
 
 
 def _damaged(found: Found) -> bool:
-    return found.problem is not None and found.problem.reason is Reason.DAMAGED_RECORD
+    damage = (Reason.DAMAGED_RECORD, Reason.UNREADABLE_RECORD)
+    return found.problem is not None and found.problem.reason in damage
 
 
 class _Reader:
@@ -237,7 +240,7 @@ class _Reader:
         self, window: Window, codec: Codec, *, keep: bool, max_bytes: int, effort: Effort
     ) -> None:
         self._window = window
-        self._codec = codec
+        self._codec: Codec = Shielded(codec)
         self._keep = keep
         self._max = max_bytes
         self._effort = effort
@@ -287,7 +290,7 @@ class _Reader:
         following = self._following(at, found.reached, stretch)
         length = following - at
         if not found.short or following > found.reached:
-            problem = Problem(reason=Reason.DAMAGED_RECORD)
+            problem = found.problem or Problem(reason=Reason.DAMAGED_RECORD)
             start = skip_blank(self._window, at)
             head = self._window.at(start, min(length, HEADER)) if found.short else None
             return Member(offset=at, length=length, data=head, damage=problem, sound=False)

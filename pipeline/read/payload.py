@@ -2,8 +2,9 @@
 
 In:      the block of a record: status line, headers, body as it went over the wire.
 Out:     status, headers, and the body without chunks and compression.
-Refused: no readable status line: BAD_HTTP; chunks or compression that break: BAD_ENCODING; more
-         than the limit after decoding: RECORD_TOO_LARGE (a bomb never gets memory).
+Refused: no readable status line, more headers than the limit: BAD_HTTP; chunks or compression
+         that break: BAD_ENCODING; more than the limit after decoding: RECORD_TOO_LARGE (a bomb
+         never gets memory).
 Let be:  a body called chunked or compressed that plainly is not (crawlers undo both and leave the
          header), and a content coding that nobody registered.
 """
@@ -30,7 +31,8 @@ _CHUNK: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n"
 _PLAIN: Final = re.compile(  # markup and images: br and deflate have no magic that tells them apart
     rb"(?:\xef\xbb\xbf)?\s*<[!?/a-zA-Z]|\xff\xd8\xff|\x89PNG\r|GIF8|RIFF....WEBP", re.DOTALL
 )
-_HEADERS: Final = 256 << 10  # bytes of HTTP headers that are believed
+HEADER_BYTES: Final = 32 << 10  # of a header, its lines ended by two bytes: fastwarc takes no more
+_HEADERS: Final = 256 << 10  # bytes in which the end of HTTP headers is looked for
 _FED: Final = 256  # zstd turns 4 bytes into 128 KiB, so it is fed in sips
 _PIECE: Final = 1 << 20
 
@@ -44,28 +46,31 @@ class Http:
     body: bytes  # as stored
 
 
-def parse_http(block: bytes) -> Http | None:
-    """An HTTP response, None where its status line or the end of its headers cannot be found."""
+def parse_http(block: bytes) -> Http | Problem | None:
+    """An HTTP response, None where it has no status line, a Problem where its headers are long."""
     status = _STATUS.match(block)
     if status is None:
         return None
     blank = _EMPTY_LINE.search(block, 0, _HEADERS)
-    if blank is None and len(block) >= _HEADERS:
-        return None
-    end = len(block) if blank is None else blank.start()
+    head = block[:_HEADERS] if blank is None else block[: blank.start()]
     body = b"" if blank is None else block[blank.end() :]
-    return Http(status=int(status[1]), headers=parse_headers(block[:end]), body=body)
+    headers = parse_headers(head, too_long=Reason.BAD_HTTP)
+    if isinstance(headers, Problem):
+        return headers
+    return Http(status=int(status[1]), headers=headers, body=body)
 
 
-def parse_headers(block: bytes) -> Headers:
+def parse_headers(block: bytes, *, too_long: Reason) -> Headers | Problem:
     """Header lines behind a first line, as (lower-case name, value), UTF-8 or else Latin-1."""
-    lines = block.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    lines = block.rstrip(b"\r\n").replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n\r\n"
+    if len(lines) > HEADER_BYTES:
+        return Problem(reason=too_long, value=len(lines), limit=HEADER_BYTES)
     try:
         block.decode("utf-8")
         parsed = HeaderMap("utf-8")
     except UnicodeDecodeError:
         parsed = HeaderMap("latin1")
-    parsed.parse(io.BytesIO(lines + b"\r\n\r\n"))
+    parsed.parse(io.BytesIO(lines))
     return tuple((name.strip().lower(), value.strip()) for name, value in parsed.to_tuples())
 
 

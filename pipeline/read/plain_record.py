@@ -2,9 +2,10 @@
 
 In:      raw bytes and the offset where a record should start.
 Out:     its end, blank lines behind it included, and its bytes if wanted.
-Refused: what does not open like a record, a header without length: DAMAGED_RECORD, and the next
-         record is searched. A record that breaks off before its told length is given as `short`,
-         since its header can be read; records.py counts it as TRUNCATED_PAYLOAD.
+Refused: what does not open like a record, a header without length or without an end up to the
+         limit: DAMAGED_RECORD, and the next record is searched. A record that breaks off before
+         its told length is given as `short`, since its header can be read; records.py counts it as
+         TRUNCATED_PAYLOAD.
 
 The same rules split what a compressed member holds, so a member may hold several records, and a
 WARC inside a record is only a payload: it lies within a told length.
@@ -20,6 +21,7 @@ from typing import Final
 from pipeline.problem import Problem
 from pipeline.read.codec import (
     ARC_LINE,
+    ARC_OPENING,
     WARC_OPENING,
     Found,
     Sink,
@@ -27,17 +29,25 @@ from pipeline.read.codec import (
     opens_record,
     search,
 )
+from pipeline.read.payload import HEADER_BYTES
 from pipeline.read.window import Window
 from schemas.verdict import Reason
 
-HEADER: Final = 256 << 10  # the longest WARC header that is believed
+HEADER: Final = 256 << 10  # bytes in which the end of a WARC header is looked for
 LINE: Final = 8 << 10  # the longest ARC header line
 _PEEK: Final = 8 << 10
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"\n")
 _LENGTH: Final = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?$")
 _WARC: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")  # anywhere: a cut record has no line end
-_ARC: Final = re.compile(rb"(?<![^\n])(" + ARC_LINE.pattern.replace(b"(\\d+)", b"\\d+") + rb")")
+_LOOKED: Final = 1 << 20  # bytes in which the size of a header that is too long is looked for
+# how a header opens, what ends it, how long it may be
+_WARC_HEADER: Final = (WARC_OPENING, _EMPTY_LINE, HEADER_BYTES)
+_ARC_HEADER: Final = (ARC_OPENING, _LINE, LINE)
+_ARC: Final = re.compile(
+    rb"(?<![^\n])(" + ARC_LINE.pattern.replace(b"(\\d{1,15})", b"\\d{1,15}") + rb")"
+)
+_DAMAGED: Final = Reason.DAMAGED_RECORD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +63,10 @@ class PlainRecords:
         start = skip_blank(window, offset)
         if start > offset and window.ended(start):
             return Found(end=start, reached=start, silent=True)
-        body, length = self._header(window, start)
-        if body is None or length is None:
-            return damaged(start + 1)
+        header = self._header(window, start)
+        if header is None:
+            return damaged(start + 1, problem=self._too_long(window, start))
+        body, length = header
         told = body + length
         large = told - offset > max_bytes
         if keep and not large:
@@ -79,30 +90,39 @@ class PlainRecords:
         return (place for place in found if place >= offset)
 
     def trial(self, window: Window, offset: int) -> bool:
-        body, length = self._header(window, skip_blank(window, offset), longest=_PEEK)
-        return body is not None and length is not None
+        return self._header(window, skip_blank(window, offset), longest=_PEEK) is not None
 
     def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:  # noqa: ARG002
         return True  # a candidate stands behind a line break, and there is no more to be had
 
     def _header(
         self, window: Window, start: int, *, longest: int = HEADER
-    ) -> tuple[int | None, int | None]:
-        """(where the body starts, its told length), each None where it cannot be told."""
+    ) -> tuple[int, int] | None:
+        """(where the body starts, its told length), None where these cannot be told."""
         head = window.at(start, _PEEK)
         if self.kind == "arc":
             line = ARC_LINE.match(head)
-            return (None, None) if line is None else (start + line.end(), int(line[1]))
+            return None if line is None else (start + line.end(), int(line[1]))
         if WARC_OPENING.match(head) is None:
-            return None, None
+            return None
         blank = _EMPTY_LINE.search(head)
         if blank is None and longest > _PEEK:
             head = window.at(start, longest)
             blank = _EMPTY_LINE.search(head)
         if blank is None or _WARC.search(head, 1, blank.end()):  # a header cut off by the next
-            return None, None
+            return None
         length = _told(head[: blank.end()])
-        return (None, None) if length is None else (start + blank.end(), length)
+        return None if length is None else (start + blank.end(), length)
+
+    def _too_long(self, window: Window, start: int) -> Problem | None:
+        """That a header is too long, with its size as far as that is looked for."""
+        opening, end, limit = _WARC_HEADER if self.kind == "warc" else _ARC_HEADER
+        if opening.match(window.at(start, _PEEK)) is None:
+            return None
+        head = window.at(start, _LOOKED)
+        found = end.search(head)
+        size = len(head) if found is None else found.end()
+        return None if size <= limit else Problem(reason=_DAMAGED, value=size, limit=limit)
 
     def _next(self, window: Window, told: int) -> int | None:
         """Where the next record starts behind a body, None where nothing shows that it ended."""

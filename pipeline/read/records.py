@@ -4,7 +4,8 @@ In:      a Part; only its bytes are read (and a zstd dictionary at the file's st
 Out:     one Record for every record of every type, in file order. Only response and resource
          records bring a body; request, metadata, warcinfo, revisit are there to be counted.
 Refused: nothing is left out: what cannot be used is a Record with its `problem`, and a damaged
-         member is one of type "damaged", known by its offset. A failing network or disk raises.
+         member is one of type "damaged", known by its offset. Where our own code raises, that too
+         is a Record's problem: UNREADABLE_RECORD. A failing network or disk raises.
 See it:  pytest tests/read -k counts    (every WARC and ARC of the shared data, counted)
 
 Headers are fastwarc's to parse and ARC lines warcio's; where a record ends is told by members.py
@@ -18,13 +19,13 @@ import io
 import itertools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 from warcio.recordloader import ArcWarcRecordLoader
 
-from pipeline.problem import Problem
+from pipeline.problem import Problem, fault_of
 from pipeline.read.capture_date import arc_date, warc_date
 from pipeline.read.codec import as_arc_1
 from pipeline.read.members import Member, codec_of, members, members_in, unpack
@@ -44,6 +45,7 @@ from pipeline.read.window import Window
 from schemas.verdict import Reason
 
 DAMAGED: Final = "damaged"  # the type of what cannot be read at all
+LONGEST_URL: Final = 8_192  # characters; servers refuse such request lines (RFC 9110, 4.1: 8,000)
 _PAYLOADS: Final = frozenset({"response", "resource"})
 _ANSWERS: Final = frozenset({"response", "revisit"})  # that hold HTTP headers
 
@@ -142,10 +144,10 @@ def _large(member: Member, stream: BinaryIO, *, kind: str, limits: Limits) -> It
     """A member over the limit may be a whole file in one piece: unpack it aside, then read it."""
     with tempfile.TemporaryFile() as aside:
         size = unpack(stream, member, aside, kind=kind, max_bytes=limits.unpacked_bytes)
-        if size is None:
-            yield _unreadable(member, 0, member.damage)
-        else:
+        if isinstance(size, int):
             yield from _inner(member, aside, size=size, limits=limits)
+        else:
+            yield _unreadable(member, 0, size or member.damage)
 
 
 def _inner(member: Member, plain: BinaryIO, *, size: int, limits: Limits) -> Iterator[Record]:
@@ -163,6 +165,8 @@ def _unreadable(
 ) -> Record:
     """A record known by its offset; where its header can be read, by its type and URL too."""
     said = None if head is None else _envelope(head)
+    if isinstance(said, Problem):
+        said, problem = None, said
     return Record(
         offset=member.offset,
         length=member.length,
@@ -175,15 +179,19 @@ def _unreadable(
     )
 
 
-def _envelope(data: bytes) -> _Envelope:
-    head, block, told = split_header(data)
-    parse = _warc if head.startswith(b"WARC/") else _arc
-    return parse(head, block[:told], told)
+def _envelope(data: bytes) -> _Envelope | Problem:
+    try:
+        head, block, told = split_header(data)
+        parse = _warc if head.startswith(b"WARC/") else _arc
+        return parse(head, block[:told], told)
+    except BaseException as error:  # noqa: BLE001  # told, or raised again
+        return fault_of(error)
 
 
 def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
     said = _envelope(data)
-    http = parse_http(said.block) if said.type in _ANSWERS else None
+    if isinstance(said, Problem):
+        return _unreadable(member, place, said)
     record = Record(
         offset=member.offset,
         length=member.length,
@@ -192,10 +200,24 @@ def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
         url=said.url,
         date=said.date,
         record_id=said.record_id,
-        headers=() if http is None else http.headers,
         media_type=said.media_type,
-        problem=_problem(said),
     )
+    try:
+        return _filled(record, said, limits)
+    except BaseException as error:  # noqa: BLE001  # told, or raised again
+        return given_up(record, fault_of(error))
+
+
+def given_up(record: Record, problem: Problem) -> Record:
+    """A record at which our code raised; one that is only counted as a rule is a loss then."""
+    type_ = record.type if record.type in _PAYLOADS else DAMAGED
+    return replace(record, type=type_, problem=problem)
+
+
+def _filled(record: Record, said: _Envelope, limits: Limits) -> Record:
+    http = parse_http(said.block) if said.type in _ANSWERS else None
+    headers = http.headers if isinstance(http, Http) else ()
+    record = replace(record, headers=headers, problem=_problem(said))
     if record.problem is not None or record.type not in _PAYLOADS:
         return record
     if record.type == "response":
@@ -203,8 +225,10 @@ def _record(member: Member, place: int, data: bytes, limits: Limits) -> Record:
     return _resource(record, said)
 
 
-def _warc(head: bytes, block: bytes, told: int) -> _Envelope:
-    fields = parse_headers(head)
+def _warc(head: bytes, block: bytes, told: int) -> _Envelope | Problem:
+    fields = parse_headers(head, too_long=Reason.DAMAGED_RECORD)
+    if isinstance(fields, Problem):
+        return fields
     return _Envelope(
         type=header(fields, "warc-type").lower(),
         url=_target(header(fields, "warc-target-uri")),
@@ -244,6 +268,8 @@ def _problem(said: _Envelope) -> Problem | None:
         return Problem(reason=Reason.TRUNCATED_PAYLOAD, value=present, limit=said.told)
     if said.type not in _PAYLOADS:
         return None
+    if len(said.url) > LONGEST_URL:
+        return Problem(reason=Reason.BAD_URL, value=len(said.url), limit=LONGEST_URL)
     if not _is_http_url(said.url):
         return Problem(reason=Reason.BAD_URL)
     if said.truncated:
@@ -251,9 +277,9 @@ def _problem(said: _Envelope) -> Problem | None:
     return None
 
 
-def _response(record: Record, http: Http | None, limits: Limits) -> Record:
-    if http is None:
-        return _with(record, media_type="", problem=Problem(reason=Reason.BAD_HTTP))
+def _response(record: Record, http: Http | Problem | None, limits: Limits) -> Record:
+    if not isinstance(http, Http):
+        return _with(record, media_type="", problem=http or Problem(reason=Reason.BAD_HTTP))
     body, problem = decode(http, limit=limits.body_bytes)
     if http.status != 200:
         problem = None

@@ -8,6 +8,9 @@ Why:  reading on is what nearly always happens, and looking a little back or ahe
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import SEEK_END
 from typing import BinaryIO, Final
 
@@ -24,6 +27,7 @@ class Window:
         self._block = b""
         self._start = 0
         self._place = -1  # where the stream stands; -1 is unknown
+        self.failed = False  # the stream raised: a disk's or a network's fault, not the bytes'
 
     def at(self, offset: int, size: int) -> bytes:
         """The bytes [offset, offset + size), as far as there are any."""
@@ -45,7 +49,8 @@ class Window:
         if self._last is not None:
             return self._last
         self._place = -1
-        return self._stream.seek(0, SEEK_END)
+        with self._watched():
+            return self._stream.seek(0, SEEK_END)
 
     def ended(self, offset: int) -> bool:
         return not self.at(offset, 1)
@@ -61,15 +66,29 @@ class Window:
         self._start = offset
 
     def _read(self, offset: int, size: int) -> bytes:
-        if self._place != offset:
-            self._stream.seek(offset)
-            self._place = offset
-        pieces = []
-        while size > 0:
-            piece = self._stream.read(size)
-            if not piece:
-                break
-            pieces.append(piece)
-            size -= len(piece)
-            self._place += len(piece)
-        return b"".join(pieces)
+        with self._watched():
+            if self._place != offset:
+                try:
+                    self._stream.seek(offset)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    return b""  # farther than a file reaches on this file system
+                self._place = offset
+            pieces = []
+            while size > 0:
+                piece = self._stream.read(size)
+                if not piece:
+                    break
+                pieces.append(piece)
+                size -= len(piece)
+                self._place += len(piece)
+            return b"".join(pieces)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            raise

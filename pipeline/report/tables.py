@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
-from pipeline import parquet
+from pipeline import parquet, unreadable
 from pipeline.job import Job
 from pipeline.plan import split_of
 from schemas.manifest import PartResult
@@ -140,9 +140,9 @@ class ByRow:
 def _lost_before_documents(part: str, job: Job) -> Iterator[Row]:
     """Records that became nothing, and image files that cannot be used."""
     nothing: Row = dict.fromkeys(TABLE_DROPS.names) | {"part": part, "id": "", "stage": "extract"}
-    for verdict in parquet.read_rows(job.part("verdicts/extract", part)):
+    for verdict, fault in unreadable.with_faults(job.part("verdicts/extract", part)):
         told = {name: verdict[name] for name in ("row", "id", "url", "reason", "value", "limit")}
-        yield nothing | {"kind": "record"} | told
+        yield nothing | {"kind": "record", "excerpt": fault} | told
     columns = ("url", "status", "value", "limit", "offset")
     for image in parquet.read_rows(job.part("images", part), columns):
         if image["status"] != OK:

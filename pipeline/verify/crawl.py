@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.extract.outcome import ASIDE_TYPES
 from pipeline.extract.page import heard
 from pipeline.extract.page_signals import header_signals
-from pipeline.extract.part import ASIDE_TYPES
 from pipeline.extract.urls import normal_url
-from pipeline.read.payload import decode, parse_http
+from pipeline.read.payload import Http, decode, parse_http
 from pipeline.verify.checks import Check, compare, named, not_counted
 from pipeline.verify.folder import Row, RunFolder
 from pipeline.verify.records import WHOLE, CannotJudge, Met, count_records
@@ -201,7 +201,7 @@ def _count(
 def _heard(met: Met) -> PageSignals:
     """What a page asks for in its head, whose body extract may have read or not."""
     http, body = parse_http(met.block), met.block
-    if http is not None:
+    if isinstance(http, Http):
         body, _ = decode(http, limit=WHOLE)
     return heard(body, url=met.url, headers=met.headers)
 

@@ -184,6 +184,13 @@ class RunFolder:
         except (OSError, parquet.DamagedFileError) as error:
             self.note(kind, path, _short(error))
 
+    def faults(self, part: str) -> list[str]:
+        """What was raised at each unreadable record of a part; none where that cannot be read."""
+        try:
+            return parquet.read_faults(self.path(f"verdicts/extract/{part}.parquet"))
+        except (OSError, ValueError):
+            return []  # packed() names the file
+
     def note(self, kind: str, path: str, why: str) -> None:
         self.unreadable.setdefault(path, (kind, why))
         self.broken.add(kind)

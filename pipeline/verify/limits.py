@@ -51,7 +51,9 @@ class Bound:
 
 
 # of records and files, by the reason's definition; those that are not here measure nothing
+_HEADER: Final = Bound(misses=_above, unmeasured=True)  # measured where it is too long
 RECORDS: Final[Mapping[str, Bound]] = {
+    **dict.fromkeys((Reason.DAMAGED_RECORD, Reason.BAD_HTTP, Reason.BAD_URL), _HEADER),
     Reason.RECORD_TOO_LARGE: Bound(misses=_above),
     Reason.TRUNCATED_PAYLOAD: Bound(misses=_below),
     Reason.BAD_ENCODING: Bound(misses=_above, unmeasured=True),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 from pipeline import parquet, store
-from schemas.tables import COUNTS_KEY, FINGERPRINT_KEY
+from schemas.tables import COUNTS_KEY, FAULTS_KEY, FINGERPRINT_KEY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +48,7 @@ def pack_again(path: str, schema: pa.Schema) -> Packed:
             raise ValueError("has other columns than it should")
         metadata = file.metadata.metadata or {}
         mark = {key: metadata.get(key, b"") for key in (FINGERPRINT_KEY, COUNTS_KEY)}
+        mark |= {FAULTS_KEY: metadata[FAULTS_KEY]} if FAULTS_KEY in metadata else {}
         twin = _Twin(original)
         # pyarrow asks for a file, and is content with what writes
         with parquet.open_writer(twin, schema) as writer:  # type: ignore[arg-type]

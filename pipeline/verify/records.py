@@ -5,7 +5,8 @@ In:   an input's name; gzip is undone here by zlib, which checks sums and length
 Out:  records by type, as warcio counts them, and of each where it lies, its URL and its date; or
       the reason why it cannot be the judge.
 Not counted: zstd (warcio reads none); what warcio or gzip stop at (damage: our own reader goes on
-      behind it); a Content-Length that warcio finds wrong, or a body that ends early.
+      behind it) or our own code raises at, as extract has told; a Content-Length that warcio finds
+      wrong, or a body that ends early.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from warcio.archiveiterator import ArchiveIterator
 from warcio.exceptions import ArchiveLoadFailed
 from warcio.recordloader import ArcWarcRecord
 
+from pipeline.problem import fault_of
 from pipeline.read.capture_date import arc_date, warc_date
 from pipeline.read.codec import as_arc_1
-from pipeline.read.payload import Headers, parse_http
+from pipeline.read.payload import Headers, Http, parse_http
 from pipeline.read.raw import open_raw
 from schemas.manifest import Ledger
 
@@ -73,8 +75,12 @@ def count_records(
     except (ArchiveLoadFailed, gzip.BadGzipFile, zlib.error) as error:
         read = sum(ledger.values())
         raise CannotJudge(f"stops behind {read:,} records: {_first_line(error)}") from error
+    except CannotJudge:
+        raise
     except (OSError, ValueError) as error:
         raise CannotJudge(f"cannot be opened: {_first_line(error)}") from error
+    except BaseException as error:  # told, or raised again
+        raise CannotJudge(f"cannot be read: {fault_of(error).raised}") from error
     return ledger
 
 
@@ -178,7 +184,7 @@ def _met(
         url, _, date, _, _ = as_arc_1(f"{line}\n".encode()).decode().rsplit(" ", 4)
         date = arc_date(date)
     http = parse_http(block[:HEADERS])
-    headers = () if http is None else http.headers
+    headers = http.headers if isinstance(http, Http) else ()
     if not isinstance(plain, _Unzipped):
         return Met(type_, span[0], None, url, date, headers, block)
     offset, end = plain.members_of(*span)

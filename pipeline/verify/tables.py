@@ -29,6 +29,7 @@ class TablesOfPart:
     def __init__(self, folder: RunFolder, part: str) -> None:
         self._part = part
         self._rows = {name: folder.rows(f"tables/{name}", part) for name in NAMES}
+        self._faults = iter(folder.faults(part))
         self.counts = dict.fromkeys(NAMES, 0)
         self.splits: list[tuple[str, str]] = []  # id, split of each document that is kept
         self.wrong: dict[str, list[str]] = defaultdict(list)
@@ -38,6 +39,8 @@ class TablesOfPart:
     def lose_record(self, verdict: Row) -> None:
         """A record that became nothing: a row of verdicts/extract."""
         lost = {name: verdict[name] for name in _LOST}
+        if verdict["reason"] == Reason.UNREADABLE_RECORD:
+            lost["excerpt"] = next(self._faults, "")
         self._expect("drops", self._lost("record", verdict["row"], verdict["reason"]) | lost)
 
     def lose_file(self, image: Row) -> None:

@@ -10,15 +10,20 @@ import errno
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, Final
 
-from pipeline.extract import page, part, reader
+from pipeline.extract import outcome, page, reader
 from pipeline.job import Job
+from pipeline.problem import Problem
+from pipeline.read import payload
+from pipeline.read.payload import Headers
+from schemas.verdict import Reason
 
 _serve: Final = reader._serve
+_parse_headers: Final = payload.parse_headers
 _read_page: Final = page.read_page
 LIMIT: Final = 1.0  # seconds of processor time a page
 
@@ -72,7 +77,7 @@ def with_deadly_pages(log: str, asked: Connection, job: Job, *others: Any) -> No
     with Path(log).open("a") as handle:
         handle.write(f"{os.getpid()}\n")
     reader.SECONDS = LIMIT  # type: ignore[misc]
-    vars(part)["read_page"] = _read_deadly
+    vars(outcome)["read_page"] = _read_deadly
     _serve(asked, job, *others)
 
 
@@ -81,6 +86,29 @@ def _read_deadly(html: bytes, **named: Any) -> Any:  # noqa: ANN401
         if f"DEADLY-{word}".encode() in html:
             act()
     return _read_page(html, **named)
+
+
+def failing_at(urls: Collection[str], *asked: Any) -> None:  # noqa: ANN401
+    """The extractor raises at the pages with these URLs."""
+
+    def read(html: bytes, *, url: str, **named: Any) -> Any:  # noqa: ANN401
+        if url in urls:
+            raise ZeroDivisionError(html)
+        return _read_page(html, url=url, **named)
+
+    vars(outcome)["read_page"] = read
+    _serve(*asked)
+
+
+def with_poisoned_headers(*asked: Any) -> None:  # noqa: ANN401
+    vars(payload)["parse_headers"] = parse_poisoned
+    _serve(*asked)
+
+
+def parse_poisoned(block: bytes, *, too_long: Reason) -> Headers | Problem:
+    if b"X-Poison" in block:
+        raise ZeroDivisionError
+    return _parse_headers(block, too_long=too_long)
 
 
 def _burn() -> None:

@@ -11,7 +11,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.read.payload import Http, dechunk, decode, parse_http
+from pipeline.problem import Problem
+from pipeline.read.payload import HEADER_BYTES, Http, dechunk, decode, parse_http
 from schemas.verdict import Reason
 
 LIMIT = 1 << 20
@@ -131,7 +132,7 @@ def test_a_size_that_is_wrong_behind_the_first_chunk_breaks_the_body() -> None:
 def test_a_response_is_read_with_any_line_ends(block: bytes, status: int, body: bytes) -> None:
     found = parse_http(block)
 
-    assert found is not None
+    assert isinstance(found, Http)
     assert (found.status, found.body) == (status, body)
     assert found.headers == ((("a", "b"),) if b"A: b" in block else ())
 
@@ -149,8 +150,32 @@ def test_header_names_are_lower_case_and_folded_lines_joined() -> None:
         b"HTTP/1.1 200 OK\r\nX-One: a\r\n  b\r\nSet-Cookie: 1\r\nset-cookie: \xe9\r\n\r\n"
     )
 
-    assert found is not None
+    assert isinstance(found, Http)
     assert found.headers == (("x-one", "a b"), ("set-cookie", "1"), ("set-cookie", "é"))
+
+
+@pytest.mark.parametrize("line", [b"A: ", b"", b" "])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("many", [1, 1_000])
+def test_headers_are_read_up_to_the_limit_and_none_behind_it(
+    line: bytes, end: bytes, many: int
+) -> None:
+    """The limit counts a line's end as two bytes; fastwarc raises behind it."""
+    start = b"HTTP/1.1 200 OK" + end + (line + b"a" * 9 + end) * many
+    lines = many + 1
+    room = HEADER_BYTES - (len(start) + lines * (2 - len(end))) - 4
+    for over in (0, 1, 2, 9_000, 100_000, 1_000_000):
+        found = parse_http(start + b"B: " + b"b" * (room - 3 + over) + end * 2 + b"body")
+        if not over:
+            assert isinstance(found, Http)
+            assert (found.headers[-1][0], found.body) == ("b", b"body")
+            continue
+        assert isinstance(found, Problem)
+        assert (found.reason, found.limit) == (Reason.BAD_HTTP, HEADER_BYTES)
+        assert found.value is not None
+        if over < 200_000:  # no farther is their end looked for
+            assert found.value == HEADER_BYTES + over
+        assert found.value > HEADER_BYTES
 
 
 @given(st.binary(max_size=300))

@@ -17,10 +17,10 @@ from schemas.sample_json import SAMPLE_JSON
 from schemas.verdict import Reason
 
 REASONS = """
-    damaged_record record_too_large truncated_payload bad_http bad_encoding http_status bad_url
-    other_media empty_payload page_too_large too_many_elements reader_died no_content not_an_image
-    undecodable truncated_image too_many_pixels side_too_long image_bytes decoder_died deferred
-    robots_txt ai_txt
+    damaged_record unreadable_record record_too_large truncated_payload bad_http bad_encoding
+    http_status bad_url other_media empty_payload page_too_large too_many_elements reader_died
+    no_content not_an_image undecodable truncated_image too_many_pixels side_too_long image_bytes
+    decoder_died deferred robots_txt ai_txt
     rules_unreachable opted_out no_such_host forbidden_address forbidden_port connection_failed
     connection_lost tls_failed timed_out too_many_redirects same_record older_capture
     near_duplicate_text repeated_in_domain too_few_words too_many_words character_repetition

@@ -1,0 +1,245 @@
+"""Outcome: what one record becomes, apart from the part's files and sums until it is whole.
+
+In:       a record, and why it ended a process before, if it did.
+Out:      rows of documents, images, objections or verdicts, and what they count.
+Refused:  records that are neither a page nor an image, and those that cannot be read.
+Counted:  records of every type; requests, metadata, revisits and the like are only counted.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline import parquet
+from pipeline.decode import ImageLook, sniff
+from pipeline.extract.document import Origin, document_of
+from pipeline.extract.page import Page, heard, read_page
+from pipeline.extract.page_signals import header_signals
+from pipeline.extract.tools import Tools
+from pipeline.extract.urls import normal_url
+from pipeline.look import Looked, Reencoded
+from pipeline.problem import Fault, Problem, fault_of
+from pipeline.read.parts import Part
+from pipeline.read.records import Record
+from schemas.document import PageSignals, TextNode
+from schemas.manifest import Ledger
+from schemas.rows import document_to_row
+from schemas.tables import IMAGES
+from schemas.verdict import CRAWLED, Reason
+
+HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
+# records that say something about a response and carry no page or image of their own
+ASIDE_TYPES: Final = frozenset(
+    {"warcinfo", "request", "metadata", "revisit", "conversion", "continuation"}
+)
+
+
+def is_page(media_type: str, body: bytes) -> bool:
+    """By what it is called, or where it is called nothing, by its first character."""
+    if sniff(body) is not None:
+        return False
+    return media_type in HTML or (media_type == "" and body[:1024].lstrip()[:1] == b"<")
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of one table that a record becomes; `careful` tries each whether it fits."""
+
+    writer: parquet.Writer
+    careful: bool
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any]) -> None:
+        if self.careful:
+            self.writer.check(row)
+        self.rows.append(row)
+
+
+@dataclass(kw_only=True, slots=True)
+class Outcome:
+    """What one record becomes. An image is whole when it has been looked at (`finish`)."""
+
+    record: Record
+    ended: Reason | None  # why it ended the process that read it, or its image's decoder
+    part: Part
+    documents: Rows
+    verdicts: Rows
+    images: Rows
+    objections: Rows
+    tools: Tools
+    ledger: Ledger = field(default_factory=Ledger)
+    look: Future[Looked] | None = None  # of an image that is being decoded
+    file: ImageLook | None = None  # the record's body is a picture for a pack
+    faults: list[str] = field(default_factory=list)
+
+    def judge(self) -> None:
+        """Read the record; an image is only given to its decoder."""
+        record = self.record
+        self.ledger[f"records.type.{record.type}"] += 1
+        if record.type in ASIDE_TYPES:
+            self._hear(record)
+            return
+        self.ledger.see("records")
+        refusal = self._unread() or self._route(record)
+        if refusal is None:
+            self.ledger.keep("records")
+        else:
+            self._hear(record)
+            self._refuse(record, refusal)
+
+    def _unread(self) -> Problem | None:
+        """Why the record is not read: the reader's code raised at it, or it ended a process."""
+        if isinstance(self.record.problem, Fault):
+            return self.record.problem
+        return Problem(reason=Reason.READER_DIED) if self._is_deadly() else None
+
+    def _is_deadly(self) -> bool:
+        return self.ended is Reason.READER_DIED
+
+    def give_up(self, problem: Problem) -> None:
+        """The drop of a record at which our code raised, and what it asks for, if that is heard."""
+        record = self.record
+        try:
+            self._hear(record)
+        except BaseException as error:  # noqa: BLE001  # told, or raised again
+            fault_of(error)
+        self.ledger[f"records.type.{record.type}"] += 1
+        self.ledger.see("records")
+        self._refuse(record, problem)
+
+    def _route(self, record: Record) -> Problem | None:
+        """Make a document or an image file of a record, or say why it becomes neither."""
+        if record.status not in {None, 200}:
+            return Problem(reason=Reason.HTTP_STATUS, value=record.status, limit=200)
+        if record.media_type.startswith("image/") or sniff(record.body) is not None:
+            self._add_image(record)
+            return None
+        if record.problem is not None:
+            return record.problem
+        if not is_page(record.media_type, record.body):
+            return Problem(reason=Reason.OTHER_MEDIA)
+        self.ledger["pages.read"] += 1
+        started = time.perf_counter()
+        page = read_page(record.body, url=record.url, headers=record.headers)
+        spent = time.perf_counter() - started
+        self.tools.seconds["reading_pages"] += spent
+        if isinstance(page, Problem):
+            return page
+        if page.second_opinion:
+            self.tools.seconds["reading_pages_with_second_opinion"] += spent
+        self._add_document(record, page)
+        return None
+
+    def _hear(self, record: Record) -> PageSignals:
+        """An answer that becomes no document may still ask something, of older captures too: by
+        its headers, and where it is a page, by its head."""
+        asked = header_signals(record.headers)
+        is_read = record.type not in ASIDE_TYPES and not self._is_deadly()
+        if is_read and is_page(record.media_type, record.body):
+            asked = heard(record.body, url=record.url, headers=record.headers)
+        if not record.url or not (asked.robots or asked.tdm_reservation):
+            return asked
+        self.objections.add(
+            {
+                "url": record.url,
+                "date": record.date,
+                "offset": record.offset,
+                "robots": list(asked.robots),
+                "tdm_reservation": asked.tdm_reservation,
+            }
+        )
+        self.ledger["objections"] += 1
+        return asked
+
+    def _refuse(self, record: Record, refusal: Problem) -> None:
+        self.faults += [refusal.raised] if isinstance(refusal, Fault) else []
+        self.ledger.drop("records", refusal.reason)
+        self.verdicts.add(
+            {
+                "part": self.part.name,
+                "row": record.offset,
+                "id": "",
+                "url": record.url or None,
+                "node": None,
+                "reason": str(refusal.reason),
+                "value": refusal.value,
+                "limit": refusal.limit,
+            }
+        )
+
+    def _add_image(self, record: Record) -> None:
+        asked = self._hear(record)
+        self.ledger.see("files")
+        self.images.add(
+            dict.fromkeys(IMAGES.names)
+            | {
+                # in the form in which pages name their images, or the two would not meet
+                "url": normal_url(record.url),
+                "date": record.date,
+                "status": "",  # until it has been looked at
+                "input": self.part.input,
+                "offset": record.offset,
+                "robots": list(asked.robots),
+                "tdm_reservation": asked.tdm_reservation,
+                "decision": CRAWLED,
+                "decided": record.date,
+            }
+        )
+        if record.problem is not None:
+            self._see(record.problem)
+        elif self.ended is not None:
+            self._see(Problem(reason=self.ended))
+        else:
+            self.look = self.tools.decoder.look(record.body)
+
+    def is_seen(self) -> bool:
+        """Whether nothing is waited for."""
+        return self.look is None or self.look.done()
+
+    def finish(self) -> None:
+        """Wait for the decoder, where the record is an image."""
+        if self.look is not None:
+            look = self.look.result()
+            assert not isinstance(look, Reencoded), "images of the crawl stay as they came"
+            self._see(look)
+
+    def died_decoding(self) -> bool:
+        """Whether the image has ended its decoder just now."""
+        (row,) = self.images.rows or ({},)
+        return self.look is not None and row.get("status") == Reason.DECODER_DIED
+
+    def _see(self, look: ImageLook | Problem) -> None:
+        (row,) = self.images.rows
+        if isinstance(look, ImageLook):
+            self.file = look
+            row |= look.columns(size=len(self.record.body))  # where it lies is known when it does
+            self.ledger.keep("files")
+            self.ledger["bytes.files"] += len(self.record.body)
+        else:
+            row |= {"status": str(look.reason), "value": look.value, "limit": look.limit}
+            self.ledger.drop("files", look.reason)
+
+    def _add_document(self, record: Record, page: Page) -> None:
+        tools, ledger = self.tools, self.ledger
+        origin = Origin(
+            url=record.url,
+            date=record.date,
+            input=self.part.input,
+            offset=record.offset,
+            length=record.length,
+            payload_sha256=record.payload_sha256,
+        )
+        ledger.see("documents")
+        for node in page.nodes:
+            ledger.see("texts" if isinstance(node, TextNode) else "images")
+        document = document_of(page, origin, lexicon=tools.lexicon, identify=tools.identify)
+        self.documents.add(document_to_row(document))
+        ledger.keep("documents")
+        ledger.keep("texts", document.texts)
+        ledger.keep("images", document.images)
+        ledger["pages.second_opinion"] += page.second_opinion
+        for edit, count in page.edits.items():
+            ledger[f"edits.{edit}"] += count
