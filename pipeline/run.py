@@ -30,7 +30,7 @@ from pipeline.account import read_manifest
 from pipeline.beam_once import introspect_once
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.fetch.settle import sweep_packs, sweep_rows
-from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
+from pipeline.job import SECONDS, Crawl, Job, Settings, make_job, read_run
 from pipeline.opt_out_list import NAMED
 from pipeline.progress import LAST_FILES, Progress, is_fetched
 from pipeline.read.raw import CLOUD
@@ -142,23 +142,6 @@ def _strays(output: str) -> Iterator[str]:
     found = local if store.is_local(output) else iter(store.listing(output))
     start = store.join(output, NAMED)
     return (path for path in found if store.ASIDE not in path and not path.startswith(start))
-
-
-def read_run(output: str) -> dict[str, Any]:
-    """run.json; raises ValueError where there is none."""
-    path = store.join(output, "run.json")
-    if not store.exists(path):
-        raise ValueError(f"{output} holds no run: there is no run.json; make one by interloom run")
-    try:
-        read: dict[str, Any] = json.loads(store.read_bytes(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): choose another output") from error
-    if read.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} is of format version {read.get('format_version')}, this interloom reads "
-            f"{FORMAT_VERSION}: choose another output, or the version that wrote it"
-        )
-    return read
 
 
 def check_same(output: str, old: Mapping[str, Any], crawl: Crawl) -> None:
@@ -338,10 +321,21 @@ def _part_of(path: str, folder: str) -> str:
 def host_seconds(job: Job) -> dict[str, float]:
     """Seconds of each stage's last run, from its host file."""
     return {
-        stage: json.loads(store.read_bytes(job.path(f"{stage}.host.json")))["seconds"]
+        stage: seconds_of(job.path(f"{stage}.host.json"))
         for stage in STAGES
         if store.exists(job.path(f"{stage}.host.json"))
     }
+
+
+def seconds_of(path: str) -> float:
+    """What a host file tells; raises ValueError for one that is damaged."""
+    try:
+        seconds = store.read_json(path).get("seconds")
+        if not isinstance(seconds, int | float):
+            raise ValueError("it tells no seconds")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it, it only tells times") from error
+    return seconds
 
 
 def manifests(job: Job) -> dict[str, Manifest]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from pipeline.run import WRITES
 from pipeline.verify.checks import Check, Outcome, Side, Verification
 from schemas.manifest import STAGES
+from schemas.terminal import printable
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
 _HEAD: Final = ("stage", "what", "counted here", "there")
@@ -18,7 +19,8 @@ _HEAD: Final = ("stage", "what", "counted here", "there")
 def show(verification: Verification, console: Console) -> None:
     """Every check with where both sides were counted, then one line: balanced or not."""
     cells = [
-        (one.stage, one.kind, _side(one.here), _side(one.there)) for one in verification.checks
+        (one.stage, printable(one.kind), _side(one.here), _side(one.there))
+        for one in verification.checks
     ]
     widths = [max(len(line[at]) for line in (_HEAD, *cells)) for at in range(4)]
     _line(console, _columns(_HEAD, widths), Text(""))
@@ -27,7 +29,7 @@ def show(verification: Verification, console: Console) -> None:
         first = stage if stage != before else ""
         _line(console, _columns((first, *others), widths), _outcome(one))
         before = stage
-    _line(console, Text(ending(verification)), Text(""))
+    _line(console, Text(printable(ending(verification))), Text(""))
 
 
 def ending(verification: Verification) -> str:
@@ -74,9 +76,9 @@ def _columns(cells: tuple[str, ...], widths: list[int]) -> Text:
 def _outcome(one: Check) -> Text:
     text = Text(str(one.outcome), style=_STYLES[one.outcome])
     if one.note:
-        text.append(f": {one.note}", style="not bold")
+        text.append(f": {printable(one.note)}", style="not bold")
     places = [one.counted_in, one.held_against.replace(f"{one.stage}.manifest.json", "manifest")]
-    where = " against ".join(filter(None, places))
+    where = printable(" against ".join(filter(None, places)))
     return text.append(f"  ({where})", style="not bold dim") if where else text
 
 
@@ -85,4 +87,4 @@ def _line(console: Console, left: Text, right: Text) -> None:
 
 
 def _side(side: Side) -> str:
-    return "" if side is None else f"{side:,}" if isinstance(side, int) else side
+    return "" if side is None else f"{side:,}" if isinstance(side, int) else printable(side)
