@@ -71,7 +71,7 @@ def recipe_from_toml(text: str) -> Recipe:
     """Raises ValueError naming the key, what it holds and what it may hold."""
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"the recipe file is no TOML: {error}") from error
     _check_names(given, _TOP, of="the recipe file")
     base = _base(given)

@@ -9,7 +9,7 @@ started with.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -33,6 +33,7 @@ HANDOVERS: Final = {
     "filter_images": "filter_text",
     "shard": "filter_images",
 }
+_PART: Final = re.compile(r"[\w-]+")  # of any stage: no path
 HANDED: Final = ("documents", "texts", "images")
 
 
@@ -53,7 +54,15 @@ class ListParts(beam.PTransform[PBegin, PCollection[str]]):
 
 
 def part_names(table: str) -> list[str]:
-    return [row["part"] for row in parquet.read_rows(table, ["part"])]
+    """The parts of a stage, by its table. Files are read and written under these names.
+
+    Raises:
+        DamagedFileError: also for a name that leads to another folder.
+    """
+    names = [row["part"] for row in parquet.read_rows(table, ["part"])]
+    if not all(isinstance(name, str) and _PART.fullmatch(name) for name in names):
+        raise parquet.DamagedFileError(table, "it names what is no part")
+    return names
 
 
 class ByPart(beam.PTransform[dict[str, PCollection[Any]], PCollection[Any]]):
@@ -160,10 +169,10 @@ def read_manifest(job: Job, stage: str) -> Manifest:
     """Raises ValueError for one that is damaged, or of another format version."""
     path = job.manifest(stage)
     try:
-        return Manifest.from_json(store.read_bytes(path).decode())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return Manifest.of(store.read_json(path))
+    except ValueError as error:
         raise ValueError(
-            f"{path} is damaged ({error}): remove it, and {stage} is done again"
+            f"{path} cannot be used ({error}): remove it, and {stage} is done again"
         ) from error
 
 

@@ -18,11 +18,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from filters.recipe import RECIPES, Recipe
-from filters.recipe_file import recipe_from_toml
-from filters.signals import WordList
 from pipeline import store
 from pipeline.beam_options import check_runner, local_options, split_arguments
-from pipeline.choose_fetching import AskedFetching, choose_fetching, fetching_of, text_of
+from pipeline.choose_fetching import AskedFetching, choose_fetching, text_of
 from pipeline.fetching import Fetching
 from pipeline.hamming import Bands
 from pipeline.job import (
@@ -36,8 +34,11 @@ from pipeline.job import (
     Job,
     Settings,
     changes,
+    crawl_of,
     make_job,
-    read_crawl,
+    read_recipe,
+    read_run,
+    settings_of,
 )
 from pipeline.language import Identifier, file_sha256, find_model
 from pipeline.lexicon import load_lexicon
@@ -47,7 +48,7 @@ from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
 from pipeline.read.raw import local_path, scheme_of, size_of
-from pipeline.run import check_output, prepare, read_run, whole
+from pipeline.run import check_output, prepare, whole
 from pipeline.workers import default_workers
 from schemas.manifest import STAGES
 from schemas.verdict import FETCH_REASONS, WORTH_AGAIN
@@ -117,7 +118,7 @@ def launch(
     if runner == "FnApiRunner":
         count = default_workers(sum(crawl.sizes)) if workers is None else workers
         options = [*options, *local_options(count)]
-    news = news_of(settings_of(old["settings"]), settings) if old else ""
+    news = news_of(settings_of(old), settings) if old else ""
     return Launch(
         job=prepare(output, crawl, settings, opt_out),
         stages=STAGES if stage is None else (stage,),
@@ -135,8 +136,8 @@ def again(
     Raises:
         ValueError: naming the value, the limit and the remedy.
     """
-    old = settings_of(read_run(output)["settings"])
-    before = make_job(output, read_crawl(output), old)
+    before = job_of(output)
+    old = before.settings
     if whole(before, "fetch") is None:
         raise ValueError(f"{output} has no whole fetch to go on from: use interloom run first")
     for reason in reasons:
@@ -290,7 +291,9 @@ def choose_settings(
         lid_model=pick("lid_model", ""),
         lid_model_sha256=file_sha256(model),
         word_files=word_files,
-        word_lists=load_lexicon(language, **word_files).names,
+        word_lists=load_lexicon(
+            language, **word_files, named_elsewhere=word_files.keys() - asked.word_files.keys()
+        ).names,
         shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
@@ -314,11 +317,6 @@ def check_searches(recipe: Recipe) -> None:
         ) from error
 
 
-def read_recipe(source: str) -> Recipe:
-    """A recipe by its name, or from the text of a TOML file."""
-    return RECIPES[source] if source in RECIPES else recipe_from_toml(source)
-
-
 def _read_recipe(path: str) -> str:
     if not path.endswith(".toml") or not store.exists(path):
         raise ValueError(
@@ -333,13 +331,5 @@ def job_of(output: str) -> Job:
     Raises:
         ValueError: where the folder holds no run.
     """
-    settings = settings_of(read_run(output)["settings"])
-    return make_job(output, read_crawl(output), settings)
-
-
-def settings_of(read: Mapping[str, Any]) -> Settings:
-    """The settings that run.json holds, with the versions of that day."""
-    recipe = replace(read_recipe(read["recipe_source"]), language=read["language"])
-    words = tuple(WordList(**words) for words in read["word_lists"])
-    fetching = fetching_of(read.get("fetching", {}))
-    return Settings(**{**read, "recipe": recipe, "word_lists": words, "fetching": fetching})
+    read = read_run(output)
+    return make_job(output, crawl_of(read), settings_of(read))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from typer.exceptions import TyperException
+
+from schemas.terminal import PlainConsole, one_line
 
 NOTHING_KEPT: Final = 3
 # what is left over is for Beam: beam_options.py checks it
@@ -117,7 +118,7 @@ def run(  # noqa: PLR0913  # an option each
             runner=runner,
             workers=workers,
         )  # fmt: skip
-        kept = ending.run_and_show(launch, plain_console())
+        kept = ending.run_and_show(launch, PlainConsole())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 
@@ -141,7 +142,7 @@ def refetch(
     with user_errors():
         asked = choose_fetching.AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
         launch = choose.again(folder, reason or [], asked, workers=workers)
-        kept = ending.run_and_show(launch, plain_console())
+        kept = ending.run_and_show(launch, PlainConsole())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 
@@ -155,7 +156,7 @@ def import_images(
     from pipeline import ending  # noqa: PLC0415
 
     with user_errors():
-        ending.import_images(folder, tars, plain_console())
+        ending.import_images(folder, tars, PlainConsole())
 
 
 @app.command()
@@ -164,7 +165,7 @@ def stats(folder: RunFolder) -> None:
     from pipeline import ending  # noqa: PLC0415
 
     with user_errors():
-        ending.show_stats(folder, plain_console())
+        ending.show_stats(folder, PlainConsole())
 
 
 @app.command()
@@ -187,7 +188,7 @@ def explain(
         if json:
             print(explaining.to_json(explanation))
         else:
-            explaining.show(explanation, Console())
+            explaining.show(explanation, PlainConsole())
 
 
 @app.command()
@@ -197,14 +198,9 @@ def verify(folder: RunFolder) -> None:
 
     with user_errors():
         verification = verifying.verify(folder)
-        verifying.show(verification, Console())
+        verifying.show(verification, PlainConsole())
     if not verification.ok:
         raise typer.Exit(1)
-
-
-def plain_console() -> Console:
-    """Prints names and paths as they are: what looks like markup in them is none."""
-    return Console(markup=False, highlight=False)
 
 
 @contextmanager
@@ -213,13 +209,18 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        print(f"interloom: {error}", file=sys.stderr)
+        _complain(error)
         raise typer.Exit(2) from error
     except (OSError, RuntimeError) as error:
         # of an error that is worded for the reader its number says nothing more
         told = error.strerror if isinstance(error, OSError) and not error.filename else error
-        print(f"interloom: {told or error}", file=sys.stderr)
+        _complain(told or error)
         raise typer.Exit(1) from error
+
+
+def _complain(message: object) -> None:
+    """One line, in which nothing that a name or a foreign file holds reaches the terminal."""
+    print(f"interloom: {one_line(message)}", file=sys.stderr)
 
 
 def _told(error: TyperException) -> str:
@@ -235,15 +236,13 @@ def main() -> None:
         code = app(standalone_mode=False)
     except TyperException as error:  # the command line itself: one line, as all errors of ours
         if told := _told(error):  # empty where the help was shown instead
-            print(f"interloom: {told}", file=sys.stderr)
+            _complain(told)
         raise SystemExit(error.exit_code) from error
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in {"pipeline", "filters", "schemas"}:
             raise
-        print(
-            f"interloom: {error.name} is not installed; it comes with: "
-            "pip install 'interloom[pipeline]'",
-            file=sys.stderr,
+        _complain(
+            f"{error.name} is not installed; it comes with: pip install 'interloom[pipeline]'"
         )
         raise SystemExit(2) from error
     raise SystemExit(code)

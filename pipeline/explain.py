@@ -40,6 +40,7 @@ from pipeline.lexicon import load_lexicon
 from pipeline.problem import Problem
 from schemas.document import Document, ImageNode, Node, TextNode
 from schemas.rows import document_to_row
+from schemas.terminal import printable, printable_lines
 
 EXCERPT: Final = 96  # characters of a text that are shown
 # of a document, what a file does not have
@@ -105,7 +106,7 @@ def explain(
     if isinstance(page, Problem):
         return Explanation(path=str(path), url=url, recipe=chosen.name, problem=page)
     try:
-        lexicon = load_lexicon(chosen.language, **word_files)
+        lexicon = load_lexicon(chosen.language, **word_files, named_elsewhere=word_files)
     except ValueError as error:
         raise ValueError(f"{error}; explain takes it from a run that has it: --run DIR") from error
     identifier = Identifier(find_model(language_model or None))
@@ -213,7 +214,7 @@ def to_json(explanation: Explanation) -> str:
             node | {"signals": _numbers(one.signals), "refusal": _plain(one.refusal)}
             for node, one in zip(row["nodes"], explanation.nodes, strict=True)
         ]
-    return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
+    return printable_lines(json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _plain(why: Problem | Refusal | None) -> dict[str, Any] | None:
@@ -296,15 +297,15 @@ def _node_lines(one: NodeExplanation) -> list[Text]:
 
 
 def _indented(text: str, *, dim: bool = False) -> Text:
-    return Text(f"      {text}", style="dim" if dim else "")
+    return Text(f"      {printable(text)}", style="dim" if dim else "")
 
 
 def _fact(name: str, value: str) -> Text:
-    return Text(f"{name:<16}", style="bold").append(value, style="not bold")
+    return Text(f"{name:<16}", style="bold").append(printable(value), style="not bold")
 
 
 def _verdict(who: str, why: Problem | Refusal | None, *, good: str) -> Text:
-    return Text(f"{who:<16}", style="bold").append_text(_outcome(why, good=good))
+    return Text(f"{printable(who):<16}", style="bold").append_text(_outcome(why, good=good))
 
 
 def _outcome(why: Problem | Refusal | None, *, good: str) -> Text:

@@ -15,6 +15,7 @@ import traceback
 from typing import Final, TextIO, cast
 
 from pipeline import store
+from schemas.terminal import PlainStream
 
 _STEP: Final = re.compile(r" *\[while running '([^']+)'\]")
 # of an error that is worded for the reader the kind says nothing more
@@ -88,19 +89,16 @@ def is_news(text: str) -> bool:
     return not any(mark in text for mark in _TOLD)
 
 
-class _News:
+class _News(PlainStream):
     """Standard error without what the runner is told as well."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._ends = ""  # what would only end a line that was left out
 
     def write(self, text: str) -> int:
         if is_news(text) and text != self._ends:
             self._ends = ""
-            return self._stream.write(text)
+            return super().write(text)
         self._ends = "" if text == self._ends else "\n"
         return len(text)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)

@@ -19,6 +19,7 @@ from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.lease import read_lease
 from pipeline.job import Job
+from schemas.terminal import printable
 from schemas.verdict import OK
 
 NEWS: Final = frozenset({"commits", "asked", "done", "ok", "bytes", "seconds", "hosts", "slowest"})
@@ -79,7 +80,15 @@ class Urls:
         for path, _ in layout.files(self._job.output, "fetch", "leases"):
             with suppress(FileNotFoundError):  # let go meanwhile
                 news.append(read_lease(store.read_bytes(path)).get("news"))
-        return [one for one in news if isinstance(one, dict) and one.keys() >= NEWS]
+        return [one for one in news if isinstance(one, dict) and _is_told(one)]
+
+
+def _is_told(news: dict[str, Any]) -> bool:
+    """Whether a holder may have told it: the lease of a foreign folder holds anything."""
+    if not (news.keys() >= NEWS and isinstance(news["slowest"], dict)):
+        return False
+    numbers = [*(news[name] for name in NEWS - {"commits", "slowest"}), *news["slowest"].values()]
+    return isinstance(news["commits"], str) and all(type(one) in {int, float} for one in numbers)
 
 
 def _holder(path: str) -> str:
@@ -99,5 +108,5 @@ def _line(news: list[dict[str, Any]], *, done: int, ok: int, left: int) -> str:
                   key=lambda item: item[1], default=("", 0.0))  # fmt: skip
     return (
         f"{ok / max(1, done):.0%} ok, {images:,.0f}/s, {size:,.1f} MB/s, {hosts:,} hosts, "
-        f"slowest {slowest[0]} {slowest[1]:.1f} s, {left / max(0.1, images):,.0f} s left"
+        f"slowest {printable(slowest[0])} {slowest[1]:.1f} s, {left / max(0.1, images):,.0f} s left"
     )

@@ -22,6 +22,7 @@ from pipeline import layout, store
 from pipeline.job import Job
 from pipeline.read.raw import file_systems
 from schemas.manifest import KINDS, STAGES, Ledger, Manifest
+from schemas.terminal import printable
 
 REASONS_SHOWN: Final = 3
 WIDTH: Final = 100  # of the plain table, so that it fits a README
@@ -140,7 +141,7 @@ def as_text(rows: Sequence[FunnelRow]) -> str:
 
 def _reasons(row: FunnelRow) -> str:
     return ", ".join(
-        f"{name} {count:,}" for name, count in list(row.reasons.items())[:REASONS_SHOWN]
+        f"{printable(name)} {count:,}" for name, count in list(row.reasons.items())[:REASONS_SHOWN]
     )
 
 
@@ -190,7 +191,7 @@ def show_places(job: Job, console: Console) -> None:
             sizes[top] += size
             counts[top] += 1
     lines = [
-        (job.path(name), f"{counts[name]:,}", in_units(sizes[name]), meaning)
+        (printable(job.path(name)), f"{counts[name]:,}", in_units(sizes[name]), meaning)
         for name, meaning in FOLDERS.items()
         if counts[name]
     ]

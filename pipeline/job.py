@@ -9,27 +9,34 @@ Out:  paths of everything at rest, and the fingerprint of each stage, built on t
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from filters.recipe import Recipe, as_settings
+from filters.recipe import OFF, RECIPES, Recipe, as_settings
+from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList, signals_settings
 from pipeline import store
 from pipeline.fetching import Fetching
-from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint
+from schemas.from_json import built
+from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint, version_shown
 
 MIB: Final = 1 << 20
 PARTITIONS: Final = 16
+MOST_PARTITIONS: Final = 100_000  # a partition's name has five digits
 SHARD_BYTES: Final = 256 * MIB
 HELDOUT: Final = 0.01
 HELDOUT_BY: Final = "id"
 UNREADABLE: Final = 0.001
+WORD_LISTS: Final = frozenset({"stop_words", "flagged_words", "common_words", "spam_words"})
+SHOWN: Final = 160  # characters of a message inside another one
+_OPT_OUT: Final = re.compile(r"(opt-out-[0-9a-f]{16}\.txt)?")
 SECONDS: Final = "interloom.microseconds"  # namespace of metrics that go to *.host.json
 
 
@@ -49,8 +56,10 @@ class Crawl:
     def __post_init__(self) -> None:
         if self.part_size < MIB // 16:
             raise ValueError(f"part size is {self.part_size} bytes: choose 0.0625 MiB or more")
-        if self.partitions < 1:
-            raise ValueError(f"partitions is {self.partitions}: choose 1 or more")
+        if not 1 <= self.partitions <= MOST_PARTITIONS:
+            raise ValueError(
+                f"partitions is {self.partitions}: choose 1 or more, up to {MOST_PARTITIONS:,}"
+            )
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit} records an input: choose 1 or more")
 
@@ -202,9 +211,83 @@ def changes(stage: str, was: Settings, now: Settings) -> Iterator[str]:
             yield f"{name} {new} in place of {old}"
 
 
+def read_run(output: str) -> dict[str, Any]:
+    """run.json, which may be foreign or damaged: `crawl_of` and `settings_of` take what it holds.
+
+    Raises:
+        ValueError: where there is none that this interloom can use; nothing of it is quoted.
+    """
+    path = store.join(output, "run.json")
+    if not store.exists(path):
+        raise ValueError(f"{output} holds no run: there is no run.json; make one by interloom run")
+    with _readable(path):
+        read = store.read_json(path)
+    if (version := read.get("format_version")) != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} is of format version {version_shown(version)}, but this interloom reads "
+            f"{FORMAT_VERSION}: choose another output, or the version that wrote it"
+        )
+    with _readable(path):
+        crawl_of(read)
+        settings_of(read)
+    return read
+
+
 def read_crawl(output: str) -> Crawl:
-    """The inputs of a run, from its run.json."""
-    read = json.loads(store.read_bytes(store.join(output, "run.json")))
-    crawl = read["crawl"]
-    lists = {name: tuple(crawl.get(name, ())) for name in ("inputs", "indexes", "sizes", "ends")}
-    return Crawl(**crawl | lists)
+    """The inputs of a run, from its run.json, of which nothing else is looked at."""
+    path = store.join(output, "run.json")
+    with _readable(path):
+        return crawl_of(store.read_json(path))
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({shortened(error)}): put back what interloom run wrote, or choose "
+            "another output"
+        ) from error
+
+
+def crawl_of(read: Mapping[str, Any]) -> Crawl:
+    """The inputs that run.json holds; raises ValueError for what none can be."""
+    crawl = built(Crawl, read.get("crawl"), "crawl")
+    if not crawl.inputs:
+        raise ValueError("crawl.inputs names nothing")
+    for name in ("sizes", "ends"):
+        if getattr(crawl, name) and len(getattr(crawl, name)) != len(crawl.inputs):
+            raise ValueError(f"crawl.{name} is not of as many inputs as there are")
+    return crawl
+
+
+def settings_of(read: Mapping[str, Any]) -> Settings:
+    """The settings that run.json holds, with the versions of that day.
+
+    Raises:
+        ValueError: for what none can be.
+    """
+    table = read.get("settings")
+    if isinstance(table, Mapping):  # the recipe is made anew of its source
+        table = {name: value for name, value in table.items() if name != "recipe"}
+    settings = built(Settings, table, "settings", recipe=OFF)
+    if not settings.versions.keys() >= {*STAGES}:
+        raise ValueError("settings.versions lacks a stage")
+    if not settings.word_files.keys() <= WORD_LISTS:
+        raise ValueError("settings.word_files names a list that there is not")
+    if not _OPT_OUT.fullmatch(settings.opt_out):
+        raise ValueError("settings.opt_out is no name of a list in a run folder")
+    recipe = replace(read_recipe(settings.recipe_source), language=settings.language)
+    return replace(settings, recipe=recipe)
+
+
+def read_recipe(source: str) -> Recipe:
+    """A recipe by its name, or from the text of a TOML file."""
+    return RECIPES[source] if source in RECIPES else recipe_from_toml(source)
+
+
+def shortened(error: Exception | str) -> str:
+    """A message inside another one."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -19,7 +19,7 @@ See it: python -m pytest tests/filters/test_lexicon.py
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,8 @@ COMMON_ZIPF: Final = 2.0
 ENGLISH: Final = "en"
 _OWN_VERSION: Final = "1"  # of the lists in filters/; their digest says the rest
 
+_MAY_BE_EMPTY: Final = frozenset({"flagged_words", "spam_words"})
+
 _Found = tuple[frozenset[str], str, str]  # words, source, version
 
 
@@ -44,16 +46,24 @@ def load_lexicon(
     flagged_words: str | Path | None = None,
     common_words: str | Path | None = None,
     spam_words: str | Path | None = None,
+    named_elsewhere: Collection[str] = (),
 ) -> Lexicon:
     """Raises ValueError for a language that a list is missing for, or a file that cannot be used.
 
-    An empty file is a list of no words, allowed for flagged and spam words alone.
+    An empty file is a list of no words, allowed for flagged and spam words alone. `named_elsewhere`
+    are the lists whose file a run.json names, which may be foreign: no line of it is quoted.
     """
+    given = {"stop_words": stop_words, "flagged_words": flagged_words,
+             "common_words": common_words, "spam_words": spam_words}  # fmt: skip
+    own = {
+        kind: _own(path, empty=kind in _MAY_BE_EMPTY, quoted=kind not in named_elsewhere)
+        for kind, path in given.items()
+    }
     lists = {
-        "stop_words": _own(stop_words, empty=False) or _stop_words(language),
-        "flagged_words": _own(flagged_words, empty=True) or _flagged_words(language),
-        "common_words": _own(common_words, empty=False) or _common_words(language),
-        "spam_words": _own(spam_words, empty=True) or _spam_words(language),
+        "stop_words": own["stop_words"] or _stop_words(language),
+        "flagged_words": own["flagged_words"] or _flagged_words(language),
+        "common_words": own["common_words"] or _common_words(language),
+        "spam_words": own["spam_words"] or _spam_words(language),
     }
     names = tuple(
         WordList(
@@ -70,7 +80,7 @@ def load_lexicon(
     )
 
 
-def _own(path: str | Path | None, *, empty: bool) -> _Found | None:
+def _own(path: str | Path | None, *, empty: bool, quoted: bool) -> _Found | None:
     """The words of a user's file; None where none is given."""
     if path is None:
         return None
@@ -86,8 +96,9 @@ def _own(path: str | Path | None, *, empty: bool) -> _Found | None:
         if not entry or entry.startswith("#"):
             continue
         if words_of(entry) != [entry]:
+            shown = f": {entry!r}" if quoted else ""
             raise ValueError(
-                f"word list {path}, line {number}: {entry!r} is not one word of letters, so no "
+                f"word list {path}, line {number}{shown} is not one word of letters, so no "
                 f"word of a text can equal it: correct it, or put # before it"
             )
         words.add(entry)

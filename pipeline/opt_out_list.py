@@ -82,9 +82,11 @@ def _shortest(urls: Iterable[str]) -> tuple[str, ...]:
 
 def name_of(text: str) -> str:
     """Of the file in the run folder; "" of a list that names nobody. Raises as parse does."""
-    if OptOutList.parse(text) == OptOutList():
-        return ""
-    return f"{NAMED}{hashlib.sha256(text.encode()).hexdigest()[:16]}.txt"
+    return "" if OptOutList.parse(text) == OptOutList() else digest_name(text.encode())
+
+
+def digest_name(data: bytes) -> str:
+    return f"{NAMED}{hashlib.sha256(data).hexdigest()[:16]}.txt"
 
 
 def opted_out(job: Job) -> OptOutList:
@@ -94,5 +96,8 @@ def opted_out(job: Job) -> OptOutList:
 
 @lru_cache(maxsize=1)
 def read_list(path: str) -> OptOutList:
-    """Raises OSError or ValueError for a file that is none."""
-    return OptOutList.parse(store.read_bytes(path).decode())
+    """Raises OSError, or ValueError for another file than its name tells; none of it is quoted."""
+    data = store.read_bytes(path)
+    if digest_name(data) != path.rpartition("/")[2]:
+        raise ValueError(f"{path} is not the list that was given: give it again by --opt-out")
+    return OptOutList.parse(data.decode())

@@ -157,6 +157,7 @@ def read_rows(path: str, columns: Sequence[str] | None = None) -> Iterator[dict[
         DamagedFileError: for what cannot be read, or fails its checksum.
     """
     with open_file(path) as file:
+        _check_columns(file, path, columns)
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
             yield from batch.to_pylist()
 
@@ -168,7 +169,15 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
         DamagedFileError: for what cannot be read, or fails its checksum.
     """
     with open_file(path) as file:
+        _check_columns(file, path, columns)
         return file.read(columns, use_threads=False)
+
+
+def _check_columns(file: pq.ParquetFile, path: str, columns: Sequence[str] | None) -> None:
+    """pyarrow leaves out what is not there."""
+    wanted = {name.partition(".")[0] for name in columns or ()}
+    if missing := sorted(wanted - {*file.schema_arrow.names}):
+        raise DamagedFileError(path, f"it lacks {', '.join(missing)}")
 
 
 def as_dicts(table: pa.Table) -> Iterator[dict[str, Any]]:

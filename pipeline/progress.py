@@ -15,11 +15,11 @@ from typing import Final, Protocol, Self
 import rich.progress
 from rich.console import Console
 
-from pipeline import layout, parquet, store
+from pipeline import layout
+from pipeline.account import part_names, read_manifest
 from pipeline.fetch_progress import Urls
 from pipeline.job import Job, read_crawl
 from pipeline.read.parts import FEW_INPUTS
-from schemas.manifest import Manifest
 
 # where the last file of each of a stage's parts appears; shard has parts of two kinds
 LAST_FILES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -137,7 +137,7 @@ def count(job: Job, stage: str) -> int:
 def expected(job: Job, stage: str) -> int:
     """Parts of a stage; an estimate where the step that cuts them is part of it."""
     if stage != "extract":
-        parts = sum(1 for _ in parquet.read_rows(job.parts_table("extract"), ["part"]))
+        parts = len(part_names(job.parts_table("extract")))
         return parts + (_shards(job) if stage == "shard" else 0)
     crawl = read_crawl(job.output)
     if len(crawl.inputs) >= FEW_INPUTS or not crawl.sizes:
@@ -147,5 +147,5 @@ def expected(job: Job, stage: str) -> int:
 
 def _shards(job: Job) -> int:
     """Shards that hold what filter_images kept: as many as the plan, or nearly."""
-    manifest = Manifest.from_json(store.read_bytes(job.manifest("filter_images")).decode())
+    manifest = read_manifest(job, "filter_images")
     return -(-manifest.ledger["bytes.kept"] // job.settings.shard_bytes)

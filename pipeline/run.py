@@ -30,7 +30,7 @@ from pipeline.account import read_manifest
 from pipeline.beam_once import introspect_once
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.fetch.settle import sweep_packs, sweep_rows
-from pipeline.job import SECONDS, Crawl, Job, Settings, make_job
+from pipeline.job import SECONDS, Crawl, Job, Settings, make_job, read_run
 from pipeline.progress import LAST_FILES, Progress
 from pipeline.read.raw import CLOUD
 from pipeline.stages import DATAFLOWS
@@ -134,23 +134,6 @@ def _strays(output: str) -> Iterator[str]:
     """
     base = store.join(output, "")
     return (path for path in store.walk(output) if not layout.is_first(path.removeprefix(base)))
-
-
-def read_run(output: str) -> dict[str, Any]:
-    """run.json; raises ValueError where there is none."""
-    path = store.join(output, "run.json")
-    if not store.exists(path):
-        raise ValueError(f"{output} holds no run: there is no run.json; make one by interloom run")
-    try:
-        read: dict[str, Any] = json.loads(store.read_bytes(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): choose another output") from error
-    if read.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} is of format version {read.get('format_version')}, this interloom reads "
-            f"{FORMAT_VERSION}: choose another output, or the version that wrote it"
-        )
-    return read
 
 
 def check_same(output: str, old: Mapping[str, Any], crawl: Crawl) -> None:
@@ -324,10 +307,21 @@ def _fitting(job: Job, stage: str) -> Iterator[str]:
 def host_seconds(job: Job) -> dict[str, float]:
     """Seconds of each stage's last run, from its host file."""
     return {
-        stage: json.loads(store.read_bytes(job.path(f"{stage}.host.json")))["seconds"]
+        stage: seconds_of(job.path(f"{stage}.host.json"))
         for stage in STAGES
         if store.exists(job.path(f"{stage}.host.json"))
     }
+
+
+def seconds_of(path: str) -> float:
+    """What a host file tells; raises ValueError for one that is damaged."""
+    try:
+        seconds = store.read_json(path).get("seconds")
+        if not isinstance(seconds, int | float):
+            raise ValueError("it tells no seconds")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it, it only tells times") from error
+    return seconds
 
 
 def manifests(job: Job) -> dict[str, Manifest]:

@@ -19,10 +19,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from pipeline.read.raw import create_cloud, file_systems, open_cloud
+from schemas.from_json import json_object
 
+LARGEST_JSON: Final = 1 << 28  # bytes: a run.json of a million inputs has less
 COPIED: Final = 1 << 20  # bytes at a time into an object store
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
 FULL: Final = {  # errors of a place that takes no more: what is wanting, and what helps
@@ -90,6 +92,21 @@ def create(path: str) -> Iterator[BinaryIO]:
 def read_bytes(path: str) -> bytes:
     with open_input(path) as handle:
         return handle.read()
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """The object that a JSON file of the run holds.
+
+    Raises:
+        ValueError: for anything else that lies there; its message quotes nothing of it.
+    """
+    if is_local(path) and not Path(path).is_file():  # a pipe would never end, nor would a device
+        raise ValueError("it is no regular file")
+    with open_input(path) as handle:
+        data = handle.read(LARGEST_JSON + 1)
+    if len(data) > LARGEST_JSON:
+        raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
+    return json_object(data)
 
 
 def write_bytes(path: str, data: bytes) -> None:

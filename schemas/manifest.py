@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from schemas.from_json import built, json_object
+
 FORMAT_VERSION: Final = 1  # of everything at rest; a reader refuses another
 
 STAGES: Final = ("extract", "filter_text", "fetch", "filter_images", "shard")
@@ -96,19 +98,29 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Raises ValueError for another FORMAT_VERSION."""
-        read = json.loads(text)
-        if read.get("format_version") != FORMAT_VERSION:
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Raises ValueError for another FORMAT_VERSION, and for what is no manifest."""
+        return cls.of(json_object(text))
+
+    @classmethod
+    def of(cls, read: Mapping[str, Any]) -> Manifest:
+        """The same of what its JSON holds."""
+        if (version := read.get("format_version")) != FORMAT_VERSION:
             raise ValueError(
-                f"manifest of format version {read.get('format_version')}, but this interloom "
+                f"manifest of format version {version_shown(version)}, but this interloom "
                 f"reads {FORMAT_VERSION}: run the stage again, or install the version that wrote it"
             )
-        return cls(**read)
+        return built(cls, read)
 
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.counts)
+
+
+def version_shown(version: object) -> str:
+    """A format version for a message: whatever else a foreign file has there is not shown."""
+    known = isinstance(version, int) and 0 <= version < 1_000_000
+    return f"{version}" if known else "unknown"
 
 
 def fingerprint(*things: object) -> str:

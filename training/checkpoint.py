@@ -25,6 +25,8 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError
 
+from schemas.from_json import built, json_object
+from schemas.manifest import version_shown
 from training.lora import FILE, load_trained, save_trained
 from training.model import PackedIdefics2
 from training.parallel import World
@@ -172,10 +174,12 @@ def read_part(folder: Path, identity: Mapping[str, Any]) -> State:
 
 def read_state(folder: Path) -> State:
     with _told(folder / "state.json") as path:
-        read = json.loads(path.read_text())
-        if read["format"] != FORMAT:
-            raise ValueError(f"it is of format {read['format']}, this interloom reads {FORMAT}")
-        return State(step=read["step"], data=read["data"], identity=read["identity"])
+        read = json_object(path.read_bytes())
+        if (version := read.pop("format", None)) != FORMAT:
+            raise ValueError(
+                f"it is of format {version_shown(version)}, this interloom reads {FORMAT}"
+            )
+        return built(State, read)
 
 
 @contextmanager

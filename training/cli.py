@@ -16,6 +16,8 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from schemas.terminal import one_line, printable_lines
+
 app = typer.Typer(
     help="Train a vision-language model on shards, and account for every document.",
     no_args_is_help=True,
@@ -87,11 +89,10 @@ def generate(
     with user_errors():
         from training import commands  # noqa: PLC0415
 
-        print(
-            commands.generate(
-                run, image or [], prompt, length=length, temperature=temperature, seed=seed
-            )
+        text = commands.generate(
+            run, image or [], prompt, length=length, temperature=temperature, seed=seed
         )
+        print(printable_lines(text))
 
 
 @app.command()
@@ -155,19 +156,24 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        print(f"interloom-train: {error}", file=sys.stderr)
+        _complain(error)
         raise typer.Exit(2) from error
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError):  # main tells which extra brings it
             raise
-        print(f"interloom-train: {error}", file=sys.stderr)  # fsspec's: what reads such a URL
+        _complain(error)  # fsspec's: what reads such a URL
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
-        print("interloom-train: stopped; the last checkpoint stays", file=sys.stderr)
+        _complain("stopped; the last checkpoint stays")
         raise typer.Exit(128 + signal.SIGINT) from error
     except (OSError, RuntimeError) as error:
-        print(f"interloom-train: {error}", file=sys.stderr)
+        _complain(error)
         raise typer.Exit(1) from error
+
+
+def _complain(message: object) -> None:
+    """One line, in which nothing that a name or a foreign file holds reaches the terminal."""
+    print(f"interloom-train: {one_line(message)}", file=sys.stderr)
 
 
 def main() -> None:
@@ -175,15 +181,13 @@ def main() -> None:
         code = app(standalone_mode=False)
     except TyperException as error:
         if told := error.format_message():
-            print(f"interloom-train: {told}", file=sys.stderr)
+            _complain(told)
         raise SystemExit(error.exit_code) from error
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in {"training", "schemas"}:
             raise
-        print(
-            f"interloom-train: {error.name} is not installed; it comes with: "
-            "pip install 'interloom[training]'",
-            file=sys.stderr,
+        _complain(
+            f"{error.name} is not installed; it comes with: pip install 'interloom[training]'"
         )
         raise SystemExit(2) from error
     raise SystemExit(code)

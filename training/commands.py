@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
+from schemas.terminal import PlainConsole
 from training import config as configuration
 from training import estimate, look
 from training.ending import show_ending, show_evaluation
@@ -27,7 +26,7 @@ from training.prompt import prompt_of
 from training.recipe import Asked, read_run, write_run
 from training.trained import open_trained
 
-CONSOLE: Final = Console(markup=False, highlight=False, soft_wrap=True)
+CONSOLE: Final = PlainConsole(soft_wrap=True)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # processes share the cores, not threads
 
 

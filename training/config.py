@@ -16,14 +16,16 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Positive = Annotated[int, Field(ge=1)]
+T = TypeVar("T")
+_SHOWN: Final = 60  # characters of a value
+Positive = Annotated[int, Field(ge=1, le=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -129,16 +131,23 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
     return parse(values)
 
 
-def parse(values: Mapping[str, Any]) -> Config:
+def parse(values: object) -> Config:
     """A Config of nested values; ValueError for a key or value that does not fit."""
-    for key in _unknown(Config, values, ""):
+    for key in _unknown(Config, values, "") if isinstance(values, Mapping) else ():
         raise ValueError(f"config has {key!r}, which is no key{_nearest(key)}")
+    return checked(Config, values, of="config")
+
+
+def checked(kind: type[T], values: object, *, of: str) -> T:
+    """A dataclass of what a file holds; ValueError for the first value that does not fit."""
     try:
-        return TypeAdapter(Config).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         one = error.errors()[0]
-        key = ".".join(map(str, one["loc"]))
-        raise ValueError(f"config has {key} = {one['input']!r}: {one['msg']}") from error
+        key, wrong = ".".join(map(str, one["loc"])), one["input"]
+        is_single = isinstance(wrong, str | int | float)
+        shown = repr(wrong)[:_SHOWN] if is_single else f"a {type(wrong).__name__}"
+        raise ValueError(f"{of} has {key or 'all'} = {shown}: {one['msg']}") from error
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -146,7 +155,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         read = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
         raise ValueError(f"config is {path}, which does not exist: check its name") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"config is {path}, which is not TOML ({error}): mend it") from error
     base = read.pop("base", None)
     if base is not None and base not in CONFIGS:

@@ -123,15 +123,23 @@ class Plan:
         Raises:
             ValueError: for the state of another number of sources.
         """
-        places = state["sources"]
+        try:
+            step, places = int(state["step"]), [(*map(int, place),) for place in state["sources"]]
+            if any(len(place) != 3 for place in places):
+                raise ValueError("a place is an epoch, a window and a row")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the state of the data is damaged ({error}): remove the checkpoint to go on from "
+                "the one before"
+            ) from error
         if len(places) != len(self._cursors):
             raise ValueError(
                 f"the state is of {len(places)} sources, but there are {len(self._cursors)}: give "
                 "the same --shards again"
             )
-        self.step = int(state["step"])
+        self.step = step
         for cursor, place in zip(self._cursors, places, strict=True):
-            cursor.epoch, cursor.window, cursor.row = map(int, place)
+            cursor.epoch, cursor.window, cursor.row = place
 
     def identity(self) -> dict[str, Any]:
         """All that may not differ where a state is taken up; no folder's name, so it may move."""

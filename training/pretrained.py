@@ -127,8 +127,11 @@ def _check_family(source: str, config: PreTrainedConfig) -> None:
 def load_vision(source: str, table: int) -> Idefics2VisionTransformer:
     """A vision transformer in float32 whose position table has `table` x `table` places."""
     folder = _folder(source)
-    config = _vision_config(source, AutoConfig.from_pretrained(folder))
-    assert isinstance(config.image_size, int)
+    with _readable("--vision-model", source):
+        found = AutoConfig.from_pretrained(folder)
+    config = _vision_config(source, found)
+    if not isinstance(config.image_size, int):
+        raise ValueError(f"--vision-model {source} has no square images: choose one that has")
     own = config.image_size // PATCH
     config.image_size = table * PATCH
     model = Idefics2VisionTransformer(config)

@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import torch
 
+from schemas.from_json import json_object
+from schemas.manifest import version_shown
 from training import config, lora, tokenizer
 from training.batch import Batch
 from training.config import Config
@@ -221,16 +223,17 @@ def read_run(output: Path) -> Asked:
     Raises:
         ValueError: where it holds no run.
     """
+    path = output / RUN
     try:
-        read = json.loads((output / RUN).read_text())
-        if read["format"] != FORMAT:
-            raise ValueError(f"it is of format {read['format']}, this interloom reads {FORMAT}")
-        return Asked(
-            shards=tuple((str(folder), float(weight)) for folder, weight in read["shards"]),
-            config=config.parse(read["config"]),
-            **{name: read[name] for name in ("tokenizer", "language_model", "vision_model")},
-        )
-    except (OSError, KeyError, ValueError) as error:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{RUN} is no regular file")
+        read = json_object(path.read_bytes())
+        if (version := read.pop("format", None)) != FORMAT:
+            raise ValueError(
+                f"it is of format {version_shown(version)}, this interloom reads {FORMAT}"
+            )
+        return config.checked(Asked, read | {"config": config.parse(read.get("config"))}, of="it")
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{output} holds no training run ({error}): give the folder of interloom-train fit"
         ) from error

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.manifest import Manifest
+from schemas.tables import PARTS
 from training.index import make_index, read_index, read_sample
 from training.kept import WEB, Kept
 from training.members import Members, Range
@@ -33,6 +34,7 @@ Split = Literal["train", "heldout"]
 HELDOUT: Final = "heldout-"  # how the names of held-out shards begin
 BLOCK: Final = tarfile.BLOCKSIZE
 LONGEST: Final = 2**23  # bytes that may close a tar: it is written in records of any size
+_TOLD: Final = pa.schema([PARTS.field(name) for name in ("part", "counts")])
 THREADS: Final = 8  # shards looked at side by side, since a store answers slowly
 
 
@@ -153,8 +155,14 @@ def _written(root: str) -> dict[str, int]:
     body = _file(f"{root}/shard.parts.parquet")
     if body is None:
         return {}
-    parts = pq.read_table(pa.BufferReader(body), columns=["part", "counts"]).to_pylist()
-    counts = {row["part"]: dict(row["counts"]) for row in parts}
+    try:
+        parts = pq.read_table(pa.BufferReader(body), columns=["part", "counts"]).cast(_TOLD)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(
+            f"{root}/shard.parts.parquet is damaged ({error}): copy the folder again, or run the "
+            "shard stage again"
+        ) from error
+    counts = {row["part"]: dict(row["counts"] or ()) for row in parts.to_pylist()}
     return {
         part: sum(count for name, count in told.items() if name.startswith("samples."))
         for part, told in counts.items()
@@ -166,8 +174,8 @@ def _manifest(root: str) -> Manifest | None:
     path = f"{root}/shard.manifest.json"
     body = _file(path)
     try:
-        return None if body is None else Manifest.from_json(body.decode())
-    except (ValueError, TypeError) as error:
+        return None if body is None else Manifest.from_json(body)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -70,7 +70,7 @@ def load(source: str) -> Loaded:
         named = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         tokenizer = AutoTokenizer.from_pretrained(**named)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # readers raise all kinds of errors
         raise ValueError(
             f"tokenizer is {source}, which cannot be read ({_first_line(error)}): give a folder "
             "with tokenizer.json, a .gguf file, or a name on the hub"

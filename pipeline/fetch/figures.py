@@ -19,8 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import parquet
+from pipeline.account import part_names
 from pipeline.domain import host_of
 from pipeline.job import Job
+from schemas.terminal import printable
 from schemas.verdict import OK
 
 SHOWN: Final = 8  # top-level domains, hosts
@@ -41,12 +43,14 @@ class Figures:
     @classmethod
     def of(cls, job: Job) -> Figures:
         figures = cls()
-        for part in parquet.read_rows(job.parts_table("fetch"), ["part"]):
+        for part in part_names(job.parts_table("fetch")):
             columns = ["url", "status", "bytes", "date"]
-            rows = parquet.read_table(job.part("images", part["part"]), columns)
+            rows = parquet.read_table(job.part("images", part), columns)
             figures.bytes += pc.sum(rows["bytes"]).as_py() or 0
             dated = ["url", "date"]
-            wanted = parquet.read_table(job.part("wanted", part["part"].split("-")[1]), dated)
+            wanted = parquet.read_table(
+                job.part("wanted", part.removeprefix("fetch-").partition("-")[0]), dated
+            )
             pages = dict(zip(*(wanted[name].to_pylist() for name in dated), strict=True))
             told = (rows[name].to_pylist() for name in ("url", "status", "date"))
             for url, status, asked in zip(*told, strict=True):
@@ -96,7 +100,7 @@ def _table(
     for column in ("asked", "ok"):
         table.add_column(column, justify="right")
     table.add_column("otherwise", ratio=1)
-    for key, told in shown:
+    for key, told in ((printable(key), told) for key, told in shown):
         why = [(n, reason) for reason, n in told.items() if reason != OK]
         said = ", ".join(f"{reason} {n:,}" for n, reason in sorted(why, reverse=True)[:REASONS])
         table.add_row(key, f"{told.total():,}", f"{told[OK] / told.total():.0%}", said)

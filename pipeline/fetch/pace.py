@@ -58,7 +58,7 @@ class Rates:
         """
         try:
             read = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"rates: {error}: see README for how the file is written") from error
         tables = {name: value for name, value in read.items() if isinstance(value, dict)}
         default = _rate({name: value for name, value in read.items() if name not in tables}, Rate())

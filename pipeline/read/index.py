@@ -63,14 +63,15 @@ def ranges_of(
     """File by file the wanted runs of bytes of all indexes together: rows of [start, end).
 
     They are in order, touching ones are one, and a record listed twice counts once. Names that are
-    no index are passed over; `limit` is how many records of each file are wanted.
+    no index are passed over; `limit` is how many records of each file are wanted. A run.json, which
+    may be foreign, has named the indexes: no text of theirs is quoted.
     """
     found: dict[str, int] = {}
     batches = [
         (_numbered(batch, found, base), *_places(batch))
         for name in names
         if is_index(name)
-        for batch in _batches(name)
+        for batch in _batches(name, quoted=False)
     ]
     if not batches:
         return
@@ -122,12 +123,12 @@ def _runs(start: Numbers, end: Numbers, limit: int | None) -> Numbers:
     return np.stack([start[np.append(0, gaps + 1)], reach[np.append(gaps, -1)]], axis=1)
 
 
-def _batches(name: str) -> Iterator[pa.RecordBatch]:
+def _batches(name: str, *, quoted: bool = True) -> Iterator[pa.RecordBatch]:
     """filename, offset and length of an index, checked, a batch of rows at a time."""
     before = 0
     try:
         with open_raw(name) as stream:
-            for stored in _stored(name, stream):
+            for stored in _stored(name, stream, quoted=quoted):
                 stored.validate(full=True)  # UTF-8 too
                 columns = [
                     column.cast(type_) for column, type_ in zip(stored, _SCHEMA.types, strict=True)
@@ -136,22 +137,24 @@ def _batches(name: str) -> Iterator[pa.RecordBatch]:
                 _check(name, batch, before)
                 before += batch.num_rows
                 yield batch
-    except (pa.ArrowException, OSError, zlib.error) as error:
-        raise ValueError(f"{name}: not a readable index ({error}); get it again") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError, zlib.error) as error:
+        why = f" ({error})" if quoted else ""
+        raise ValueError(f"{name}: not a readable index{why}; get it again") from error
     if not before:
         raise ValueError(f"{name}: the index has no row; check the query that made it")
 
 
-def _stored(name: str, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
+def _stored(name: str, stream: BinaryIO, *, quoted: bool) -> Iterator[pa.RecordBatch]:
     """The three columns as they are stored, in our order."""
     if name.endswith(".parquet"):
         # by one thread: a stream from a server is not for several
         stored = pyarrow.parquet.ParquetFile(pa.PythonFile(stream, mode="r"), pre_buffer=False)
-        columns = _columns(name, stored.schema_arrow.names)
+        columns = _columns(name, stored.schema_arrow.names, quoted=quoted)
         batches = stored.iter_batches(_BATCH, columns=columns, use_threads=False)
         yield from (batch.select(columns) for batch in batches)
         return
-    columns = _columns(name, pyarrow.csv.open_csv(_first_line(name, stream)).schema.names)
+    stored = pyarrow.csv.open_csv(_first_line(name, stream))
+    columns = _columns(name, stored.schema.names, quoted=quoted)
     stream.seek(0)
     wanted = pyarrow.csv.ConvertOptions(
         include_columns=columns, column_types={columns[0]: pa.string()}
@@ -171,13 +174,14 @@ def _text(name: str, stream: BinaryIO) -> pa.NativeFile:
     return pa.CompressedInputStream(source, "gzip") if name.endswith(".gz") else source
 
 
-def _columns(name: str, stored: Sequence[str]) -> list[str]:
+def _columns(name: str, stored: Sequence[str], *, quoted: bool) -> list[str]:
     """What filename, offset and length are called in this index."""
     columns = []
     for names in _NAMES.values():
         column = next((one for one in names if one in stored), None)
         if column is None:
-            raise ValueError(f"{name}: no column {' or '.join(names)}, only {', '.join(stored)}")
+            found = f", only {', '.join(stored)}" if quoted else ""
+            raise ValueError(f"{name}: no column {' or '.join(names)}{found}")
         if stored.count(column) > 1:
             raise ValueError(
                 f"{name}: {stored.count(column)} columns are called {column}; keep one"

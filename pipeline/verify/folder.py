@@ -8,7 +8,6 @@ finds its folder among `broken` and says so, in place of blaming another stage.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from pipeline import layout, parquet, store
-from pipeline.job import Crawl
+from pipeline.job import read_run, shortened
 from pipeline.verify.packed import Packed, pack_again
 from schemas.index import INDEX
 from schemas.manifest import FORMAT_VERSION, STAGES, Ledger, Manifest, fingerprint
@@ -97,25 +96,7 @@ class RunFolder:
     @cached_property
     def run(self) -> Row:
         """run.json; raises ValueError where there is none, or one that cannot be read."""
-        path = self.path("run.json")
-        if not store.exists(path):
-            raise ValueError(f"{self.output} holds no run: there is no run.json; name a run folder")
-        try:
-            run = _json_object(store.read_bytes(path))
-            if run.get("format_version") == FORMAT_VERSION:
-                Crawl(**run["crawl"])  # names and limits
-                if not (isinstance(run["settings"], dict) and _is_list(run["crawl"]["inputs"])):
-                    raise TypeError("settings or inputs are of another kind")
-                return run
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{path} is damaged ({_short(error)}): put back what interloom run wrote, or run "
-                "the same command into another folder"
-            ) from error
-        raise ValueError(
-            f"{path} is of format version {run.get('format_version')}, but this interloom "
-            f"reads {FORMAT_VERSION}: verify it with the version that wrote it"
-        )
+        return read_run(self.output)
 
     @property
     def opt_out(self) -> str:
@@ -213,35 +194,16 @@ class RunFolder:
             return None
 
 
-def _is_list(names: object) -> bool:
-    return isinstance(names, list) and all(isinstance(one, str) for one in names)
-
-
-def _json_object(data: bytes) -> Row:
-    """Raises ValueError for anything else than a JSON object."""
-    read = json.loads(data)
-    if not isinstance(read, dict):
-        raise ValueError(f"a JSON object was expected, and it is a {type(read).__name__}")
-    return read
-
-
 def _manifest(path: str, stage: str) -> Manifest:
     """Raises ValueError, with the path, for one that is damaged or of another format."""
-    data = store.read_bytes(path)
     try:
-        _json_object(data)
-        manifest = Manifest.from_json(data.decode())
-        numbers = (manifest.parts, *dict(manifest.counts).values())
-        if manifest.stage != stage or {type(one) for one in numbers} != {int}:
-            raise ValueError(f"of stage {manifest.stage}, or a count that is no number")
-        if not all(isinstance(one, dict) for one in (manifest.settings, manifest.versions)):
-            raise ValueError("settings or versions are of another kind")
-    except (ValueError, TypeError) as error:
+        manifest = Manifest.of(store.read_json(path))
+        if manifest.stage != stage:
+            raise ValueError("it is of another stage")
+    except ValueError as error:
         raise ValueError(f"{path} cannot be used ({error})") from error
     return manifest
 
 
 def _short(error: Exception) -> str:
-    why = error.why if isinstance(error, parquet.DamagedFileError) else str(error)
-    text = " ".join(why.split()) or type(error).__name__
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    return shortened(error.why if isinstance(error, parquet.DamagedFileError) else error)

@@ -11,6 +11,7 @@ from rich.text import Text
 from pipeline.run import WRITES
 from pipeline.verify.checks import STRAYS, Check, Outcome, Side, Verification
 from schemas.manifest import STAGES
+from schemas.terminal import printable
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
 _SHARED: Final = ("images", "packs")  # of extract, whose parts begin with a digit, and of fetch
@@ -21,7 +22,8 @@ _HEAD: Final = ("stage", "what", "counted here", "there")
 def show(verification: Verification, console: Console) -> None:
     """Every check with where both sides were counted, then one line: balanced or not."""
     cells = [
-        (one.stage, one.kind, _side(one.here), _side(one.there)) for one in verification.checks
+        (one.stage, printable(one.kind), _side(one.here), _side(one.there))
+        for one in verification.checks
     ]
     widths = [max(len(line[at]) for line in (_HEAD, *cells)) for at in range(4)]
     _line(console, _columns(_HEAD, widths), Text(""))
@@ -30,7 +32,7 @@ def show(verification: Verification, console: Console) -> None:
         first = stage if stage != before else ""
         _line(console, _columns((first, *others), widths), _outcome(one))
         before = stage
-    _line(console, Text(ending(verification)), Text(""))
+    _line(console, Text(printable(ending(verification))), Text(""))
 
 
 def ending(verification: Verification) -> str:
@@ -93,9 +95,9 @@ def _columns(cells: tuple[str, ...], widths: list[int]) -> Text:
 def _outcome(one: Check) -> Text:
     text = Text(str(one.outcome), style=_STYLES[one.outcome])
     if one.note:
-        text.append(f": {one.note}", style="not bold")
+        text.append(f": {printable(one.note)}", style="not bold")
     places = [one.counted_in, one.held_against.replace(f"{one.stage}.manifest.json", "manifest")]
-    where = " against ".join(filter(None, places))
+    where = printable(" against ".join(filter(None, places)))
     return text.append(f"  ({where})", style="not bold dim") if where else text
 
 
@@ -104,4 +106,4 @@ def _line(console: Console, left: Text, right: Text) -> None:
 
 
 def _side(side: Side) -> str:
-    return "" if side is None else f"{side:,}" if isinstance(side, int) else side
+    return "" if side is None else f"{side:,}" if isinstance(side, int) else printable(side)
