@@ -61,6 +61,7 @@ def _extract(
 ) -> PartResult:
     """Read a part. Its rows are written in groups, so whose row does not fit tells only a careful
     reading, which tries each row alone."""
+    tools.load()
     job = tools.job
     fingerprint = job.fingerprints["extract"]
     ledger = Ledger()

@@ -32,6 +32,10 @@ class Tools:
         default_factory=lambda: defaultdict(float)
     )
 
+    def load(self) -> None:
+        """Lists or a model that cannot be read are no fault of the record that needs them first."""
+        _ = self.lexicon, self.identify
+
     @property
     def decoder(self) -> AheadLookers:
         return look_ahead()

@@ -274,10 +274,13 @@ def test_no_line_of_a_file_that_run_json_names_is_shown(
             refused(done, codes=(1, 2))
 
 
-def test_no_line_of_a_linked_list_is_shown(run: Path, whole: Path, secret: Path) -> None:
-    """Nor is another list than the one that was given taken for it."""
+def test_no_line_of_another_list_is_shown(run: Path, whole: Path, secret: Path) -> None:
+    """Nor is another list than the one that was given taken for it; a link is no list of a run."""
     listed = run / "opt-out-0123456789abcdef.txt"
     listed.symlink_to(secret)
+    refused(ended("run", run, whole), f"{listed} is a link to {secret}")
+    listed.unlink()
+    listed.write_bytes(secret.read_bytes())
     changed(run, "settings", opt_out=listed.name)
     done = ended("run", run, whole)
     refused(done, f"{listed} is not the list that was given: give it again", codes=(1,))
