@@ -34,7 +34,8 @@ class Tools:
 
     def load(self) -> None:
         """Lists or a model that cannot be read are no fault of the record that needs them first."""
-        _ = self.lexicon, self.identify
+        _ = self.lexicon
+        self.identify("any text")  # the model is read at its first use
 
     @property
     def decoder(self) -> AheadLookers:
