@@ -13,11 +13,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from schemas.manifest import FORMAT_VERSION
 
 EXTENSIONS: Final[Mapping[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
+
+# More than any page makes: of its HTML 8 MiB are read, of its elements 200,000 (extract/limits.py).
+# Python needs up to 72 bytes for each bracket.
+BYTES: Final = 1 << 26  # of a JSON member
+BRACKETS: Final = 1 << 23
+CHARACTERS: Final = 1 << 23  # of all texts
+SIDE: Final = 2**31 - 1  # pixels, as the index has them
+KINDS: Final = ("text", "image")
+AGAIN: Final = "copy the tar again, or shard the run again"
+
+_Kind = TypeVar("_Kind", str, int, list[Any], dict[str, Any])
 
 Member = tuple[str, bytes]  # name inside the sample (after KEY and a dot), bytes
 
@@ -97,20 +108,32 @@ def decode(body: bytes) -> Sample:
     Raises:
         ValueError: for another FORMAT_VERSION, or what is no sample at all.
     """
-    read = json.loads(body.decode())
+    for what, value, limit in (
+        ("bytes", len(body), BYTES), ("brackets", body.count(b"{") + body.count(b"["), BRACKETS),
+    ):  # fmt: skip
+        if value > limit:
+            raise ValueError(f"its JSON has {value:,} {what}, over the limit of {limit:,}: {AGAIN}")
+    try:
+        read = json.loads(body.decode())
+    except RecursionError as error:
+        raise ValueError(f"its JSON is nested too deep: {AGAIN}") from error
     if not isinstance(read, dict):
-        raise ValueError("its JSON is no object: copy the tar again, or shard the run again")
+        raise ValueError(f"its JSON is no object: {AGAIN}")
     if read.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"sample of format version {read.get('format_version')}, but this interloom reads "
-            f"{FORMAT_VERSION}: shard the run again, or install the version that wrote it"
+            f"sample of format version {_short(read.get('format_version'))}, but this interloom "
+            f"reads {FORMAT_VERSION}: shard the run again, or install the version that wrote it"
         )
-    source = read["source"]
+    source = _of(read, "source", dict)
+    nodes = tuple(_decode_node(node) for node in _of(read, "nodes", list))
+    text = sum(len(node.text) for node in nodes if isinstance(node, SampleText))
+    if text > CHARACTERS:
+        raise ValueError(f"it has {text:,} characters, over the limit of {CHARACTERS:,}: {AGAIN}")
     return Sample(
-        key=read["id"],
-        **{name: read[name] for name in ("url", "date", "title", "language", "licence")},
-        source=(source["input"], source["offset"], source["length"]),
-        nodes=tuple(_decode_node(node) for node in read["nodes"]),
+        key=_of(read, "id", str),
+        **{name: _of(read, name, str) for name in ("url", "date", "title", "language", "licence")},
+        source=(_of(source, "input", str), _of(source, "offset", int), _of(source, "length", int)),
+        nodes=nodes,
     )
 
 
@@ -124,6 +147,56 @@ def _encode_node(node: SampleNode) -> dict[str, Any]:
     return {"kind": kind} | _NOTHING | {name: getattr(node, name) for name in node.__slots__}
 
 
-def _decode_node(row: Mapping[str, Any]) -> SampleNode:
-    kind: type[SampleText | SampleImage] = SampleText if row["kind"] == "text" else SampleImage
-    return kind(**{name: row[name] for name in kind.__slots__})
+def _decode_node(row: object) -> SampleNode:
+    if not isinstance(row, dict) or row.get("kind") not in KINDS:
+        raise ValueError(f"one of its nodes is no text and no image: {AGAIN}")
+    if row["kind"] == "text":
+        place = None if _is_null(row, "caption_of") else _of(row, "caption_of", int)
+        return SampleText(text=_of(row, "text", str), role=_words(row, "role"), caption_of=place)
+    width, height = (_of(row, name, int) for name in ("width", "height"))
+    if not 1 <= min(width, height) <= max(width, height) <= SIDE:
+        sides = f"{_short(width)} x {_short(height)}"
+        raise ValueError(f"an image of {sides} pixels, but sides are 1 to {SIDE:,}: {AGAIN}")
+    return SampleImage(
+        member=_of(row, "member", str),
+        url=_words(row, "url"),
+        alt=_words(row, "alt"),
+        width=width,
+        height=height,
+        sha256=_of(row, "sha256", str),
+    )
+
+
+def _of(row: Mapping[str, Any], name: str, kind: type[_Kind]) -> _Kind:
+    """A value of the JSON, of the type that schemas/sample_json.py tells."""
+    if name not in row:
+        raise ValueError(f"its JSON lacks {name}: {AGAIN}")
+    value = row[name]
+    if type(value) is not kind:  # a bool would be an int
+        raise ValueError(f"its JSON has {_short(value)} as {name}: {AGAIN}")
+    if isinstance(value, str) and not value.isascii() and not _is_text(value):
+        raise ValueError(f"its JSON has half a character in {name}: {AGAIN}")
+    return value
+
+
+def _words(row: Mapping[str, Any], name: str) -> str:
+    """A text that nothing depends on; other writers have null where there is none."""
+    return "" if _is_null(row, name) else _of(row, name, str)
+
+
+def _is_null(row: Mapping[str, Any], name: str) -> bool:
+    return name in row and row[name] is None
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it: an escape of one surrogate alone (\\ud800) cannot be."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(value: object) -> str:
+    """For a message: what it is, or of what kind."""
+    return f"a {type(value).__name__}" if isinstance(value, (list, dict)) else repr(value)[:40]

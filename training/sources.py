@@ -8,13 +8,13 @@ Refused: an empty folder, a run whose shards are not whole, another FORMAT_VERSI
          cut short, an index that does not fit its tar: ValueError with the remedy, at the start.
 See it:  interloom-train plan --shards DIR
 
-Checked of each shard, at any size, are small ranges: the last member's header lies where the index
-says and nothing but zeros follows it, and the first sample is of this format version.
+Checked of each shard is that the members in its index lie within its tar, one behind the other; and
+of the tar, at any size, small ranges: the last member's header lies where the index says and
+nothing but zeros follows it, and the first sample is of this format version.
 """
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,15 +26,16 @@ import pyarrow.parquet as pq
 
 from schemas.manifest import Manifest
 from schemas.tables import PARTS
-from training.index import make_index, read_index, read_sample
+from schemas.tar import BLOCK, BrokenTarError, read_header
+from training.index import end_of, make_index, problem_of, read_index, read_sample
 from training.kept import WEB, Kept
 from training.members import Members, Range
+from training.parquet import readable
 
 Split = Literal["train", "heldout"]
 HELDOUT: Final = "heldout-"  # how the names of held-out shards begin
-BLOCK: Final = tarfile.BLOCKSIZE
 LONGEST: Final = 2**23  # bytes that may close a tar: it is written in records of any size
-_TOLD: Final = pa.schema([PARTS.field(name) for name in ("part", "counts")])
+WRITTEN: Final = pa.schema([PARTS.field(name) for name in ("part", "counts")])
 THREADS: Final = 8  # shards looked at side by side, since a store answers slowly
 
 
@@ -152,17 +153,14 @@ def _listed(folder: str) -> dict[str, int | None]:
 
 def _written(root: str) -> dict[str, int]:
     """Samples of each shard that the run wrote, by its own table."""
-    body = _file(f"{root}/shard.parts.parquet")
+    path = f"{root}/shard.parts.parquet"
+    body = _file(path)
     if body is None:
         return {}
-    try:
-        parts = pq.read_table(pa.BufferReader(body), columns=["part", "counts"]).cast(_TOLD)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(
-            f"{root}/shard.parts.parquet is damaged ({error}): copy the folder again, or run the "
-            "shard stage again"
-        ) from error
-    counts = {row["part"]: dict(row["counts"] or ()) for row in parts.to_pylist()}
+    with readable(f"{path} is no table of parts ({{}}): copy the folder again, or shard again"):
+        table = pq.read_table(pa.BufferReader(body), columns=WRITTEN.names).cast(WRITTEN)
+        table.validate(full=True)
+    counts = {row["part"]: dict(row["counts"] or ()) for row in table.to_pylist()}
     return {
         part: sum(count for name, count in told.items() if name.startswith("samples."))
         for part, told in counts.items()
@@ -218,21 +216,23 @@ def _beside(tars: Tars, name: str) -> list[str]:
 
 def _check(tar: str, index: str, size: int) -> int:
     """Samples of a shard whose index fits; three ranges of the tar are read."""
-    table = read_index(index, ["key", "members"])
+    table = read_index(index, ["key", "members"], tar_bytes=size)
     if not table.num_rows:
         raise ValueError(f"{tar} holds 0 samples, and at least 1 is needed: remove it")
-    first, last = (table.slice(row, 1).to_pylist()[0] for row in (0, table.num_rows - 1))
-    opening, closing = first["members"][0], max(last["members"], key=lambda one: one["offset"])
-    end = closing["offset"] + closing["length"]
     remedy = "copy the tar again, or remove its index, which is then made anew"
-    if end > size:
+    misfit = f"{tar}: its index {index} does not fit it ({{}}): {remedy}"
+    if (end := end_of(table)) > size:
         raise ValueError(
             f"{tar} ends at byte {size:,}, but its index {index} goes to {end:,}: {remedy}"
         )
+    if problem := problem_of(table):
+        raise ValueError(misfit.format(problem))
+    first, last = (table.slice(row, 1).to_pylist()[0] for row in (0, table.num_rows - 1))
+    opening, closing = first["members"][0], max(last["members"], key=lambda one: one["offset"])
+    end = closing["offset"] + closing["length"]
     header, body, again, rest = _ranges(tar, size, opening, closing)
     for row, member, block in ((first, opening, header), (last, closing, again)):
-        _check_header(block, f"{row['key']}.{member['name']}", member["length"],
-                      f"{tar}: its index {index} does not fit it ({{}}): {remedy}")  # fmt: skip
+        _check_header(block, f"{row['key']}.{member['name']}", member, misfit)
     if rest.strip(b"\0") or size - end > LONGEST:
         raise ValueError(
             f"{tar} goes on to byte {size:,}, but its index {index} ends at {end:,}: {remedy}"
@@ -251,9 +251,9 @@ def _ranges(
     try:
         header, body, again, rest = members.read(
             [
-                Range(url=tar, offset=max(start - BLOCK, 0), length=BLOCK),
+                Range(url=tar, offset=start - BLOCK, length=BLOCK),
                 Range(url=tar, offset=start, length=length),
-                Range(url=tar, offset=max(closing["offset"] - BLOCK, 0), length=BLOCK),
+                Range(url=tar, offset=closing["offset"] - BLOCK, length=BLOCK),
                 Range(url=tar, offset=end, length=min(size - end, LONGEST)),
             ]
         )
@@ -262,11 +262,13 @@ def _ranges(
     return header, body, again, rest
 
 
-def _check_header(block: bytes, name: str, length: int, message: str) -> None:
+def _check_header(block: bytes, name: str, member: Mapping[str, Any], message: str) -> None:
     try:
-        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.HeaderError as error:
+        found, size, _ = read_header(block, member["offset"] - BLOCK)
+    except BrokenTarError as error:
         raise ValueError(message.format(f"no member at {name}: {error}")) from error
-    if info.size != length or not name.endswith(info.name.rpartition("/")[2][:100]):
-        found = f"{info.name} of {info.size:,} bytes where it has {name} of {length:,}"
-        raise ValueError(message.format(found))
+    length = member["length"]
+    if size != length or not name.endswith(found.rpartition("/")[2][:100]):
+        raise ValueError(
+            message.format(f"{found} of {size:,} bytes where it has {name} of {length:,}")
+        )

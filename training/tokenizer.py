@@ -4,8 +4,8 @@ In:      a folder, a .gguf file or a name on the hub; or the texts of a training
 Out:     Loaded: transformers' tokenizer (which `export` saves), its ids, the tokens that are new
          to it and so have no embedding yet, and a digest that names its counts.
 Refused: what is no tokenizer, one without EOS, one without a tokenizer.json (a "slow" one tells no
-         character offsets), one that reads the text "<image>" as the token, too small a vocabulary
-         for bytes: ValueError.
+         character offsets), one that reads the text "<image>" as the token, one that brings code
+         of its own (hub.py), too small a vocabulary for bytes: ValueError.
 See it:  interloom-train index --shards DIR prints the digest and the tokens of each shard.
 
 `train_bpe` is GPT-2's byte-level BPE (Radford et al. 2019, section 2.2), which spells any text. It
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from training.encode import Encoder, Special
+from training.hub import arguments
 
 FAKE: Final = "<fake_token_around_image>"
 IMAGE: Final = "<image>"
@@ -35,6 +37,9 @@ ADDED: Final = (FAKE, IMAGE, END)
 BOS: Final = "<s>"
 EOS: Final = "</s>"
 PAD: Final = "<pad>"
+LONG_WORD: Final = re.compile(  # a trainer's time is the square of a word's length
+    r"(?<!\w)\w{1000,}+|(?<!\s)\s{1000,}+|(?<![^\w\s])(?<!_)(?:[^\w\s]|_){1000,}+"
+)
 LEAST: Final = 512  # 256 bytes, the special tokens, and some merges
 
 
@@ -64,10 +69,7 @@ def load(source: str) -> Loaded:
     Raises:
         ValueError: for what is no usable tokenizer.
     """
-    path = Path(source)
-    named: dict[str, str] = {"pretrained_model_name_or_path": source}
-    if path.suffix == ".gguf":
-        named = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    named = arguments("tokenizer", source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(**named)
     except Exception as error:  # readers raise all kinds of errors
@@ -127,7 +129,7 @@ def _check_text(loaded: Loaded, name: str) -> None:
 def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> Loaded:
     """A byte-level BPE of these texts, saved so that AutoTokenizer loads it; few texts give fewer.
 
-    The same texts in the same order give the same bytes.
+    The same texts in the same order give the same bytes. Words of 1,000 characters teach nothing.
     """
     if vocabulary_size < LEAST:
         raise ValueError(f"vocabulary is {vocabulary_size} tokens: choose at least {LEAST}")
@@ -141,7 +143,7 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> Loade
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator(texts, trainer)
+    bpe.train_from_iterator((LONG_WORD.sub(" ", text) for text in texts), trainer)
     bpe.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bpe.token_to_id(BOS))]
     )

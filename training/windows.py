@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from training.counts import Counts
-from training.index import read_index
+from training.index import REMEDY, read_index
 from training.pack import pack
 from training.pieces import RunCount, check_length, pieces_of
 from training.sources import Shard, Source
@@ -214,6 +214,10 @@ def row_patches(source: Source, rows: tuple[RowPlan, ...], grid: Grid) -> list[i
         for piece in row:
             starts, of_image = sides[piece.shard]
             first = starts[piece.row] + piece.image
+            if first + piece.images > starts[piece.row + 1]:
+                raise ValueError(
+                    f"{source.shards[piece.shard].index} has fewer images than its counts: {REMEDY}"
+                )
             patches += int(of_image[first : first + piece.images].sum())
         found.append(patches)
     return found
@@ -221,12 +225,18 @@ def row_patches(source: Source, rows: tuple[RowPlan, ...], grid: Grid) -> list[i
 
 def _image_patches(shard: Shard, grid: Grid) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For each sample the number of images before it; for each image its patches."""
-    nodes = read_index(shard.index, ["nodes"])["nodes"].combine_chunks()
+    table = read_index(shard.index, ["nodes"], tar_bytes=shard.tar_bytes)
+    nodes = table["nodes"].combine_chunks()
     flat: pa.StructArray = nodes.flatten()
-    widths = flat.field("width")
+    widths, heights = flat.field("width"), flat.field("height")
+    if not widths.is_valid().equals(heights.is_valid()) or any(
+        side.drop_null().to_numpy().min(initial=1) < 1 for side in (widths, heights)
+    ):
+        raise ValueError(
+            f"{shard.index} has an image without a width and a height of 1 or more pixels: {REMEDY}"
+        )
     shown = np.concatenate([[0], np.cumsum(widths.is_valid().to_numpy(zero_copy_only=False))])
-    sides = zip(widths.drop_null().to_pylist(), flat.field("height").drop_null().to_pylist(),
-                strict=True)  # fmt: skip
+    sides = zip(widths.drop_null().to_pylist(), heights.drop_null().to_pylist(), strict=True)
     patches = [rows * columns for rows, columns in (grid(*one) for one in sides)]
     offsets = nodes.offsets.to_numpy()
     return shown[offsets - offsets[0]].astype(np.int64), np.asarray(patches, dtype=np.int64)

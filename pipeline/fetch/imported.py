@@ -3,6 +3,7 @@
 In:   its tars (`KEY.json` with the URL, and an image member of the same key), wanted/.
 Out:  commits, as fetch makes them: each wanted URL that has no row yet gets one, and is not asked
       for. A tar is committed as a whole, so an import that was killed goes on with the next one.
+Refused: a tar that is cut short or whose headers lie (schemas/tar.py): nothing of it is committed.
 Counted: members without a URL, of URLs that nobody wants or that have a row, and what does not
 decode. Who is on the opt-out list has a row that says so, and no bytes.
 """
@@ -10,13 +11,18 @@ decode. Who is on the opt-out list has a row that says so, and no bytes.
 from __future__ import annotations
 
 import asyncio
+import bz2
+import gzip
 import json
-import tarfile
+import lzma
+import os
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Any, BinaryIO, Final, cast
 
 from pipeline import parquet, store
 from pipeline.extract.urls import normal_url
@@ -28,6 +34,7 @@ from pipeline.look import Looked, Lookers, Reencoded, default_processes
 from pipeline.opt_out_list import opted_out
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of
+from schemas import tar
 from schemas.verdict import IMPORTED, OK, Reason
 
 NO_URL: Final = "without a URL beside it"
@@ -35,6 +42,15 @@ EMPTY: Final = "tars without an image"
 NOT_WANTED: Final = "not wanted"
 KNOWN: Final = "known already"
 AT_ONCE: Final = 16  # images in memory
+IMAGE_BYTES: Final = 1 << 25  # of a member, more are not read: images are refused from 16 MiB on
+JSON_BYTES: Final = 1 << 22
+INFLATE: Final[Mapping[bytes, Callable[[BinaryIO], Any]]] = {  # by the first bytes
+    b"\x1f\x8b\x08": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\x00\x00\x80": lzma.open,
+}
+BROKEN: Final = (tar.BrokenTarError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
@@ -135,33 +151,56 @@ class _Partition:
 
 
 def members(path: str) -> Iterator[tuple[str, bytes]]:
-    """(URL, bytes) of a tar's images; those of a key stand together."""
+    """(URL, bytes) of a tar's images; those of a key stand together.
+
+    Raises:
+        ValueError: for a file that is no whole tar, or lies about what is in it.
+    """
     try:
-        with store.open_input(path) as handle, tarfile.open(fileobj=handle, mode="r|*") as tar:
+        with store.open_input(path) as handle, _inflated(handle) as (stream, size):
             key, url, body = "", "", b""
-            for member in tar:
+            for member in tar.members(stream, size=size):
                 name, _, extension = member.name.rpartition("/")[2].partition(".")
                 if name != key:
                     if body:
                         yield url, body
                     key, url, body = name, "", b""
-                file = tar.extractfile(member)
-                if file is None or extension == "txt":
+                if not member.is_file or extension == "txt":
                     continue
+                length = min(member.size, JSON_BYTES if extension == "json" else IMAGE_BYTES)
+                data = stream.read(length)
+                if len(data) < length:
+                    raise tar.BrokenTarError(f"it ends within its member {member.name!r}")
                 if extension == "json":
-                    url = _url_of(file.read())
+                    url = _url_of(data)
                 else:
-                    body = file.read()
+                    body = data
             if body:
                 yield url, body
-    except (tarfile.TarError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a tar of img2dataset ({error})") from error
+    except BROKEN as error:
+        raise ValueError(
+            f"{path} cannot be read as a tar of img2dataset ({error}): copy it again, or leave it "
+            "out"
+        ) from error
+
+
+@contextmanager
+def _inflated(handle: BinaryIO) -> Iterator[tuple[BinaryIO, int | None]]:
+    """The tar in a file, plain or compressed as img2dataset's users do, and its size if known."""
+    first = handle.read(max(map(len, INFLATE)))
+    handle.seek(0)
+    for magic, inflate in INFLATE.items():
+        if first.startswith(magic):
+            with inflate(handle) as stream:
+                yield cast("BinaryIO", stream), None
+            return
+    yield handle, handle.seek(0, os.SEEK_END)
 
 
 def _url_of(told: bytes) -> str:
     """As wanted/ writes it; "" where a KEY.json tells none."""
     try:
         url = json.loads(told)["url"]
+        return normal_url(url) if isinstance(url, str) and url.encode() else ""
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""
-    return normal_url(url) if isinstance(url, str) else ""

@@ -64,7 +64,7 @@ def make(folder: Path) -> None:
 
 def ours(shard: Shard, sides: Sides) -> Iterator[Bytes]:
     members = Members()
-    for row in read_index(shard.index, ["key", "members"]).to_pylist():
+    for row in read_index(shard.index, ["key", "members"], tar_bytes=shard.tar_bytes).to_pylist():
         ranges = {
             one["name"]: Range(url=shard.tar, offset=one["offset"], length=one["length"])
             for one in row["members"]
@@ -118,7 +118,7 @@ def check(shard: Shard, sides: Sides) -> int:
 
 def grids(shard: Shard, sides: Sides) -> Iterator[tuple[int, int]]:
     """Rows and columns of patches of every image, by the index."""
-    nodes = read_index(shard.index, ["nodes"])["nodes"].to_pylist()
+    nodes = read_index(shard.index, ["nodes"], tar_bytes=shard.tar_bytes)["nodes"].to_pylist()
     for node in (node for of_one in nodes for node in of_one if node["kind"] == "image"):
         yield patch_grid(
             node["width"], node["height"], longest=sides.longest, shortest=sides.shortest

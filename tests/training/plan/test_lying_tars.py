@@ -1,0 +1,403 @@
+"""A tar, its JSON, its index or its counts that lie are one line, at once."""
+
+from __future__ import annotations
+
+import io
+import resource
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.training.lies import (
+    INDEX,
+    SIZE,
+    TAR,
+    Rows,
+    change_header,
+    change_index,
+    change_json,
+    rewrite,
+    write_tar,
+)
+from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
+from tests.training.stream.feeds import feed, take
+from training.counts import count_sources, find_counts
+from training.order import one_epoch
+from training.sources import open_source
+from training.windows import row_patches
+
+DOCUMENTS: list[Document] = [[prose(8, seed=n), picture(20, 16, colour=n)] for n in range(5)]
+MEMORY = 4 << 30  # bytes of address space: torch alone has 2
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INTERLOOM_CACHE", str(tmp_path / "cache"))
+    write_run(tmp_path / "run", DOCUMENTS)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def bare(run: Path) -> Path:
+    """The same without an index."""
+    (run / INDEX).unlink()
+    return run
+
+
+def refused(folder: Path, match: str) -> None:
+    with pytest.raises(ValueError, match=match) as told:
+        open_source(str(folder))
+    assert "train-00000" in str(told.value)
+    assert len(str(told.value)) < 800
+    assert "\n" not in str(told.value)
+
+
+def base_256(size: int) -> bytes:
+    return bytes([0o200 if size >= 0 else 0o377]) + (size % 2**88).to_bytes(11, "big")
+
+
+SIZES = [
+    (base_256(-512), "negative"),
+    (base_256(-(2**40)), "negative"),
+    (b"-0000001000\0", "negative"),
+    (b"0o000001000\0", "negative"),
+    (b"00000abcdef\0", "negative"),
+    (base_256(2**60), "1,152,921,504,606,846,976 bytes, but the tar ends at"),
+    (base_256(2**87), "bytes, but the tar ends at"),
+    (b"77777777777\0", "8,589,934,591 bytes, but the tar ends at"),
+]
+
+
+@pytest.mark.parametrize(("size", "reason"), SIZES)
+@pytest.mark.parametrize("number", [0, 2, 3, 9])
+def test_a_size_in_a_header_that_cannot_be_is_one_line(
+    bare: Path, size: bytes, reason: str, number: int
+) -> None:
+    change_header(bare / TAR, number, SIZE, size)
+    refused(bare, rf"train-00000\.tar of .* is no whole tar \(.*{reason}.*\): copy it again")
+
+
+@pytest.mark.parametrize("size", [SIZES[0][0], SIZES[2][0]])
+def test_plan_ends_at_once_on_such_a_size(bare: Path, size: bytes) -> None:
+    """Python's tarfile would go back, read the same header again, and never end."""
+    change_header(bare / TAR, 3, SIZE, size)
+    ended = subprocess.run(
+        [sys.executable, "-m", "training.cli", "plan", "--shards", str(bare)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "train-00000.tar" in ended.stderr
+
+
+@pytest.mark.parametrize("keys", [("size",), ("GNU.sparse.major", "GNU.sparse.minor")])
+@pytest.mark.parametrize("value", ["-512", "99999999999999999999", "1e3", "", str(2**62)])
+def test_a_size_in_pax_records_that_cannot_be_is_one_line(
+    bare: Path, keys: tuple[str, ...], value: str
+) -> None:
+    with tarfile.open(bare / TAR) as opened:
+        held = []
+        for info in opened:
+            stream = opened.extractfile(info)
+            assert stream is not None
+            held.append((info, stream.read()))
+    held[3][0].pax_headers = dict.fromkeys(keys, value)
+    with tarfile.open(bare / TAR, "w", format=tarfile.PAX_FORMAT) as opened:
+        for info, body in held:
+            opened.addfile(info, io.BytesIO(body))
+    refused(bare, r"train-00000\.tar of .* is no whole tar .*copy it again")
+
+
+def node(kind: str, /, **values: object) -> Callable[[dict[str, Any]], object]:
+    def change(sample: dict[str, Any]) -> None:
+        for one in sample["nodes"]:
+            if one["kind"] == kind:
+                one.update(values)
+
+    return change
+
+
+NUMBERS = [2**70, 10**4000, -1, 0, 2**31, float("nan"), float("inf"), 1.5, "40", [1], None, True]
+CHANGES = [
+    *(node("image", width=number) for number in NUMBERS),
+    node("image", height=2**70),
+    node("image", member=3),
+    node("image", sha256=None),
+    node("image", kind="video"),
+    node("text", text=5),
+    node("text", text=None),
+    node("text", text="half \ud800 a character"),
+    node("text", caption_of="0"),
+    node("text", kind=["text"]),
+    lambda sample: sample.update(id=[1]),
+    lambda sample: sample.update(id="another"),
+    lambda sample: sample.pop("id"),
+    lambda sample: sample.update(title={"a": 1}),
+    lambda sample: sample.update(source=None),
+    lambda sample: sample["source"].update(offset="x"),
+    lambda sample: sample.update(nodes=7),
+    lambda sample: sample.update(nodes=[None]),
+    lambda sample: sample.update(nodes={"a": 1}),
+    lambda sample: sample["nodes"][0].pop("text"),
+    lambda sample: sample.update(format_version=[1]),
+]
+RAW = [
+    b"[" * 200_000,
+    b'{"a":' * 200_000,
+    b'{"format_version":1,"id":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+    b'{"format_version":' + b"9" * 5000 + b"}",
+    b'{"format_version":1e999}',
+    b"\xff\xfe",
+    b"",
+    b"[]," * (1 << 22),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_json_of_other_types_or_numbers_is_one_line(
+    bare: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    change_json(bare / TAR, change)
+    refused(bare, r"train-00000\.tar")
+
+
+@pytest.mark.parametrize("body", RAW, ids=range(len(RAW)))
+def test_json_that_is_deep_or_none_is_one_line(bare: Path, body: bytes) -> None:
+    rewrite(bare / TAR, lambda name, _: (name, body), 2)
+    refused(bare, r"train-00000\.tar, sample .*: ")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_json_that_lies_behind_an_index_is_one_line_when_it_is_counted(
+    run: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    change_json(run / TAR, change)
+    with tarfile.open(run / TAR) as opened:
+        places = {one.name: (one.offset_data, one.size) for one in opened}
+
+    def move(rows: Rows) -> None:
+        for row in rows:
+            for one in row["members"]:
+                one["offset"], one["length"] = places[f"{row['key']}.{one['name']}"]
+
+    change_index(run / INDEX, move)
+    with pytest.raises(ValueError, match=r"train-00000\.tar"):
+        feed(str(run))
+
+
+def test_null_where_the_format_has_words_of_an_image_is_read(bare: Path) -> None:
+    change_json(bare / TAR, node("image", alt=None, url=None))
+    assert open_source(str(bare)).samples == len(DOCUMENTS)
+
+
+def test_a_member_twice_is_one_line(bare: Path) -> None:
+    with tarfile.open(bare / TAR) as opened:
+        held = [(one.name, opened.extractfile(one).read()) for one in opened]  # type: ignore[union-attr]
+    for number in (2, 3):
+        write_tar(bare / TAR, [*held[:4], held[number], *held[4:]])
+        refused(bare, rf"has 2 members {held[number][0]}, and at most 1 can be")
+
+
+def test_a_member_without_a_name_or_with_one_that_is_no_text_is_one_line(bare: Path) -> None:
+    whole = (bare / TAR).read_bytes()
+    rewrite(bare / TAR, lambda _, body: ("", body), 3)
+    refused(bare, r"sample  has 0 members \.json")
+    (bare / TAR).write_bytes(whole)
+    rewrite(bare / TAR, lambda name, body: (name[:32] + ".\udcff.png", body), 3)
+    refused(bare, "has a member whose name is no UTF-8")
+
+
+def member(name: str, value: object, *, sample: int = 2, number: int = 0) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        rows[sample]["members"][number][name] = value
+
+    return change
+
+
+INDEXES: list[Callable[[Rows], object]] = [
+    member("length", 2**40),
+    member("length", 2**63 - 1),
+    member("length", -1),
+    member("length", 2**40, number=1),
+    member("length", 2**40, sample=4, number=1),
+    member("offset", -1),
+    member("offset", 0),
+    member("offset", 511, sample=0),
+    member("offset", 10**9),
+    member("offset", -(2**63)),
+    member("offset", 2**63 - 1, sample=0),
+    member("offset", 512, number=1),
+    member("name", "txt"),
+    member("name", "json", number=1),
+    lambda rows: rows[2].update(members=[]),
+    lambda rows: rows[0].update(members=[]),
+    lambda rows: rows[4]["members"].reverse(),
+    lambda rows: rows[2].update(members=rows[1]["members"]),
+    lambda rows: rows.append(rows[0]),
+]
+
+
+@pytest.mark.parametrize("change", INDEXES)
+def test_an_index_that_tells_of_places_that_cannot_be_is_one_line(
+    run: Path, change: Callable[[Rows], object]
+) -> None:
+    change_index(run / INDEX, change)
+    refused(run, r"train-00000\.tar.*: copy the tar again, or remove its index")
+
+
+TABLES = [
+    {"key": [1, 2], "members": ["a", "b"], "nodes": [1.5, 2]},
+    {"key": [None], "members": [None], "nodes": [None]},
+    {"key": ["a"], "members": [[1]], "nodes": [[1]]},
+    {"key": ["a"], "members": [[{"name": "json", "offset": "x", "length": 1.5}]], "nodes": [[]]},
+    {"key": ["a"], "members": [[{"name": None, "offset": 512, "length": 1}]], "nodes": [[]]},
+    {"key": ["a"], "members": [[{"name": "json", "offset": 512}]], "nodes": [[]]},
+    {"key": [b"\xff"], "members": [[{"name": b"json", "offset": 512, "length": 1}]], "nodes": [[]]},
+]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_index_of_other_types_is_one_line(run: Path, table: dict[str, Any]) -> None:
+    pq.write_table(pa.table(table), run / INDEX)
+    refused(run, "train-00000")
+
+
+def test_an_index_of_more_values_than_its_tar_has_bytes_is_not_read(run: Path) -> None:
+    """A column of one value is a few bytes of Parquet, however often it stands there."""
+    some = pq.read_table(run / INDEX).slice(0, 1)
+    pq.write_table(pa.concat_tables([some] * 30_000), run / INDEX)
+    assert (run / INDEX).stat().st_size < 2**20
+    refused(run, "tells of 60,000 values, but its tar has 20,480 bytes")
+
+
+def plan_all(folder: Path) -> None:
+    plan, reader = feed(str(folder))
+    for window in one_epoch(plan.sources, reader.digest, plan.order):
+        row_patches(plan.sources[0], window.rows, lambda _wide, _high: (1, 1))
+        reader.read(window.rows)
+
+
+@pytest.mark.parametrize("side", [-4, 0, None])
+def test_sides_in_an_index_that_no_image_has_are_one_line(run: Path, side: int | None) -> None:
+    change_index(run / INDEX, lambda rows: rows[2]["nodes"][1].update(width=side))
+    with pytest.raises(ValueError, match=r"train-00000\.parquet has an image without a width"):
+        plan_all(run)
+
+
+def test_an_index_with_fewer_images_than_counts_is_one_line(run: Path) -> None:
+    change_index(run / INDEX, lambda rows: rows[2].update(nodes=[]))
+    with pytest.raises(ValueError, match=r"train-00000\.parquet has fewer images than its counts"):
+        plan_all(run)
+
+
+RUN = {"images": 1, "tokens": 9, "paragraphs": [], "sentences": []}
+COUNTS: list[Callable[[Rows], object]] = [
+    lambda rows: rows[1].update(tokens=2**31 - 1),
+    lambda rows: rows[1].update(tokens=-1),
+    lambda rows: rows[1].update(images=0),
+    lambda rows: rows[1].update(groups=7),
+    lambda rows: rows[1].update(runs=[]),
+    lambda rows: rows.pop(),
+    lambda rows: rows[1]["runs"][0].update(tokens=2**31 - 1),
+    lambda rows: rows[1].update(
+        tokens=2**31 - 1, runs=[rows[1]["runs"][0] | {"tokens": 2**31 - 1}]
+    ),
+    lambda rows: rows[1]["runs"][0].update(sentences=[5, 3]),
+    lambda rows: rows[1]["runs"][0].update(sentences=[10**6]),
+    lambda rows: rows[1]["runs"][0].update(paragraphs=[-1]),
+]
+
+
+def counts_of(run: Path) -> Path:
+    (shard,) = open_source(str(run)).shards
+    place = find_counts(shard, small_tokenizer().digest)
+    assert place is not None
+    return Path(place)
+
+
+@pytest.mark.parametrize("change", COUNTS)
+def test_counts_that_contradict_themselves_are_one_line(
+    run: Path, change: Callable[[Rows], object]
+) -> None:
+    feed(str(run))
+    change_index(counts_of(run), change)
+    with pytest.raises(ValueError, match=r"does not fit .*train-00000\.tar .*: remove it, and it"):
+        plan_all(run)
+
+
+def test_counts_that_have_the_images_elsewhere_are_one_line(tmp_path: Path) -> None:
+    """Their sums are right, but a piece would show the picture of another."""
+    write_run(tmp_path, [[prose(100), picture(20, 16), prose(20, seed=1)]])
+    feed(str(tmp_path))
+
+    def change(rows: Rows) -> None:
+        first, second = rows[0]["runs"]
+        first["images"], second["images"] = second["images"], first["images"]
+
+    change_index(counts_of(tmp_path), change)
+    with pytest.raises(ValueError, match=r"train-00000\.tar, sample .* have its images elsewhere"):
+        plan_all(tmp_path)
+
+
+def test_columns_of_counts_of_another_type_are_one_line(run: Path) -> None:
+    feed(str(run))
+    path = counts_of(run)
+    table = pq.read_table(path)
+    for other in (
+        table.drop_columns(["runs"]),
+        table.set_column(0, "tokens", pa.array(["x"] * len(table))),
+    ):
+        pq.write_table(other.replace_schema_metadata(table.schema.metadata), path)
+        with pytest.raises(ValueError, match=r"does not fit .*train-00000\.tar"):
+            plan_all(run)
+
+
+def test_a_table_of_parts_that_is_none_is_one_line(tmp_path: Path) -> None:
+    run = tmp_path
+    write_run(run, DOCUMENTS, manifest=True)
+    for body in (b"no Parquet", b"PAR1PAR1"):
+        (run / "shard.parts.parquet").write_bytes(body)
+        with pytest.raises(ValueError, match=r"shard\.parts\.parquet is no table of parts"):
+            open_source(str(run))
+    pq.write_table(pa.table({"part": ["train-00000"], "counts": [7]}), run / "shard.parts.parquet")
+    with pytest.raises(ValueError, match=r"shard\.parts\.parquet is no table of parts"):
+        open_source(str(run))
+
+
+def test_an_image_member_that_is_too_large_is_a_broken_image(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [len(picture(20, 16, colour=n)) for n in range(len(DOCUMENTS))]
+    size = max(sizes)
+    monkeypatch.setattr("training.rows.IMAGE_BYTES", size - 1)
+    plan, reader = feed(str(run))
+    broken = [one for step in take(plan, reader, 3) for one in step.broken]
+    assert len({one.key for one in broken}) == sizes.count(size) > 0
+    assert {one.reason for one in broken} == {
+        f"its member has {size:,} bytes, over the limit of {size - 1:,}"
+    }
+
+
+def test_texts_are_counted_in_few_bytes_at_a_time(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = small_tokenizer()
+    source = open_source(str(run))
+    monkeypatch.setattr("training.counts.TOGETHER_BYTES", 1)
+    told: list[int] = []
+    done = count_sources(
+        [source], loaded.encoder, loaded.digest, progress=lambda done, _: told.append(done)
+    )
+    assert done == len(DOCUMENTS)
+    assert told == [1, 2, 3, 4, 5]
