@@ -157,7 +157,7 @@ def _written(root: str) -> dict[str, int]:
     body = _file(path)
     if body is None:
         return {}
-    with readable(f"{path} is no table of parts ({{}}): copy the folder again, or shard again"):
+    with readable(f"{path} is damaged ({{}}): copy the folder again, or run the shard stage again"):
         table = pq.read_table(pa.BufferReader(body), columns=WRITTEN.names).cast(WRITTEN)
         table.validate(full=True)
     counts = {row["part"]: dict(row["counts"] or ()) for row in table.to_pylist()}
