@@ -121,7 +121,7 @@ def write_manifest(
     wrong = [*counts.imbalances(), *lost_between_stages(job, stage, counts)]
     if wrong:
         raise RuntimeError(f"{stage} does not balance: {'; '.join(wrong)}")
-    unreadable.check(job, ordered)
+    unreadable.check(job, ordered, counts)
     fingerprint = job.fingerprints[stage]
     parquet.write_rows(
         job.parts_table(stage), PARTS, map(_parts_row, ordered), fingerprint=fingerprint

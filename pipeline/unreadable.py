@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipeline import parquet
 from pipeline.job import Job, read_crawl
-from schemas.manifest import PartResult, total
+from schemas.manifest import Ledger, PartResult
 from schemas.verdict import Reason
 
 FEWEST: Final = 10  # so many are let pass, however few records there are
@@ -40,10 +40,8 @@ class Unreadable(NamedTuple):
         return f"{self.fault}: byte {self.offset:,} of {self.input}{url}"
 
 
-def check(job: Job, results: Iterable[PartResult]) -> None:
+def check(job: Job, results: Iterable[PartResult], counts: Ledger) -> None:
     """Raises RuntimeError where more records are unreadable than the settings allow."""
-    results = list(results)
-    counts = total(result.counts for result in results)
     found, records = _count(counts), counts["records.seen"]
     share = job.settings.unreadable
     if found <= max(FEWEST, share * records):

@@ -40,9 +40,11 @@ _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"\n")
 _LENGTH: Final = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?$")
 _WARC: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")  # anywhere: a cut record has no line end
+# what comes first: an empty line, or the next record where it cuts the header off
+_HEADER_END: Final = re.compile(rb"\n\r?\n|(" + _WARC.pattern + rb")")
 _LOOKED: Final = 1 << 20  # bytes in which the size of a header that is too long is looked for
 # how a header opens, what ends it, how long it may be
-_WARC_HEADER: Final = (WARC_OPENING, _EMPTY_LINE, HEADER_BYTES)
+_WARC_HEADER: Final = (WARC_OPENING, _HEADER_END, HEADER_BYTES)
 _ARC_HEADER: Final = (ARC_OPENING, _LINE, LINE)
 _ARC: Final = re.compile(
     rb"(?<![^\n])(" + ARC_LINE.pattern.replace(b"(\\d{1,15})", b"\\d{1,15}") + rb")"
@@ -105,14 +107,14 @@ class PlainRecords:
             return None if line is None else (start + line.end(), int(line[1]))
         if WARC_OPENING.match(head) is None:
             return None
-        blank = _EMPTY_LINE.search(head)
-        if blank is None and longest > _PEEK:
+        end = _HEADER_END.search(head, 1)
+        if end is None and longest > _PEEK:
             head = window.at(start, longest)
-            blank = _EMPTY_LINE.search(head)
-        if blank is None or _WARC.search(head, 1, blank.end()):  # a header cut off by the next
+            end = _HEADER_END.search(head, 1)
+        if end is None or end[1]:
             return None
-        length = _told(head[: blank.end()])
-        return None if length is None else (start + blank.end(), length)
+        length = _told(head[: end.end()])
+        return None if length is None else (start + end.end(), length)
 
     def _too_long(self, window: Window, start: int) -> Problem | None:
         """That a header is too long, with its size as far as that is looked for."""
@@ -120,7 +122,9 @@ class PlainRecords:
         if opening.match(window.at(start, _PEEK)) is None:
             return None
         head = window.at(start, _LOOKED)
-        found = end.search(head)
+        found = end.search(head, 1)
+        if found is not None and found.lastindex:
+            return None
         size = len(head) if found is None else found.end()
         return None if size <= limit else Problem(reason=_DAMAGED, value=size, limit=limit)
 

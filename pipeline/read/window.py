@@ -35,7 +35,8 @@ class Window:
             size = max(0, min(size, self._last - offset))
         low = offset - self._start
         if low < 0 or low + size > len(self._block):
-            self._fill(offset, size)
+            if not self._fill(offset, size):
+                return b""
             low = 0
         return self._block[low : low + size]
 
@@ -55,15 +56,18 @@ class Window:
     def ended(self, offset: int) -> bool:
         return not self.at(offset, 1)
 
-    def _fill(self, offset: int, size: int) -> None:
+    def _fill(self, offset: int, size: int) -> bool:
+        """Hold the bytes from `offset` on, if there are any."""
         wanted = size
         if self._end is None or offset < self._end:
             ahead = BLOCK if self._end is None else min(BLOCK, self._end - offset)
             wanted = max(size, ahead)
         low = offset - self._start
         kept = self._block[low:] if 0 <= low < len(self._block) else b""
-        self._block = kept + self._read(offset + len(kept), wanted - len(kept))
-        self._start = offset
+        block = kept + self._read(offset + len(kept), wanted - len(kept))
+        if block:  # a look behind the end of the stream costs nothing of what is held
+            self._block, self._start = block, offset
+        return bool(block)
 
     def _read(self, offset: int, size: int) -> bytes:
         with self._watched():

@@ -43,7 +43,10 @@ class ZstdFrames:
     kind = "zstd"
 
     def __init__(self, window: Window) -> None:
-        self._dictionary = _dictionary(window)
+        # one for all frames: to make it takes far longer than to look into a frame
+        self._decompressor = zstandard.ZstdDecompressor(
+            dict_data=_dictionary(window), max_window_size=_MAX_WINDOW
+        )
 
     def read(
         self, window: Window, offset: int, *, keep: bool, max_bytes: int, sink: Sink | None = None
@@ -85,7 +88,7 @@ class ZstdFrames:
         return Found(end=end, reached=end, opens=opens, work=end - frame.pieces[0][0])
 
     def _first(self, window: Window, frame: _Frame) -> bytes:
-        engine = self._engine()
+        engine = self._decompressor.decompressobj()
         plain = b""
         try:
             for start, end in frame.pieces[:2]:
@@ -95,18 +98,13 @@ class ZstdFrames:
         return plain
 
     def _decode(self, window: Window, frame: _Frame, plain: Plain) -> bool:
-        engine = self._engine()
+        engine = self._decompressor.decompressobj()
         try:
             for start, end in frame.pieces:
                 plain.take(engine.decompress(window.at(start, end - start)))
         except zstandard.ZstdError:
             return False
         return bool(engine.eof)
-
-    def _engine(self) -> zstandard.ZstdDecompressionObj:
-        return zstandard.ZstdDecompressor(
-            dict_data=self._dictionary, max_window_size=_MAX_WINDOW
-        ).decompressobj()
 
 
 def opens_frame(head: bytes) -> bool:
