@@ -28,7 +28,7 @@ from schemas.rows import document_to_row
 from schemas.tables import DOCUMENTS, IMAGES, KEPT, OBJECTIONS, VERDICTS
 from schemas.verdict import OK, Drop, Reason
 
-PARTS = ("crawl-a-0", "crawl-b-0")
+PARTS = ("000000-00000000000000", "000001-00000000000000")
 Pages = dict[str, list["FabricatedPage"]]
 
 

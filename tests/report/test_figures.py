@@ -36,8 +36,8 @@ def test_figures_are_those_of_the_tables(run: Fabricator) -> None:
 def test_an_image_met_twice_is_one_distinct_image(
     fabricate: Fabricate, every_outcome: Pages
 ) -> None:
-    page = every_outcome["crawl-a-0"][1]
-    run = fabricate({"crawl-a-0": [page, page]})
+    page = every_outcome["000000-00000000000000"][1]
+    run = fabricate({"000000-00000000000000": [page, page]})
     run.shard()
     figures = read_figures(run.job)
     assert (figures.images, figures.distinct_images) == (4, 2)
@@ -48,7 +48,7 @@ def test_a_sample_stops_at_the_part_that_fills_it(run: Fabricator) -> None:
     assert sorted(choose_parts(names, run.job, sample=9)) == sorted(names)
     chosen = list(choose_parts(names, run.job, sample=1))
     assert chosen == list(choose_parts(names[::-1], run.job, sample=1))
-    assert "crawl-a-0" in chosen
+    assert "000000-00000000000000" in chosen
 
 
 def test_values_and_limits_are_spanned_for_each_reason() -> None:
@@ -90,9 +90,9 @@ def row_of(
 def test_samples_show_no_more_than_a_reader_needs(
     fabricate: Fabricate, every_outcome: Pages
 ) -> None:
-    page = every_outcome["crawl-a-0"][1]
+    page = every_outcome["000000-00000000000000"][1]
     page.nodes = page.nodes[1:3] * (PICTURES + 2) + page.nodes[:1] * NODES
-    run = fabricate({"crawl-a-0": [page]})
+    run = fabricate({"000000-00000000000000": [page]})
     run.shard()
     (sample,) = read_samples(run.job)
     assert sum(node.role == "image" for node in sample.nodes) == PICTURES

@@ -92,8 +92,8 @@ def test_every_number_of_the_funnel_is_there_with_its_reasons(html: str) -> None
 def test_a_document_reads_in_its_order_with_its_pictures_in_place(
     fabricate: Fabricate, every_outcome: Pages
 ) -> None:
-    page = every_outcome["crawl-a-0"][1]
-    run = fabricate({"crawl-a-0": [page]})
+    page = every_outcome["000000-00000000000000"][1]
+    run = fabricate({"000000-00000000000000": [page]})
     run.shard()
     text = seen(page_of(run)).text
     places = [
@@ -132,7 +132,7 @@ def naughty(shared_data: Callable[[str], Path]) -> list[str]:
 
 def hostile_run(fabricate: Fabricate, every_outcome: Pages, strings: list[str]) -> Fabricator:
     """Strings in titles, texts, alts, domains and the texts of dropped nodes."""
-    pages = every_outcome["crawl-a-0"][:6]
+    pages = every_outcome["000000-00000000000000"][:6]
     for place, page in enumerate(pages):
         mine = strings[place :: len(pages)]
         page.title = page.domain = mine[0]
@@ -143,7 +143,7 @@ def hostile_run(fabricate: Fabricate, every_outcome: Pages, strings: list[str]) 
             page.refused |= dict.fromkeys(lost, ("filter_text", Reason.SPAM_WORDS))
             extra += [TextNode(text=text) for text in mine[:4]]
         page.nodes = (*page.nodes, *extra)
-    run = fabricate({"crawl-a-0": pages}, name="hostile")
+    run = fabricate({"000000-00000000000000": pages}, name="hostile")
     run.shard()
     return run
 
@@ -195,7 +195,7 @@ def test_the_same_run_elsewhere_gives_the_same_bytes(
         "report.html",
         "README.md",
         "shard.manifest.json",
-        "tables/drops/crawl-a-0.parquet",
+        "tables/drops/000000-00000000000000.parquet",
     ):
         assert Path(one.job.path(name)).read_bytes() == Path(other.job.path(name)).read_bytes(), (
             name
@@ -203,7 +203,7 @@ def test_the_same_run_elsewhere_gives_the_same_bytes(
 
 
 def test_a_run_that_keeps_nothing_has_a_report(fabricate: Fabricate, every_outcome: Pages) -> None:
-    run = fabricate({"crawl-a-0": every_outcome["crawl-a-0"][2:4]})
+    run = fabricate({"000000-00000000000000": every_outcome["000000-00000000000000"][2:4]})
     run.shard()
     assert "Nothing was kept" in page_of(run)
 

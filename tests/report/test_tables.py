@@ -13,7 +13,7 @@ from schemas.tables import KEPT, TABLE_DOCUMENTS, TABLE_DROPS, TABLE_IMAGES
 from schemas.verdict import Reason
 from tests.report.fabricated import Fabricate, Fabricator, Pages
 
-PART = "crawl-a-0"
+PART = "000000-00000000000000"
 
 
 def read(run: Fabricator, table: str, part: str = PART) -> list[dict[str, Any]]:
@@ -97,8 +97,8 @@ def test_every_drop_of_the_manifests_has_a_row_but_parents(run: Fabricator) -> N
 
 
 def test_a_part_without_a_document_has_its_tables_too(run: Fabricator) -> None:
-    assert read(run, "documents", "crawl-b-0") == []
-    assert read(run, "images", "crawl-b-0") == []
+    assert read(run, "documents", "000001-00000000000000") == []
+    assert read(run, "images", "000001-00000000000000") == []
 
 
 def test_a_part_that_is_whole_is_not_written_again(run: Fabricator) -> None:
