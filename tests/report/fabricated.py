@@ -105,10 +105,11 @@ class Fabricator:
         parquet.write_rows(self.job.part(kind, part), schema, rows, fingerprint=mark)
 
     def _document(self, part: str, row: int, page: FabricatedPage) -> Document:
-        url, date = f"https://{page.domain}/{part}/{row}", f"2024-05-0{row % 9 + 1}T00:00:00Z"
+        crawl = f"crawl-{'ab'[int(part[:6])]}-0"  # their ids decide what is held out
+        url, date = f"https://{page.domain}/{crawl}/{row}", f"2024-05-0{row % 9 + 1}T00:00:00Z"
         return Document(
             id=document_id(url=url, date=date, payload_sha256=b"payload"),
-            url=url, domain=page.domain, date=date, input=f"{part}.warc.gz", offset=100 * row,
+            url=url, domain=page.domain, date=date, input=f"{crawl}.warc.gz", offset=100 * row,
             length=100, title=page.title, language="en", language_score=0.9, charset="utf-8",
             extractor="blocks", nodes=page.nodes,
         )  # fmt: skip
