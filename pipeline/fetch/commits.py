@@ -32,6 +32,9 @@ OF_BYTES: Final = ("sha256", "phash", "width", "height", "format", "bytes", "sta
                    "limit", "pack", "pack_offset")  # fmt: skip
 
 
+MOST_ROWS: Final = 8_192  # of a commit; until they are written they take 2 or 3 KB each
+
+
 class Known(NamedTuple):
     """A row that is there."""
 
@@ -71,7 +74,9 @@ class Commits:
 
     def due(self, *, size: int, seconds: float) -> bool:
         now, one = time.monotonic(), self._open
-        return one is not None and (one.size >= size or now - one.since >= seconds)
+        if one is None:
+            return False
+        return one.size >= size or now - one.since >= seconds or len(one.rows) >= MOST_ROWS
 
     def cut(self) -> _Commit | None:
         """The open commit, to be written; what comes from now on is the next one's."""

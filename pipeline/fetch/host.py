@@ -4,6 +4,7 @@ In:   URLs of one origin (scheme, host, port).
 Out:  what it answers, after as many tries as it is worth. 429 and 503 are a host in need of rest:
       nobody asks it again before it said so (Retry-After), or for a while that doubles; nor does
       the partition's next holder, to whom the rests are handed on.
+Deferred at once: what a host may be asked for only after the deadline, by its own wish or its pace.
 Given up: a host that fails so often in a row, with whatever was the last failure: its other URLs
       are then not asked for, and have the same reason.
 """
@@ -11,6 +12,7 @@ Given up: a host that fails so often in a row, with whatever was the last failur
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -57,11 +59,13 @@ class Host:
     everywhere: asyncio.Semaphore  # requests under way
     others: Callable[[str], Host]  # the origin of another URL of the domain
     told: asyncio.Event  # set where it has asked for a long rest
+    until: float = math.inf  # seconds since 1970: the deadline
     asked: int = 0
     retries: int = 0
     failures: int = 0
     gone: Problem | None = None
     seconds: float = 0.0  # spent in its answers
+    bytes: int = 0  # of its answers
     _rules: list[Rules] | None = None
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -115,16 +119,23 @@ class Host:
             self.told.set()
 
     def _given_up(self) -> Problem | None:
-        """It is, or has told us, or an earlier holder, to stay away for longer than we wait."""
-        if self.gone is None and self.paces[0].told > LONGEST_REST:
+        """It is, or has told us, or an earlier holder, to stay away for longer than we wait, or its
+        next turn comes after the deadline.
+        """
+        if self.gone is not None:
+            return self.gone
+        late = max(pace.resting for pace in self.paces) > self.until - time.time()
+        if late or self.paces[0].told > LONGEST_REST:
             return Problem(reason=Reason.DEFERRED)
-        return self.gone
+        return None
 
     @property
     def _budget(self) -> int:
         return FREE + self.asked // RETRIES_PER
 
     async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
+        if (gone := self._given_up()) is not None:
+            return gone
         await self.wire.room()
         async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
             if (gone := self._given_up()) is not None:
@@ -134,6 +145,7 @@ class Host:
             started = time.monotonic()
             outcome = await self.wire.get(url, **wishes)
             self.seconds += time.monotonic() - started
+        self.bytes += outcome.held if isinstance(outcome, Answer) else 0
         self._count(outcome)
         return outcome
 
@@ -227,13 +239,12 @@ class Hosts:
     wire: Wire
     fetching: Fetching
     rates: Rates
+    everywhere: asyncio.Semaphore  # requests under way
+    until: float = math.inf  # seconds since 1970: the deadline
     rests: Rests = field(default_factory=dict)  # that earlier holders have left
     known: dict[str, Host] = field(default_factory=dict)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     _paces: dict[str, Pace] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._everywhere = asyncio.Semaphore(self.fetching.requests)
 
     def of(self, url: str) -> Host:
         origin = origin_of(url)
@@ -241,8 +252,9 @@ class Hosts:
             # a dot behind a name makes another origin, and no other host
             paces = self._paces_of(host_of(url).rstrip("."), registered_domain(url).rstrip("."))
             self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
-                                      paces=paces, everywhere=self._everywhere,
-                                      others=self.of, told=self.told)  # fmt: skip
+                                      paces=paces, everywhere=self.everywhere,
+                                      others=self.of, told=self.told,
+                                      until=self.until)  # fmt: skip
         return self.known[origin]
 
     def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:

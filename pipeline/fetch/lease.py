@@ -13,14 +13,15 @@ Clocks: of two machines these may differ by SKEW and most of a lease's time; a h
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -72,6 +73,18 @@ class Lease:
         lease = cls(cell=cell_of(path), token=uuid.uuid4().hex)
         while not lease._try():
             time.sleep(LOOK)
+        try:
+            yield lease
+        finally:
+            lease._let_go()
+
+    @classmethod
+    @asynccontextmanager
+    async def take_beside(cls, path: str) -> AsyncIterator[Self]:
+        """The same on an event loop, which goes on meanwhile."""
+        lease = cls(cell=cell_of(path), token=uuid.uuid4().hex)
+        while not await asyncio.to_thread(lease._try):
+            await asyncio.sleep(LOOK)
         try:
             yield lease
         finally:

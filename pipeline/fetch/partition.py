@@ -4,8 +4,13 @@ In:   errands: wanted URLs, or those that a redirect of another partition has le
       holders have committed.
 Out:  commits (packs and rows) as it goes; the errands that lead to other partitions; and the rows
       of other partitions' URLs, which are brought home when all are done.
-It always ends: every request has its time, a host that fails is given up, and at the stage's
-deadline what was not answered is DEFERRED.
+It always ends: every request has its time, a host that fails is given up, and at the deadline
+what was not answered is DEFERRED.
+Side by side: a worker takes on another partition as soon as it has requests free. A host that is
+slow, or wants long pauses, needs few of them, so it holds up no other partition. Partitions that
+need all requests follow one another, so that packs stay large and memory small; but not where there
+is a deadline, since those that are left would have no time: they take turns at the requests.
+Nothing has to be known of the partitions that are still to come, nor of other workers.
 """
 
 from __future__ import annotations
@@ -15,26 +20,24 @@ import hashlib
 import math
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
-from pipeline import parquet
 from pipeline.domain import host_of
-from pipeline.fetch.commits import Commits, Known, read_brought, rows_that_count
+from pipeline.fetch.commits import Commits, Known
+from pipeline.fetch.due import read_due, read_outcome
 from pipeline.fetch.errand import AWAY, Errand, Outcome
-from pipeline.fetch.guard import Guard
 from pipeline.fetch.host import Host, Hosts
 from pipeline.fetch.lease import Lease, LostLeaseError
-from pipeline.fetch.optout import OptOuts, service_at
+from pipeline.fetch.means import Means, open_means
+from pipeline.fetch.optout import OptOuts
 from pipeline.fetch.request import Ending, Requester, row_of
-from pipeline.fetch.texts import read_texts
-from pipeline.fetch.wire import Wire
-from pipeline.fetching import Fetching
 from pipeline.job import Job
-from pipeline.look import Lookers, Reencoded, default_processes
-from pipeline.opt_out_list import opted_out
+from pipeline.look import Reencoded
 from pipeline.problem import Problem
 from pipeline.wanted import partition_of
 from schemas.verdict import FORBIDDING, OK, UNDECIDED, Reason
@@ -44,6 +47,10 @@ BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at
 GRACE: Final = 10.0  # seconds after the deadline, for the decoding of what has come
 NOT_ASKED: Final = FORBIDDING | {Reason.DEFERRED}  # statuses of which a host has seen nothing
 SLOWEST: Final = 3  # hosts that the lease's news names
+TICK: Final = 0.05  # seconds between two looks whether a worker has room for another partition
+MOST_URLS: Final = 1 << 20  # of a worker without an answer, some 250 MB; then it takes on no more
+MOST_PARTITIONS: Final = 128  # of a worker at a time: each has a lease to renew, and an open pack
+THREADS: Final = 32  # that wait for disks or buckets, so that no renewal of a lease waits for them
 
 
 def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) -> Outcome:
@@ -52,41 +59,112 @@ def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) 
     Raises:
         LostLeaseError: another holder has taken the partition over.
     """
-    fetching, own, counts = job.settings.fetching, errands is None, Counter[str]()
-    with Lease.take(job.path("leases", f"{partition:05d}.host.json")) as lease:
-        brought = read_brought(job, partition)
-        errands = _wanted(job, partition) if errands is None else errands
-        asked = {one.url: one for one in errands}
-        known = brought.known
-        todo = [one for one in asked.values() if _is_open(one, known.get(one.url), fetching)]
-        if todo and fetching.on:
-            commits = Commits.begin(job, partition, brought.places)
-            holder = Holder(job=job, partition=partition, known=known.values(), commits=commits,
-                            lease=lease)  # fmt: skip
-            counts = asyncio.run(holder.fetch(todo))
-        outcome = Outcome(counts=counts)
-        for row in rows_that_count(job, partition):
-            if row["url"] not in asked:
-                continue
-            if row["status"] == AWAY:
-                outcome.away.append(Errand(row["url"], row["final_url"], int(row["value"])))
-            elif not own:
-                outcome.foreign.append(row)
-        return outcome
+    worker = Worker(job, until=job.until)
+    worker.take(partition, errands)
+    (outcome,) = worker.finish()
+    return outcome
 
 
-def _wanted(job: Job, partition: int) -> Iterator[Errand]:
-    for row in parquet.read_rows(job.part("wanted", f"{partition:05d}"), ["url"]):
-        yield Errand(row["url"], row["url"])
+class Worker:
+    """Partitions side by side, on an event loop that runs while one is taken and at the end."""
 
+    def __init__(self, job: Job, *, until: float) -> None:
+        self._job = job
+        self._until = until  # seconds since 1970
+        self._runner = asyncio.Runner()
+        self._runner.get_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        self._means: Means | None = None
+        self._opened = AsyncExitStack()  # the means
+        self._opening = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._starting: set[int] = set()  # partitions that are read, and ask nobody yet
+        self._holders: dict[int, Holder] = {}
+        self._outcomes: list[Outcome] = []
 
-def _is_open(errand: Errand, known: Known | None, fetching: Fetching) -> bool:
-    """Whether a URL is to be asked for: never twice, unless a refetch names what it had said."""
-    if known is None:
-        return True
-    if known.status == AWAY:  # it may have come back here, by a later hop
-        return known.hops <= errand.hops
-    return known.status in fetching.again and known.round < fetching.round
+    def take(self, partition: int, errands: Iterable[Errand] | None) -> None:
+        """Begin a partition, and work until there is room for another.
+
+        Raises:
+            LostLeaseError: another holder has taken one of the partitions over.
+        """
+        given = None if errands is None else list(errands)
+        try:
+            self._runner.run(self._take(partition, given))
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self) -> list[Outcome]:
+        """Of all that were taken, when they have ended; raises as `take` does."""
+        try:
+            self._runner.run(self._wait_for_all())
+        finally:
+            self.close()
+        return self._outcomes
+
+    def close(self) -> None:
+        """What has not ended is given up."""
+        try:
+            self._runner.run(self._give_up())
+        finally:
+            self._runner.close()
+
+    async def _take(self, partition: int, errands: list[Errand] | None) -> None:
+        self._tasks.add(asyncio.create_task(self._hold(partition, errands)))
+        await self._wait(TICK)
+        while self._tasks and self._is_full():
+            await self._wait(TICK)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until a partition has ended, or the time is over."""
+        first = asyncio.FIRST_COMPLETED
+        ended, self._tasks = await asyncio.wait(self._tasks, timeout=seconds, return_when=first)
+        self._outcomes.extend(one.result() for one in ended)
+
+    async def _wait_for_all(self) -> None:
+        while self._tasks:
+            await self._wait(None)
+
+    async def _give_up(self) -> None:
+        await _cancelled(*self._tasks)
+        await self._opened.aclose()
+
+    def _is_full(self) -> bool:
+        """Whether another partition would only wait, or be too much to hold."""
+        if self._starting or len(self._tasks) >= MOST_PARTITIONS:
+            return True
+        if sum(len(holder.open) for holder in self._holders.values()) >= MOST_URLS:
+            return True
+        in_use = self._means is not None and self._means.are_in_use
+        return in_use and math.isinf(self._until)
+
+    async def _open_means(self) -> Means:
+        """When the first partition needs them: processes are started for it."""
+        async with self._opening:
+            if self._means is None:
+                opening = open_means(self._job)
+                self._means = await self._opened.enter_async_context(opening)
+        return self._means
+
+    async def _hold(self, partition: int, errands: list[Errand] | None) -> Outcome:
+        job, fetching, counts = self._job, self._job.settings.fetching, Counter[str]()
+        async with Lease.take_beside(job.path("leases", f"{partition:05d}.host.json")) as lease:
+            self._starting.add(partition)
+            try:
+                brought, todo = await asyncio.to_thread(read_due, partition, errands, job)
+                if todo and fetching.on:
+                    commits = Commits.begin(job, partition, brought.places)
+                    holder = Holder(job=job, partition=partition, known=brought.known.values(),
+                                    commits=commits, lease=lease, open=todo, until=self._until,
+                                    begun=partial(self._starting.discard, partition),
+                                    means=await self._open_means())  # fmt: skip
+                    del brought, todo
+                    self._holders[partition] = holder
+                    counts = await holder.fetch()
+            finally:
+                self._starting.discard(partition)
+                self._holders.pop(partition, None)
+            return await asyncio.to_thread(read_outcome, partition, errands, job, counts)
 
 
 @dataclass(kw_only=True)
@@ -98,34 +176,33 @@ class Holder:
     known: Collection[Known]  # what earlier holders have committed
     commits: Commits
     lease: Lease
+    open: dict[str, Errand]  # without an answer
+    until: float  # seconds since 1970
+    begun: Callable[[], None]  # called when its hosts are asked
+    means: Means
     counts: Counter[str] = field(default_factory=Counter)
     alive: int = 0  # hosts with URLs left
-    writing: asyncio.Task[None] | None = None  # a commit
+    writing: asyncio.Future[None] | None = None  # a commit
+    renewing: asyncio.Future[None] | None = None  # the lease
     closing: bool = False  # only the last commit is still to be written
     finishing: set[asyncio.Future[None]] = field(default_factory=set)  # what has come
     started: float = field(default_factory=time.monotonic)
 
-    async def fetch(self, errands: Iterable[Errand]) -> Counter[str]:
+    async def fetch(self) -> Counter[str]:
         """Rows by reason."""
-        fetching = self.job.settings.fetching
-        rates, mapped = read_texts(fetching)
-        decoders = fetching.decoders or default_processes()
-        self.wire = Wire(guard=Guard(mapped=mapped), fetching=fetching)
-        async with (
-            self.wire,
-            Lookers(processes=decoders, encoding=fetching.encoding) as self.lookers,
-            service_at(fetching.opt_out_service, agent=fetching.user_agent) as service,
-        ):
-            rests = dict(self.lease.rests)
-            self.hosts = Hosts(wire=self.wire, fetching=fetching, rates=rates, rests=rests)
-            self._count_asked()
-            self.requester = Requester(
-                hosts=self.hosts,
-                opt_outs=OptOuts(listed=opted_out(self.job), service=service),
-                consent=self.job.settings.recipe.consent,
-                mine=self._is_mine,
-            )
-            await self._work(list(errands))
+        job, means = self.job, self.means
+        self.hosts = Hosts(wire=means.wire, fetching=job.settings.fetching, rates=means.rates,
+                           rests=dict(self.lease.rests), everywhere=means.everywhere,
+                           until=self.until)  # fmt: skip
+        self._count_asked()
+        self.known = ()  # as large as the partition
+        self.requester = Requester(
+            hosts=self.hosts,
+            opt_outs=OptOuts(listed=means.listed, service=means.service),
+            consent=job.settings.recipe.consent,
+            mine=self._is_mine,
+        )
+        await self._work()
         return self.counts
 
     def _is_mine(self, url: str) -> bool:
@@ -141,12 +218,11 @@ class Holder:
                 for url in {host_of(url): url for url in one.asked if self._is_mine(url)}.values():
                     self.hosts.of(url).paces[0].images += 1
 
-    async def _work(self, errands: list[Errand]) -> None:
-        self.open = {one.url: one for one in errands}
-        hosts: asyncio.Future[Any] = asyncio.ensure_future(self._all(errands))
+    async def _work(self) -> None:
+        hosts: asyncio.Future[Any] = asyncio.ensure_future(self._all())
         beat: asyncio.Future[Any] = asyncio.ensure_future(self._beat())
         try:
-            left = None if math.isinf(self.job.until) else max(0.0, self.job.until - time.time())
+            left = None if math.isinf(self.until) else max(0.0, self.until - time.time())
             await asyncio.wait({hosts, beat}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             _raise_of(beat, hosts)
             await _cancelled(hosts)
@@ -154,8 +230,9 @@ class Holder:
             await asyncio.wait({beat, come}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
             _raise_of(beat, come)
             await _cancelled(come)
-            for errand in list(self.open.values()):  # the deadline
-                self._write(_put_off(errand))
+            if self.open:  # the deadline
+                async with self.means.deferring:
+                    await self._put_off_all()
             await self._commit()
             _raise_of(beat)
         except BaseException:
@@ -163,15 +240,20 @@ class Holder:
             raise
         finally:
             await _cancelled(beat, hosts, *self.finishing)
+            # a thread cannot be cancelled, and the lease is let go only after it
+            threads = (one for one in (self.renewing, self.writing) if one is not None)
+            await asyncio.gather(*threads, return_exceptions=True)
             self.lease.rests = self.hosts.rests_left()
 
-    async def _all(self, errands: Iterable[Errand]) -> None:
-        await self.requester.opt_outs.ask_ahead([one.at for one in errands])
+    async def _all(self) -> None:
+        await self.requester.opt_outs.ask_ahead([one.at for one in self.open.values()])
         queues: dict[Host, deque[Errand]] = defaultdict(deque)
-        for errand in errands:
+        for errand in self.open.values():
             queues[self.hosts.of(errand.at)].append(errand)
         self.alive = len(queues)
-        await asyncio.gather(*(self._empty(host, queue) for host, queue in queues.items()))
+        hosts = asyncio.gather(*(self._empty(host, queue) for host, queue in queues.items()))
+        self.begun()
+        await hosts
 
     async def _empty(self, host: Host, queue: deque[Errand]) -> None:
         """All URLs of a host, by as many connections as it may have."""
@@ -197,7 +279,7 @@ class Holder:
             await self._see(ending)
         finally:
             if ending.answer is not None:
-                self.wire.release(ending.answer)
+                self.means.wire.release(ending.answer)
 
     async def _see(self, ending: Ending) -> None:
         """What is seen of the bytes; those that are packed were seen before."""
@@ -208,7 +290,7 @@ class Holder:
         if sha256 in self.commits.places:
             self._write(ending, {"sha256": sha256})
             return
-        look = await self.lookers.look(ending.body)
+        look = await self.means.lookers.look(ending.body)
         if isinstance(look, Problem):
             self._write(replace(ending, problem=look))
             return
@@ -231,6 +313,16 @@ class Holder:
         del self.open[errand.url]
         self.counts[status] += 1
 
+    async def _put_off_all(self) -> None:
+        for errand in list(self.open.values()):
+            self._write(_put_off(errand))
+            if self._is_due():
+                await self._commit()
+
+    def _is_due(self) -> bool:
+        fetching = self.job.settings.fetching
+        return self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds)
+
     async def _commit(self) -> None:
         """In a thread: a disk or bucket takes its time, and the hosts are not to wait for it."""
         self.closing = True
@@ -246,23 +338,25 @@ class Holder:
 
     async def _beat(self) -> None:
         """Renew the lease, write what is due, until cancelled."""
-        fetching = self.job.settings.fetching
+        wait = min(BEAT, self.job.settings.fetching.commit_seconds)
         while True:
+            # no wait_for: Python 3.11's forgets that it was cancelled where both happen at once
             with suppress(TimeoutError):  # or as soon as a host has asked for a rest
-                wait = min(BEAT, fetching.commit_seconds)
-                await asyncio.wait_for(self.hosts.told.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self.hosts.told.wait()
                 await asyncio.sleep(MOMENT)
             self.hosts.told.clear()
             left = max(0.0, self.lease.until - time.time())
+            self.renewing = asyncio.ensure_future(self._renew())
             try:
-                await asyncio.wait_for(self._renew(), left)
+                async with asyncio.timeout(left):
+                    await asyncio.shield(self.renewing)
             except TimeoutError as error:
                 raise LostLeaseError("the lease could not be renewed in time") from error
             if self.writing is not None and self.writing.done():
                 await self._written()  # raises what it raised
-            due = self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds)
             idle = self.writing is None and not self.closing
-            if due and idle and (commit := self.commits.cut()) is not None:
+            if idle and self._is_due() and (commit := self.commits.cut()) is not None:
                 # beside the renewals, which must not wait for it
                 self.writing = asyncio.create_task(asyncio.to_thread(commit.write))
 
@@ -278,7 +372,7 @@ class Holder:
             "asked": asked,
             "done": asked - self.counts[AWAY],
             "ok": self.counts[OK],
-            "bytes": self.wire.bytes,
+            "bytes": sum(host.bytes for host in hosts),
             "seconds": time.monotonic() - self.started,
             "hosts": self.alive,
             "slowest": {host.origin: round(host.seconds / max(1, host.asked), 2)

@@ -4,17 +4,23 @@ In:   wanted/PARTITION.parquet.
 Out:  images/fetch-PARTITION-ROUND.parquet, packs/fetch-*.tar.
 A redirect to another registered domain is an errand for that domain's partition, so that a domain
 is asked by one worker at a time: the next pass begins when the last one has ended everywhere.
+The deadline: a bundle works its partitions side by side, and uses no more than SHARE of the time
+that is left when it begins. What comes after it has the rest: the redirects that it has met and,
+where a runner gives a worker one bundle after another, those bundles; nobody knows how many.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.fetch.errand import PASSES, Errand, Outcome
 from pipeline.fetch.settle import settle
@@ -22,7 +28,11 @@ from pipeline.job import Job
 from pipeline.wanted import partition_of
 from schemas.manifest import PartResult
 
+if TYPE_CHECKING:
+    from pipeline.fetch.partition import Worker
+
 METRICS: Final = "interloom.fetch"  # counters by reason, of attempts: retried bundles count twice
+SHARE: Final = 0.75  # redirects to other domains are few, and their hosts quick to ask
 
 
 class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
@@ -38,7 +48,8 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
         outcomes = (
             every
             | "Spread" >> beam.Reshuffle()
-            | "Fetch images" >> beam.Map(fetch_own, job)
+            | "Without errands" >> beam.Map(fetch_own)
+            | "Fetch images" >> beam.ParDo(SideBySide(job))
         )  # fmt: skip
         brought = []
         for number in range(1, PASSES + 1):
@@ -46,7 +57,7 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
                 outcomes
                 | f"Lead on {number}" >> beam.FlatMap(lead_on, job.partitions)
                 | f"Gather errands {number}" >> beam.GroupByKey()
-                | f"Follow redirects {number}" >> beam.MapTuple(partial(fetch_foreign, job=job))
+                | f"Follow redirects {number}" >> beam.ParDo(SideBySide(job))
             )
             rows = outcomes | f"Bring home {number}" >> beam.FlatMap(bring_home, job.partitions)
             brought.append(rows)
@@ -59,21 +70,34 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
         )
 
 
-def fetch_own(partition: int, job: Job) -> Outcome:
-    return _fetch(partition, None, job)
+def fetch_own(partition: int) -> tuple[int, None]:
+    """A partition's own URLs are to be fetched, not those of errands."""
+    return partition, None
 
 
-def fetch_foreign(partition: int, errands: Iterable[Errand], job: Job) -> Outcome:
-    return _fetch(partition, errands, job)
+class SideBySide(beam.DoFn):
+    """The partitions of a bundle, each with its errands -> what they leave, at the bundle's end."""
 
+    def __init__(self, job: Job) -> None:
+        self._job = job
 
-def _fetch(partition: int, errands: Iterable[Errand] | None, job: Job) -> Outcome:
-    from pipeline.fetch.partition import fetch_partition  # noqa: PLC0415  # with aiohttp, half a second
+    def start_bundle(self) -> None:
+        self._worker: Worker | None = None
 
-    outcome = fetch_partition(partition, errands, job)
-    for status, count in outcome.counts.items():
-        Metrics.counter(METRICS, status).inc(count)
-    return outcome
+    def process(self, element: tuple[int, Iterable[Errand] | None]) -> None:
+        if self._worker is None:
+            from pipeline.fetch.partition import Worker  # noqa: PLC0415  # with aiohttp, half a second
+
+            now = time.time()
+            self._worker = Worker(self._job, until=now + SHARE * (self._job.until - now))
+        self._worker.take(*element)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        worker, self._worker = self._worker, None
+        for outcome in worker.finish() if worker is not None else ():
+            for status, count in outcome.counts.items():
+                Metrics.counter(METRICS, status).inc(count)
+            yield GlobalWindows.windowed_value(outcome)
 
 
 def lead_on(outcome: Outcome, partitions: int) -> Iterator[tuple[int, Errand]]:

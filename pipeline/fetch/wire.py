@@ -67,7 +67,6 @@ class Wire:
 
     guard: Guard
     fetching: Fetching
-    bytes: int = 0  # that came
     _held: int = 0  # of bodies
     _whole: int = 0  # of these, of whole ones, which will be released
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -190,7 +189,6 @@ class Wire:
             self._let_go(size)
             raise
         finally:
-            self.bytes += size
             if self._first is time:
                 self._first = None
                 self._freed.set()
@@ -203,9 +201,14 @@ class Wire:
         self._whole += len(body)
         return Answer(url=url, status=response.status, headers=headers, body=body, held=len(body))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a further request has to wait for bodies to be done with."""
+        return self._held > BUFFERED // 2 and self._whole > 0
+
     async def room(self) -> None:
         """Until there is some for what a further request brings."""
-        while self._held > BUFFERED // 2 and self._whole:
+        while self.is_full:
             await self._change()
 
     def release(self, answer: Answer) -> None:
