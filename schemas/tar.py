@@ -62,7 +62,7 @@ def members(stream: BinaryIO, *, size: int | None = None) -> Iterator[TarMember]
     at, long_name = 0, ""
     everywhere: dict[str, bytes] = {}
     own: dict[str, bytes] = {}
-    while (block := _block(stream, at)).strip(b"\0"):
+    while (block := _block(stream, at, size)).strip(b"\0"):
         name, length, kind = read_header(block, at)
         start = at + BLOCK
         if kind in EXTENDED:
@@ -146,9 +146,9 @@ def _records(body: bytes, at: int) -> dict[str, bytes]:
     return found
 
 
-def _block(stream: BinaryIO, at: int) -> bytes:
+def _block(stream: BinaryIO, at: int, size: int | None) -> bytes:
     """The block at a byte; less at the end of the stream."""
-    if stream.seek(at) != at:  # a compressed stream ends before
+    if stream.seek(at) != at or (size is not None and at > size):  # a gzip goes to its end at most
         raise BrokenTarError(f"it ends before byte {at:,}, where its next header should be")
     return stream.read(BLOCK)
 

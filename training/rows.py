@@ -112,7 +112,13 @@ class RowReader:
         bodies = self.members.read([places[name].ranges[member] for name, member in asked])
         for (name, member), body in zip(asked, bodies, strict=True):
             places[name].held[member] = body
-        return {_name(piece): self._tokenised(piece, places[_name(piece)]) for piece in pieces}
+        samples: dict[Name, _Sample] = {}
+        for piece in pieces:
+            name = _name(piece)
+            if name not in samples:  # once, of however many pieces
+                samples[name] = self._tokenised(piece, places[name])
+            self._check(piece, samples[name])
+        return samples
 
     def _find(self, piece: PiecePlan) -> _Place:
         return self._index(self._shard(piece)).place(piece.row)
@@ -132,16 +138,20 @@ class RowReader:
         shard = self._shard(piece)
         sample = read_sample(place.held[JSON], place.key, shard.tar)
         sequence = sequence_of(sample, self.encoder, self.images.image_tokens)
-        counted = self._index(shard).length(piece.row, self.images.image_tokens)
-        shown = sequence.shown(piece.start, piece.end).tolist()
-        if len(sequence.tokens) != counted or shown != [number for _, number in _shown(piece)]:
-            raise ValueError(
-                f"{shard.tar}, sample {place.key}: {len(sequence.tokens):,} tokens, but its counts "
-                f"say {counted:,} or have its images elsewhere: remove counts/ beside the shards, "
-                "which is then made anew"
-            )
         images = [node for node in sample.nodes if isinstance(node, SampleImage)]
         return _Sample(place=place, shard=shard.name, sequence=sequence, images=images)
+
+    def _check(self, piece: PiecePlan, sample: _Sample) -> None:
+        """Raises ValueError where a piece is of another sequence than was counted."""
+        shard, tokens = self._shard(piece), len(sample.sequence.tokens)
+        counted = self._index(shard).length(piece.row, self.images.image_tokens)
+        shown = sample.sequence.shown(piece.start, piece.end).tolist()
+        if tokens != counted or shown != [number for _, number in _shown(piece)]:
+            raise ValueError(
+                f"{shard.tar}, sample {sample.place.key}: {tokens:,} tokens, but its counts say "
+                f"{counted:,} or have its images elsewhere: remove counts/ beside the shards, "
+                "which is then made anew"
+            )
 
     def _pictures(
         self, samples: Mapping[Name, _Sample], shown: Sequence[Picture]

@@ -11,12 +11,17 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+
+from tests.training.shards import Document, picture, prose
+from training.sources import open_source
 
 TAR: Final = "shards/train-00000.tar"
 INDEX: Final = "index/train-00000.parquet"
 SIZE: Final = slice(124, 136)  # of a header: the member's bytes
 BLOCK: Final = 512
 Rows = list[dict[str, Any]]
+DOCUMENTS: list[Document] = [[prose(8, seed=n), picture(20, 16, colour=n)] for n in range(5)]
 
 
 def summed(block: bytes) -> bytes:
@@ -74,3 +79,12 @@ def change_index(index: Path, change: Callable[[Rows], object]) -> None:
     rows = table.to_pylist()
     change(rows)
     pq.write_table(pa.Table.from_pylist(rows, table.schema), index)
+
+
+def refused(folder: Path, match: str) -> None:
+    """Opening it is one line that names the shard."""
+    with pytest.raises(ValueError, match=match) as told:
+        open_source(str(folder))
+    assert "train-00000" in str(told.value)
+    assert len(str(told.value)) < 800
+    assert "\n" not in str(told.value)

@@ -163,6 +163,27 @@ def test_damaged_weights_and_moments_are_told_with_what_to_do(
         checkpoint.load(path.parent, *made(1), identity=IDENTITY, world=ALONE)
 
 
+class _Leaves:
+    """Pickled, it writes a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path, str]]:
+        return Path.write_text, (self.path, "ran")
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng-0.pt"])
+def test_a_checkpoint_that_would_run_something_is_told_and_runs_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    path = written(tmp_path, 3) / name
+    torch.save({"cpu": _Leaves(tmp_path / "ran")}, path)
+    with pytest.raises(ValueError, match=rf"is no checkpoint.*{name}"):
+        checkpoint.load(path.parent, *made(1), identity=IDENTITY, world=ALONE)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_disk_that_is_full_ends_the_run_and_a_rerun_goes_on(tmp_path: Path) -> None:
     """Files may grow to 1 MB, as on a disk that is full: a checkpoint is larger."""
     shards = write_documents(tmp_path / "run", documents=12, heldout=2)

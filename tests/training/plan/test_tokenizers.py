@@ -93,6 +93,22 @@ def test_a_trained_tokenizer_spells_any_text_and_starts_a_prompt_with_bos(tmp_pa
     assert loaded.vocabulary <= 600
 
 
+@pytest.mark.parametrize("word", ["acgt", "a", "7", "_-", "!?", " ", "\n", "日", "a1_"])
+def test_a_word_without_end_takes_no_time_to_train_on(tmp_path: Path, word: str) -> None:
+    """A genome, a base64 of 8 MB: the trainer's time is the square of a word's length."""
+    plain = train_bpe([*TEXTS, "the sea"], 600, tmp_path / "plain")
+    long = train_bpe([*TEXTS, f"the {word * 4_000_000} sea"], 600, tmp_path / "long")
+    assert long.digest == plain.digest
+
+
+def test_words_of_999_characters_are_trained_on(tmp_path: Path) -> None:
+    plain, long = (
+        train_bpe([*TEXTS, f"the {'qz' * 500}"[:length]], 600, tmp_path / str(length))
+        for length in (4, 4 + 999)
+    )
+    assert plain.digest != long.digest
+
+
 def test_a_vocabulary_that_bytes_would_fill_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="vocabulary is 511 tokens: choose at least 512"):
         train_bpe(TEXTS, 511, tmp_path)

@@ -22,6 +22,7 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import (
 )
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionEmbeddings
 
+from training import images
 from training.images import (
     FORMATS,
     assembled,
@@ -245,6 +246,25 @@ def test_a_bomb_is_refused_without_being_decoded() -> None:
     for sides in ((20_000, 20_000), (2**31 - 1, 2**31 - 1)):
         with pytest.raises(ValueError, match="does not decode"):
             patches_of(bomb(*sides), longest=980, shortest=378, table=70)
+
+
+@pytest.mark.parametrize("sides", [(1, 65_536), (65_536, 1), (1, 89_000_000), (89_000_000, 1)])
+def test_the_limit_of_a_side_is_known_before_decoding(sides: tuple[int, int]) -> None:
+    """Pillow needs 8 bytes a row beside its pixels."""
+    with pytest.raises(ValueError, match=f"a side has {max(sides):,} pixels, over 65,535"):
+        patches_of(bomb(*sides), longest=980, shortest=378, table=70)
+    assert decoded(encoded(Image.new("L", (65_535, 1)))).size == (65_535, 1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_transparent_picture_is_put_on_white_in_strips_as_at_once(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noise(40, 37, "RGBA").convert(mode)
+    data = encoded(image, transparency=3) if mode == "P" else encoded(image)
+    whole = decoded(data)
+    monkeypatch.setattr(images, "STRIP", 5)
+    assert np.array_equal(np.asarray(decoded(data)), np.asarray(whole))
 
 
 @settings(max_examples=60, deadline=None)

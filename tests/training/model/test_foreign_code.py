@@ -1,0 +1,234 @@
+"""No Python of a model's folder runs, whoever says yes; weights are tensors and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.model.starts import CONFIGS, saved
+from tests.training.shards import word_tokenizer, write_run
+from training import tokenizer
+from training.hub import CODE
+from training.pretrained import limit_of, load_language, load_vision
+
+# each class of the folder would leave a file behind, and so would the import of its module
+CUSTOM = """
+from pathlib import Path
+from transformers import {base}
+
+(Path(__file__).parent / "ran").write_text("imported")
+Path({ran!r}).write_text("imported")
+
+
+class Custom({base}):
+    model_type = "llama"
+"""
+MAPS = {
+    "AutoConfig": "custom.Custom",
+    "AutoModelForCausalLM": "custom.Custom",
+    "AutoTokenizer": ["custom.Custom", "custom.Custom"],
+}
+OPEN = {
+    "language": "from training.pretrained import load_language as read",
+    "limit": "from training.pretrained import limit_of as read",
+    "vision": "from training.pretrained import load_vision; read = lambda at: load_vision(at, 6)",
+    "tokenizer": "from training.tokenizer import load as read",
+}
+SETTINGS = [
+    "config.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "config.4.50.0.json",
+]
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Path:
+    """A file that is there once something of the folder has run."""
+    return tmp_path / "ran"
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A language model with its tokenizer."""
+    folder = tmp_path / "model"
+    saved(CONFIGS[0], folder)
+    word_tokenizer("</s>", eos_token="</s>").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(plain: Path, ran: Path) -> Path:
+    (plain / "custom.py").write_text(CUSTOM.format(base="PreTrainedConfig", ran=str(ran)))
+    return plain
+
+
+def put(path: Path, **settings: object) -> None:
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(before | settings))
+
+
+def open_in_process(kind: str, folder: Path, answer: int | str) -> subprocess.CompletedProcess[str]:
+    """Read a folder in a process of its own, whose standard input says something."""
+    code = f"""
+import sys
+{OPEN[kind]}
+try:
+    read(sys.argv[1])
+except ValueError as error:
+    print(error)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        **({"input": answer} if isinstance(answer, str) else {"stdin": answer}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "model_type"), [*((kind, "somebody's") for kind in OPEN), ("language", "llama")]
+)
+def test_a_folder_that_brings_code_is_refused_though_standard_input_says_yes(
+    folder: Path, ran: Path, kind: str, model_type: str
+) -> None:
+    put(folder / "config.json", auto_map=MAPS, model_type=model_type)
+    put(folder / "tokenizer_config.json", auto_map=MAPS)
+    ended = open_in_process(kind, folder, "y\n" * 9)
+    assert "names code of its own (auto_map)" in ended.stdout
+    assert "trust_remote_code=False" in ended.stdout
+    assert ended.stdout.count("\n") == 1
+    assert not ran.exists()
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["limit", "tokenizer"])
+def test_a_terminal_that_says_yes_is_not_asked(folder: Path, ran: Path, kind: str) -> None:
+    put(folder / "config.json", auto_map=MAPS, model_type="somebody's")
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"y\n" * 9)
+        ended = open_in_process(kind, folder, theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "names code of its own (auto_map)" in ended.stdout
+    assert "[y/N]" not in ended.stdout + ended.stderr
+    assert not ran.exists()
+
+
+def refused(source: str, match: str) -> None:
+    for read in (load_language, limit_of, tokenizer.load, lambda at: load_vision(at, 6)):
+        with pytest.raises(ValueError, match=match):
+            read(source)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_code_that_any_settings_name_is_refused(folder: Path, name: str) -> None:
+    put(folder / name, auto_map={"AutoModel": "custom.Custom"})
+    refused(str(folder), rf"but its {name} names code of its own")
+
+
+def test_code_is_found_at_any_depth_and_however_it_is_spelled(folder: Path) -> None:
+    config = (folder / "config.json").read_text()
+    put(folder / "config.json", text_config={"a": [{CODE: "other/repository--custom.Custom"}]})
+    refused(str(folder), "names code of its own")
+    (folder / "config.json").write_text(
+        config.replace("{", '{"auto_m\\u0061p": ["custom.Custom"],', 1)
+    )
+    refused(str(folder), "names code of its own")
+
+
+def test_code_beside_a_gguf_or_a_file_that_is_named_is_refused(folder: Path) -> None:
+    put(folder / "tokenizer_config.json", auto_map=MAPS)
+    (folder / "model.gguf").write_bytes(b"GGUF")
+    for source in (folder / "model.gguf", folder / "config.json"):
+        for read in (load_language, limit_of, tokenizer.load):
+            with pytest.raises(ValueError, match="names code of its own"):
+                read(str(source))
+
+
+def test_a_folder_whose_map_of_code_is_empty_is_read(folder: Path) -> None:
+    put(folder / "config.json", auto_map={})
+    put(folder / "tokenizer_config.json", auto_map={})
+    assert load_language(str(folder)).config.model_type == "llama"
+    assert tokenizer.load(str(folder)).vocabulary > 0
+
+
+def test_settings_that_are_no_json_are_one_line(folder: Path) -> None:
+    for body in ("[" * 200_000, "{", "7", '{"model_type": 7}', '{"auto_map": 7}'):
+        (folder / "config.json").write_text(body)
+        (folder / "tokenizer_config.json").write_text(body)
+        refused(str(folder), "tokenizer|--language-model|--vision-model")
+
+
+def test_the_commands_refuse_it_before_anything_is_read(folder: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [["A text."]])
+    put(folder / "config.json", auto_map=MAPS)
+    for arguments in (
+        ["fit", "--language-model", str(folder), "-o", str(tmp_path / "out")],
+        ["index", "--tokenizer", str(folder)],
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-m", "training.cli", *arguments, "--shards", str(tmp_path / "run")],
+            input="y\n" * 9, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 2
+        assert "names code of its own (auto_map)" in ended.stderr
+        assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_is_refused_with_what_to_do(plain: Path, tmp_path: Path) -> None:
+    """peft imports modules that its settings name."""
+    put(
+        plain / "adapter_config.json",
+        peft_type="LORA",
+        target_modules=["q_proj"],
+        megatron_config={"a": 1},
+        megatron_core="custom",
+    )
+    for read in (load_language, limit_of):
+        with pytest.raises(ValueError, match=r"has an adapter .*merge it into its model first"):
+            read(str(plain))
+    assert tokenizer.load(str(plain)).vocabulary > 0
+
+
+class _Leaves:
+    """Pickled, it writes a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path, str]]:
+        return Path.write_text, (self.path, "ran")
+
+
+def test_pickled_weights_run_nothing_and_plain_ones_are_read(plain: Path, ran: Path) -> None:
+    weights = load_file(plain / "model.safetensors")
+    (plain / "model.safetensors").unlink()
+    torch.save(weights, plain / "pytorch_model.bin")
+    assert torch.equal(load_language(str(plain)).state_dict()["model.norm.weight"],
+                       weights["model.norm.weight"])  # fmt: skip
+    torch.save({"model.norm.weight": _Leaves(ran)}, plain / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"--language-model .* cannot be read"):
+        load_language(str(plain))
+    (plain / "pytorch_model.bin").write_bytes(pickle.dumps(_Leaves(ran)))
+    with pytest.raises(ValueError, match=r"--language-model .* cannot be read"):
+        load_language(str(plain))
+    assert not ran.exists()
+    pickle.loads(pickle.dumps(_Leaves(ran)))
+    assert ran.exists(), "the pickle is of the kind that writes"
