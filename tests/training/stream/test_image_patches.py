@@ -200,6 +200,7 @@ def test_places_are_those_of_transformers_for_every_number_of_patches() -> None:
         assert torch.equal(ours, their_places(patches, 71 - patches, 70)), patches
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.data())
 def test_places_are_those_of_transformers_for_every_table(table: int, data: st.DataObject) -> None:
     rows, columns = data.draw(st.integers(1, table)), data.draw(st.integers(1, table))
