@@ -32,6 +32,7 @@ import math
 import re
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -244,9 +245,12 @@ def _character_repetition(text: str) -> tuple[int, int]:
     """All n-grams, and the mass of the most frequent."""
     total = max(0, len(text) - CHARACTER_NGRAM + 1)
     if len(text) <= _SHORT:  # most repeat nothing, as a set tells in a fifth of the time
-        distinct = {text[place : place + CHARACTER_NGRAM] for place in range(total)}
-        if len(distinct) == total:
+        grams = [text[place : place + CHARACTER_NGRAM] for place in range(total)]
+        distinct = len(set(grams))
+        if distinct == total:
             return total, 0
+        counts = sorted(Counter(grams).values(), reverse=True)
+        return total, sum(count for count in counts[: math.isqrt(distinct)] if count > 1)
     found = repeated_characters(text, CHARACTER_NGRAM)
     return total, sum(found.frequencies[: math.isqrt(found.distinct)])
 

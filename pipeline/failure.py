@@ -17,7 +17,7 @@ from typing import Final, TextIO, cast
 from pipeline import store
 from schemas.terminal import PlainStream
 
-_STEP: Final = re.compile(r" *\[while running '([^']+)'\]")
+_STEP: Final = re.compile(r"(?<! ) *+\[while running '([^']+)'\]")
 # of an error that is worded for the reader the kind says nothing more
 _WORDED: Final = re.compile(
     r"^(?:(?:RuntimeError|ValueError|OSError|[\w.]*FullDiskError): )+(?:\[Errno \d+\] )?"

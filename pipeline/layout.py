@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,26 +21,27 @@ PART: Final = "[0-9]{6,}-[0-9]{14,}"  # place of the input, byte at which the pa
 SHARD: Final = "(?:train|heldout)-[0-9]{5,}"
 SETTLED: Final = "fetch-[0-9]{5,}-[0-9]+"  # partition, round
 _COMMIT: Final = f"{SETTLED}-[0-9a-f]{{8}}-[0-9]+"
-_PARQUET: Final = re.compile(rf"({PART})\.parquet")
+Form = Callable[[str], re.Match[str] | None]  # of a whole name
+_PARQUET: Final[Form] = re.compile(rf"({PART})\.parquet").fullmatch
 # stage -> its tables -> the form of the names that it gives to its files there; group 1 is the part
-TABLES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
+TABLES: Final[Mapping[str, Mapping[str, Form]]] = {
     "extract": {
         **dict.fromkeys(("documents", "images", "objections", "verdicts/extract"), _PARQUET),
-        "packs": re.compile(rf"({PART})-[0-9]+\.tar"),
+        "packs": re.compile(rf"({PART})-[0-9]+\.tar").fullmatch,
     },
     "filter_text": {
         "verdicts/filter_text": _PARQUET,
-        "wanted": re.compile(r"([0-9]{5,})\.parquet"),
+        "wanted": re.compile(r"([0-9]{5,})\.parquet").fullmatch,
     },
     "fetch": {
-        "images": re.compile(rf"({SETTLED}|{_COMMIT})\.parquet"),
-        "packs": re.compile(rf"({_COMMIT})-[0-9]+\.tar"),
-        "leases": re.compile(r"([0-9]{5,})\.host\.json"),
+        "images": re.compile(rf"({SETTLED}|{_COMMIT})\.parquet").fullmatch,
+        "packs": re.compile(rf"({_COMMIT})-[0-9]+\.tar").fullmatch,
+        "leases": re.compile(r"([0-9]{5,})\.host\.json").fullmatch,
     },
     "filter_images": dict.fromkeys(("verdicts/filter_images", "kept"), _PARQUET),
     "shard": {
-        "index": re.compile(rf"({SHARD})\.parquet"),
-        "shards": re.compile(rf"({SHARD})\.tar"),
+        "index": re.compile(rf"({SHARD})\.parquet").fullmatch,
+        "shards": re.compile(rf"({SHARD})\.tar").fullmatch,
         **dict.fromkeys(("tables/documents", "tables/images", "tables/drops"), _PARQUET),
     },
 }
@@ -51,7 +52,10 @@ _TOP: Final = re.compile(
     rf"run\.json|{_OPT_OUT.pattern}|report\.html|README\.md|(?:{'|'.join(STAGES)})"
     r"\.(?:manifest\.json|parts\.parquet|host\.json|failure\.host\.json)"
 )
-_FORMS: Final = {"": [_TOP], ENDED: [re.compile(rf"({PART})\.json")]} | {
+_FORMS: Final[Mapping[str, Sequence[Form]]] = {
+    "": [_TOP.fullmatch],
+    ENDED: [re.compile(rf"({PART})\.json").fullmatch],
+} | {
     folder: [forms[folder] for forms in TABLES.values() if folder in forms]
     for folder in sorted({folder for forms in TABLES.values() for folder in forms})
 }
@@ -65,7 +69,7 @@ def is_own(name: str) -> bool:
     """Whether a run gives a file this name below its folder, or writes one of it aside."""
     folder, _, file = name.rpartition("/")
     whole = _ASIDE.sub("", file)
-    return any(form.fullmatch(whole) for form in _FORMS.get(folder, ()))
+    return any(form(whole) for form in _FORMS.get(folder, ()))
 
 
 def is_first(name: str) -> bool:
@@ -81,7 +85,7 @@ def files(output: str, stage: str, table: str, start: str = "") -> Iterator[tupl
     """(path, part) of a stage's whole files in a table, sorted; of those whose names begin so."""
     form = TABLES[stage][table]
     for path in store.beginning(store.join(output, table, start)):
-        if named := form.fullmatch(path.rsplit("/", 1)[-1]):
+        if named := form(path.rsplit("/", 1)[-1]):
             yield path, named[1]
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,12 +30,12 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
 )
-_HEADER: Final = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
-_META: Final = re.compile(
-    rb"<meta\s[^>]{0,1000}?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE
-)
-_XML: Final = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"'>]+)", re.IGNORECASE)
-_COMMENT: Final = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+_HEADER: Final = re.compile(r"charset\s*+=\s*+[\"']?+\s*+([^\s\"';,]++)", re.IGNORECASE)
+_META: Final = re.compile(rb"<meta\s([^>]{0,1024}+)", re.IGNORECASE)
+_CHARSET: Final = re.compile(rb"charset\s*+=\s*+[\"']?+\s*+([^\s\"'/>;]++)", re.IGNORECASE)
+_XML: Final = re.compile(rb"\s*+<\?xml([^>]{0,256}+)", re.IGNORECASE)
+_ENCODING: Final = re.compile(rb"encoding\s*+=\s*+[\"']([^\"'>]++)", re.IGNORECASE)
+_COMMENT: Final = re.compile(rb"<!--(?:[^-]++|-(?!->))*+(?:-->)?+")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _MISFIT: Final = 0.25  # share of the characters beyond ASCII that are replacements
 _SINGLE: Final = re.compile(r"cp125|iso8859|koi8|cp866|cp874|mac")
@@ -114,14 +114,21 @@ def _of_headers(headers: Sequence[tuple[str, str]]) -> str | None:
 
 def _of_markup(html: bytes) -> str | None:
     head = _COMMENT.sub(b"", html[:_HEAD])
-    for pattern in (_XML, _META):
-        for found in pattern.finditer(head):
-            known = _known(found[1].decode("ascii", "replace"))
-            if known in _WIDE:  # it was read as ASCII, so it is none (HTML standard, prescan)
-                return "utf-8"
-            if known:
-                return known
+    for label in _labels(head):
+        known = _known(label.decode("ascii", "replace"))
+        if known in _WIDE:  # it was read as ASCII, so it is none (HTML standard, prescan)
+            return "utf-8"
+        if known:
+            return known
     return None
+
+
+def _labels(head: bytes) -> Iterator[bytes]:
+    if (declaration := _XML.match(head)) and (found := _ENCODING.search(declaration[1])):
+        yield found[1]
+    for meta in _META.finditer(head):
+        if found := _CHARSET.search(meta[1]):
+            yield found[1]
 
 
 def _detected(html: bytes) -> str:

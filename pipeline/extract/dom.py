@@ -23,7 +23,7 @@ from pipeline.extract.images import Attributes, Offer, declared_side, is_data, r
 from pipeline.extract.layout import Box, ImageBlock, Layout
 from pipeline.extract.paragraphs import Inside, Manner, Paragraphs, clean
 from pipeline.extract.signs import CAPTION, FIGURE, HIDDEN, PERMALINK, TITLE, signs_of
-from pipeline.extract.tables import is_data_table
+from pipeline.extract.tables import DEEPEST, is_data_table
 from pipeline.extract.urls import absolute_url
 from pipeline.extract.vocabulary import BLOCKS, LONGEST_NAME, ROLES, SKIPPED
 from schemas.document import Role
@@ -32,6 +32,7 @@ _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
 _HIDING: Final = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _STREAMED: Final = re.compile("S:[0-9a-f]+")  # React's script puts it where it belongs
 _LONG_NOSCRIPT: Final = 500  # characters
+_DEEP_PARTS: Final = 50  # beyond, what lies in a part is not searched once more
 _LONGEST_STYLE: Final = 2_048  # characters
 _LONGEST_ALT: Final = 4_096  # characters
 _PLAIN: Final = frozenset((Role.PARAGRAPH, Role.LIST_ITEM, Role.QUOTE))
@@ -144,7 +145,8 @@ class Walker:
         """A block-level element in a row or in code, which goes on."""
         attributes, manner = node.attributes, self._manner
         hidden = _is_hidden(attributes) or signs_of(_name(attributes)) & HIDDEN
-        if hidden or (_is_unspoken(attributes) and not node.css_first("img")):
+        unspoken = _is_unspoken(attributes) and manner.parts < _DEEP_PARTS
+        if hidden or (unspoken and not node.css_first("img")):
             self._layout.edits["hidden"] += 1
             return False
         if tag in {"td", "th"} and manner.inside is Inside.ROW:
@@ -157,7 +159,8 @@ class Walker:
     def _inner_manner(self, node: LexborNode, tag: str, role: Role, signs: int) -> Manner:
         """How what is in an element is read that begins a box."""
         outer = self._manner
-        figure, captions, table = outer.figure, outer.captions, outer.table
+        figure, captions = outer.figure, outer.captions
+        table, tables = outer.table, outer.tables
         if tag == "figure" or (not figure and signs & (FIGURE | CAPTION)):
             self._figures += 1
             figure, captions = self._figures, True
@@ -166,13 +169,14 @@ class Walker:
             role = _CAPTION
         inside = _OUTSIDE
         if tag == "table":
-            table = is_data_table(node)
+            tables += 1
+            table = tables <= DEEPEST and is_data_table(node)
         elif tag == "tr" and table:
             inside, role = Inside.ROW, Role.TABLE_ROW
         if role is _CODE:
             inside = Inside.CODE
         return Manner(role, figure, inside, table, captions, outer.link, outer.muted, outer.twin,
-                      outer.picture)  # fmt: skip
+                      outer.picture, tables)  # fmt: skip
 
     def _enter_inline(self, node: LexborNode, tag: str) -> bool:
         if tag in _SPECIAL and (entered := self._enter_special(node, tag)) is not None:

@@ -1,10 +1,12 @@
-"""Limits: what a page may cost, measured on its text before anything is built of it.
+"""Limits: what a page may cost, measured on its markup before anything is built of it.
 
-In:      the text of a page.
+In:      the text of a page, as UTF-8.
 Out:     None, or the Problem of the first limit that it breaks.
 Limits:  elements, elements open at once, attributes of one element. A parser by the HTML standard
-         takes time with the square of the last two (100,000 nested `<div>`: 22 s), and copies
-         open `<b>`s into every block that follows (20 KB make a million elements).
+         takes time with the square of the last two (100,000 nested `<div>`: 22 s; 10,000
+         attributes: 0.1 s), so pairs of attributes are limited over the whole page as well. It
+         copies open `<b>`s, with their attributes, into every block that follows (20 KB make a
+         million elements, 132 KB two gigabytes of attributes): what it copies is limited, too.
 
 A page that is small by cheap counts passes; the others are read tag by tag. These are estimates of
 what a parser will hold: how many elements there are is asked again of the parsed tree.
@@ -13,35 +15,54 @@ what a parser will hold: how many elements there are is asked again of the parse
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.extract.vocabulary import words
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
+
+def _names(text: str) -> frozenset[bytes]:
+    return frozenset(text.encode().split())
+
+
+_NAME: Final = rb"[a-zA-Z][^ \t\n\f\r/>]*+"
+_VALUE: Final = (  # a quote that stands anywhere else is part of a name
+    rb"=[ \t\n\f\r]*+(?:\"[^\"]*+\"?|'[^']*+'?|[^ \t\n\f\r>\"'][^ \t\n\f\r>]*+)?+"
+)
+_ATTRIBUTE: Final = re.compile(
+    rb"[^ \t\n\f\r/>][^ \t\n\f\r/>=]*+(?:[ \t\n\f\r]*+" + _VALUE + rb")?+"
+)
 _TAG: Final = re.compile(  # "!--", "/" or "", the name, what follows it
-    r"<(?:(!--)|(/?)([a-zA-Z][^\s/>]*+)((?:[^\"'>]++|\"[^\"]*+\"?|'[^']*+'?)*+)>?)"
+    rb"<(?:(!--)|(/?)(" + _NAME + rb")((?:[ \t\n\f\r/]++|" + _ATTRIBUTE.pattern + rb")*+)>?)"
 )
-_RAW: Final = words("script style textarea title xmp iframe noembed noframes")
-_QUOTED: Final = re.compile(r"\"[^\"]*\"?|'[^']*'?")
-_FORMATTING: Final = words("a b big code em font i nobr s small strike strong tt u")
-_FORMATTING_TAG: Final = re.compile(  # most tags end at the look at their first letter
-    r"<(/?)(?=[abcefinstu])(?:[abisu]|em|tt|big|code|font|nobr|small|strike|strong)[\s>/]",
-    re.IGNORECASE,
-)
-_COPIES: Final = 5  # formatting elements opened again, for each element that a page may have
-_CROWDED: Final = 5  # elements with as many attributes as one may have
-_LONG_TAG: Final = 4_096  # characters
-_UNNESTED: Final = words(
+_COMMENT_END: Final = re.compile(rb"--!?>")
+_RAW: Final = _names("script style textarea title xmp iframe noembed noframes")
+_UNNESTED: Final = _names(
     "area base br col embed hr img input link meta param source track wbr li p dt dd option "
     "optgroup td th tr tbody thead tfoot colgroup html head body image"
 )
-_FOREIGN: Final = words("svg math")
-_SHORT_TAG: Final = 256  # characters: too short to have many attributes
+_FOREIGN: Final = _names("svg math")
+_MERGED: Final = _names("html body")  # a second one gives its attributes to the first
+_FORMATTING: Final = _names("a b big code em font i nobr s small strike strong tt u")
+_ONLY_ONE: Final = _names("a nobr")  # a second one closes the first
 _ALIKE: Final = 3  # the standard keeps at most three open formatting elements that are alike
+_SHORT: Final = 256  # characters that are too few for many attributes
+
+# for the look at small pages, which takes scripts and comments for markup: what follows "<"
+_NAMED_TAG: Final = re.compile(rb"<(/?[a-z][^ \t\n\f\r/>]*+)[^>]*+")  # in lower case
+_GATHERED_TAG: Final = re.compile(  # _FORMATTING and _MERGED: most end at their first letter
+    rb"<(/?(?=[abcefhinstu])(?:[abisu]|em|tt|big|body|code|font|html|nobr|small|strike|strong)"
+    rb"(?=[ \t\n\f\r/>])[^>]*+)",
+    re.IGNORECASE,
+)
+# a tag that is long, or whose first ">" may stand in a quoted value: most tags end behind a value
+_DOUBTFUL_TAG: Final = re.compile(
+    rb"<[a-zA-Z][a-zA-Z0-9]*+(?!>)[^>]{0,512}+"
+    rb"(?:[^>]|(?:(?<![\"'/ \t\n\f\r])|(?<==[\"'])|(?<==[\"'][ /]))>)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,119 +83,176 @@ class PageLimits:
                     "give a number above 0"
                 )
 
+    @property
+    def copies(self) -> int:
+        """Formatting elements, and attributes of theirs, that a parser may have to open again."""
+        return 10 * self.elements  # WCXB: 11,000 at most; two million take 0.4 s and 380 MB
 
-@dataclass(slots=True)
-class _Counts:
-    elements: int = 0
-    depth: int = 0
-    copies: int = 0  # formatting elements that a parser may have to open again
-    attributes: int = 0  # of one element
-    pairs: int = 0  # of attributes of one element: a parser compares them
+    @property
+    def pairs(self) -> int:
+        """Pairs of attributes that a parser may have to compare."""
+        return 5 * self.attributes**2  # WCXB: 200,000 at most; 500 million take 0.6 s
 
 
-def broken_limit(text: str, limits: PageLimits) -> Problem | None:
+def broken_limit(page: bytes, limits: PageLimits) -> Problem | None:
     """What is wrong with the size of the page, told without parsing it."""
-    if _is_small(text, limits):
+    if _is_small(page, limits):
         return None
-    counts = _count(text.encode().lower().decode())  # letters of ASCII alone, and faster so
+    counts = _Counts()
+    counts.take(page.lower())
     for value, limit in (
         (counts.elements, limits.elements),
         (counts.depth, limits.depth),
-        (counts.copies, _COPIES * limits.elements),
+        (counts.copies, limits.copies),
         (counts.attributes, limits.attributes),
-        (counts.pairs, _CROWDED * limits.attributes**2),
+        (counts.pairs, limits.pairs),
     ):
         if value > limit:
             return Problem(reason=Reason.TOO_MANY_ELEMENTS, value=value, limit=limit)
     return None
 
 
-def _is_small(text: str, limits: PageLimits) -> bool:
-    """Whether no limit can be near: all but one page in twenty end here."""
-    tags = text.count("<")
-    most, copies = min(limits.elements, limits.depth), limits.elements * _COPIES
-    if tags > most and tags - text.count("</") > most:
+def _is_small(page: bytes, limits: PageLimits) -> bool:
+    """Whether no limit can be near: all but one page in a hundred end here."""
+    tags = page.count(b"<")
+    if tags > limits.elements:
         return False
-    if tags * tags > copies:
-        opened = _formatting_open(text)
-        if tags * opened > copies and (tags - text.count("</")) * opened > copies:
+    if tags > limits.depth:
+        # a tag may hold "</", too: where there are twice as many, ends are told from these
+        closing = page.count(b"</") if tags <= 2 * limits.depth else 0
+        if tags - closing > limits.depth and _depth(page) > limits.depth:
             return False
-    return not any(_is_long_tag(piece, limits) for piece in _pieces(text, limits.attributes))
+    doubtful = list(_doubtful_tags(page)) if len(page) > limits.attributes else []
+    if not (_are_few([len(tag) // 2 for tag in doubtful], limits)
+            or _are_few([_most_attributes(tag) for tag in doubtful], limits)):  # fmt: skip
+        return False
+    gathered = _gathered(page)
+    for tag in doubtful:
+        if b">" in tag and _GATHERED_TAG.match(tag):  # it was taken to end there
+            gathered += _most_attributes(tag)
+    return tags * gathered <= limits.copies
 
 
-def _pieces(text: str, length: int) -> Iterator[str]:
-    """What is longer than that between two `<`; the others are stepped over, not looked at."""
-    place = -1  # of a "<"
-    while len(text) - place - 1 > length:
-        following = text.rfind("<", place + 1, place + length + 2)
-        if following < 0:
-            following = text.find("<", place + length + 2)
-            following = len(text) if following < 0 else following
-            yield text[place + 1 : following]
-        place = following
+def _are_few(attributes: Sequence[int], limits: PageLimits) -> bool:
+    """Of elements that have some."""
+    pairs = sum(count**2 for count in attributes)
+    return pairs <= limits.pairs and max(attributes, default=0) <= limits.attributes
 
 
-def _formatting_open(text: str) -> int:
-    """How many formatting elements are open at once at most."""
+def _depth(page: bytes) -> int:
+    """How many elements are open at once at most."""
     most = now = 0
-    for close in _FORMATTING_TAG.findall(text):
-        now = max(0, now - 1) if close else now + 1
-        most = max(most, now)
+    opened: defaultdict[bytes, int] = defaultdict(int)
+    for tag in _NAMED_TAG.findall(page.lower()):
+        if tag.startswith(b"/"):
+            name = tag[1:]
+            if opened[name]:
+                opened[name] -= 1
+                now -= 1
+        elif tag not in _UNNESTED:
+            opened[tag] += 1
+            now += 1
+            most = max(most, now)
     return most
 
 
-def _is_long_tag(piece: str, limits: PageLimits) -> bool:
-    tag = _TAG.match("<" + piece[:_LONG_TAG])
-    if tag is not None and (tag[3] or "").lower() in _RAW and tag.end() < _LONG_TAG:
-        return False  # what follows is a script
-    return any(len(part.split()) > limits.attributes for part in piece.split(">"))
+def _gathered(page: bytes) -> int:
+    """How many formatting elements, and attributes of theirs, are open at once at most."""
+    now, sums, weights = 0, [0], list[int]()
+    for tag in _GATHERED_TAG.findall(page):
+        if not tag.startswith(b"/"):
+            weight = _most_attributes(tag)
+            weights.append(weight)
+            now += weight
+            sums.append(now)
+        elif weights:
+            now -= weights.pop()
+    return max(sums)
 
 
-def _tags(text: str) -> Iterator[tuple[bool, str, str]]:
-    """The tags of a page in lower case: (closes, name, rest). In comments and scripts is none."""
+def _doubtful_tags(page: bytes) -> Iterator[bytes]:
     position = 0
-    while found := _TAG.search(text, position):
-        position = found.end()
-        comment, slash, name, rest = found.groups()
-        if comment:
-            position = _after(text, "-->", position)
-            continue
-        yield bool(slash), name, rest
-        if name in _RAW and not slash:
-            position = _after(text, "</" + name, position)
+    while found := _DOUBTFUL_TAG.search(page, position):
+        tag = _TAG.match(page, found.start())
+        assert tag is not None  # it matches whatever begins like one
+        position = tag.end()
+        yield tag[0].removesuffix(b">")
 
 
-def _after(text: str, end: str, position: int) -> int:
-    place = text.find(end, position)
-    return len(text) if place < 0 else place
+def _most_attributes(tag: bytes) -> int:
+    """Before each stands white space, a slash, or the quote at the end of another; and one more."""
+    return len(tag.split()) + tag.count(b"/") + tag.count(b'"') // 2 + tag.count(b"'") // 2
 
 
-def _count(text: str) -> _Counts:
-    """Upper bounds of what a parser would have to hold; `text` is in lower case."""
-    counts = _Counts()
-    alike: Counter[str] = Counter()
-    opened = formatting = drawings = 0
-    for closes, name, rest in _tags(text):
-        if closes:
-            opened -= opened > 0 and name not in _UNNESTED
-            formatting -= formatting > 0 and name in _FORMATTING
-            drawings -= drawings > 0 and name in _FOREIGN
-            continue
-        counts.elements += 1
-        counts.copies += formatting
-        if len(rest) > _SHORT_TAG:
-            attributes = len(_QUOTED.sub(" ", rest).split())
-            counts.attributes = max(counts.attributes, attributes)
-            counts.pairs += attributes**2
-        if drawings and rest.endswith("/"):  # closes itself, as nothing does in HTML
-            continue
-        if name in _FORMATTING:
-            alike[name + rest] += 1
-            formatting += alike[name + rest] <= _ALIKE
+class _Counts:
+    """Upper bounds of what a parser would have to hold."""
+
+    def __init__(self) -> None:
+        self.elements = self.depth = self.copies = self.attributes = self.pairs = 0
+        self._opened = 0
+        self._named: Counter[bytes] = Counter()  # elements that are open
+        self._merged: Counter[bytes] = Counter()  # attributes by name
+        # formatting elements that are open, by name: as written, and what a copy costs
+        self._formatting: defaultdict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
+        self._alike: Counter[bytes] = Counter()
+        self._cost = 0  # of a copy of all of them
+
+    def take(self, page: bytes) -> None:
+        """Count what is in a page in lower case. In comments and scripts is no element."""
+        position = 0
+        while found := _TAG.search(page, position):
+            position = found.end()
+            comment, slash, name, rest = found.groups()
+            if comment:
+                ends = _COMMENT_END.search(page, position - 2)  # `<!-->` ends at once
+                position = len(page) if ends is None else ends.end()
+            elif slash:
+                self._end(name)
+            else:
+                self._start(name, rest)
+                if name in _RAW and not self._is_drawing():
+                    end = page.find(b"</" + name, position)
+                    position = len(page) if end < 0 else end
+
+    def _end(self, name: bytes) -> None:
+        if self._named[name]:
+            self._named[name] -= 1
+            self._opened -= 1
+        self._end_formatting(name)
+
+    def _is_drawing(self) -> bool:
+        return any(self._named[name] for name in _FOREIGN)
+
+    def _start(self, name: bytes, rest: bytes) -> None:
+        self.elements += 1
+        formatting = name in _FORMATTING
+        if name in _ONLY_ONE:
+            self._end_formatting(name)
+        self.copies += self._cost
+        attributes = 0
+        if formatting or len(rest) > _SHORT or name in _MERGED:
+            attributes = len(_ATTRIBUTE.findall(rest))
+            if name in _MERGED:
+                self._merged[name] += attributes
+                attributes = self._merged[name]
+            self.attributes = max(self.attributes, attributes)
+            # one is compared with all of its name that are open
+            self.pairs += attributes**2 * (1 + len(self._formatting.get(name, ())))
+        if rest.endswith(b"/") and self._is_drawing():  # closes itself, as nothing does in HTML
+            return
+        if formatting:
+            self._alike[name + rest] += 1
+            cost = (1 + attributes) * (self._alike[name + rest] <= _ALIKE)
+            self._formatting[name].append((name + rest, cost))
+            self._cost += cost
         elif name in _UNNESTED:
-            continue
-        opened += 1
-        counts.depth = max(counts.depth, opened)
-        if name in _FOREIGN:
-            drawings += 1
-    return counts
+            return
+        self._named[name] += 1
+        self._opened += 1
+        self.depth = max(self.depth, self._opened)
+
+    def _end_formatting(self, name: bytes) -> None:
+        if self._formatting.get(name):
+            written, cost = self._formatting[name].pop()
+            self._alike[written] -= 1
+            self._cost -= cost

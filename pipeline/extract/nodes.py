@@ -8,6 +8,7 @@ is only called a caption and has no image is a paragraph.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 
 from pipeline.extract.images import others_of
@@ -49,8 +50,7 @@ def _images_by_figure(blocks: Sequence[Block]) -> dict[int, list[int]]:
 
 
 def _captioned(place: int, images: Sequence[int]) -> int | None:
-    before = [image for image in images if image < place]
-    behind = [image for image in images if image > place]
+    before = bisect(images, place)  # a page may be one figure of thousands
     if before:
-        return before[-1]
-    return behind[0] if behind else None
+        return images[before - 1]
+    return images[0] if images else None

@@ -66,10 +66,11 @@ def read_page(
         return Problem(reason=Reason.PAGE_TOO_LARGE, value=len(html), limit=limits.bytes)
     decoded = decode_page(html, headers=headers)
     zeros = decoded.text.count("\0") if b"\0" in html else 0
-    problem = _unreadable(decoded, zeros, limits) or broken_limit(decoded.text, limits)
+    markup = decoded.utf8 or decoded.text.encode()
+    problem = _unreadable(decoded, zeros, limits) or broken_limit(markup, limits)
     if problem is not None:
         return problem
-    tree = LexborHTMLParser(decoded.utf8 or decoded.text, options=LexborDocumentOptions.WO_EVENTS)
+    tree = LexborHTMLParser(markup, options=LexborDocumentOptions.WO_EVENTS)
     if tree.body is None:  # a frameset
         return Problem(reason=Reason.NO_CONTENT)
     head = defaultdict[str, list[LexborNode]](list)
@@ -78,19 +79,19 @@ def read_page(
         head["link" if tag == "a" else tag].append(node)
     base = base_url(url, href=head["base"][0].attributes.get("href") if head["base"] else None)
     layout = Walker(base=base).walk(tree.body)
-    if layout.elements > limits.elements:
-        return Problem(
-            reason=Reason.TOO_MANY_ELEMENTS, value=layout.elements, limit=limits.elements
-        )
+    most = max(layout.elements, len(layout.blocks))  # a <pre> has a block after each empty line
+    if most > limits.elements:
+        return Problem(reason=Reason.TOO_MANY_ELEMENTS, value=most, limit=limits.elements)
     return _page(head, layout, decoded, headers=headers, base=base)
 
 
 def heard(html: bytes, *, url: str, headers: Sequence[tuple[str, str]]) -> PageSignals:
     """What an answer asks for that becomes no document: a page without content, an error page."""
     decoded = decode_page(html[:_HEARD], headers=headers)
-    if broken_limit(decoded.text, DEFAULT_LIMITS) is not None:
+    markup = decoded.utf8 or decoded.text.encode()
+    if broken_limit(markup, DEFAULT_LIMITS) is not None:
         return header_signals(headers)
-    tree = LexborHTMLParser(decoded.utf8 or decoded.text, options=LexborDocumentOptions.WO_EVENTS)
+    tree = LexborHTMLParser(markup, options=LexborDocumentOptions.WO_EVENTS)
     metas = (node.attributes for node in tree.css("meta"))
     return page_signals(metas, (), headers=headers, base=url)
 

@@ -56,6 +56,7 @@ class Manner:
     muted: bool = False  # text is not for readers; images may be
     twin: bool = False  # in a <noscript>
     picture: bool = False  # in a <picture>
+    tables: int = 0  # that are open
     parts: int = 0  # block-level elements of a row, or of code, that are open
 
     def within(
@@ -78,6 +79,7 @@ class Manner:
             self.muted or muted,
             self.twin or twin,
             self.picture or picture,
+            self.tables,
             self.parts + parts,
         )
 
@@ -217,16 +219,17 @@ class Paragraphs:
         self._layout.blocks.append(TextBlock(text, role, self._box, figure, words, link_words))
 
     def _row(self, cells: list[list[Piece]]) -> None:
-        row = _Paragraph()
+        row, has_text = _Paragraph(), False
         for cell in cells:
             text = clean("".join(piece[0] for piece in cell if isinstance(piece, tuple)))
             before, behind = _images(cell)
-            if any(row.lines):
+            if has_text:
                 row.behind.extend(before)
             else:
                 self._layout.blocks.extend(before)
             row.behind.extend(behind)
             row.lines.append(text)
+            has_text = has_text or text != ""
             row.link_words += _link_words(cell)
         text = clean(" | ".join(row.lines)).strip("| ")
         row.lines = [text] if text else []

@@ -25,6 +25,7 @@ SMALL_SHARE: Final = 0.1  # of the page's words that are not links: always too l
 LARGE_SHARE: Final = 0.5  # of these: few words are not too few where there is little more
 DEEPEST: Final = 200  # libxml2 gives up at 256 open elements
 LARGEST: Final = 2 * 2**20  # characters; it takes 0.1 s a MB and more
+MOST: Final = 6_000  # elements; justext's time grows with their square: 3 s for as many paragraphs
 NOT_ASKED: Final = frozenset(("consent",))  # marks that no opinion takes back
 _ALIKE: Final = 0.8  # share of a block's word pairs
 
@@ -42,7 +43,7 @@ def is_unsure(layout: Layout, verdicts: Sequence[str]) -> bool:
 
 def second_opinion(layout: Layout, verdicts: Sequence[str], text: str) -> list[str] | None:
     """A verdict for each block, if there is an opinion and it keeps more than the rules did."""
-    if len(text) > LARGEST:
+    if len(text) > LARGEST or layout.elements > MOST:
         return None
     found = trafilatura.extract(text, include_comments=False, include_tables=True)
     if not found:

@@ -18,6 +18,7 @@ _HEADER: Final = "th, caption, thead, tfoot, col, colgroup"
 _PLACED: Final = "td h1, td h2, td h3, td h4, td pre, td form, td article, td section"
 _LONG_CELL: Final = 200  # characters, mean over cells
 _FEW_CELLS: Final = 4  # an icon beside a title and a text: a note
+DEEPEST: Final = 8  # tables open at once (real pages: 6); the last ones are searched in each
 _MANY_ROWS, _MANY_COLUMNS, _MANY_CELLS = 10, 5, 10  # Readability: _markDataTables
 
 
@@ -25,11 +26,15 @@ def is_data_table(table: LexborNode) -> bool:
     """Whether its rows are to be read as rows."""
     attributes = table.attributes
     role = (attributes.get("role") or "").lower()
-    if role in {"presentation", "none"} or attributes.get("datatable") == "0":
+    if (
+        role in {"presentation", "none"}
+        or attributes.get("datatable") == "0"
+        or table.css_first("td table, th table")  # soon told, where tables lie in tables
+    ):
         return False
     rows = table.css("tr")
     columns = max((_cells(row) for row in rows), default=0)
-    if len(rows) < 2 or columns < 2 or table.css_first("td table, th table"):
+    if len(rows) < 2 or columns < 2:
         return False
     if table.css_first(_PLACED):
         return False

@@ -15,7 +15,7 @@ _WARC: Final = re.compile(
     r"(Z|[+-]\d\d:?\d\d)?",
     re.IGNORECASE,
 )
-_ARC: Final = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?\d*")
+_ARC: Final = re.compile(r"(\d{4})(\d\d)?+(\d\d)?+(\d\d)?+(\d\d)?+(\d\d)?+\d*+")
 
 
 def warc_date(stored: str) -> str:

@@ -16,7 +16,7 @@ import httpx
 
 # as httpx would send it: an IPv6 address, or labels in ASCII
 _HOST: Final = re.compile(
-    r"(?P<ipv6>[0-9a-f.:]+:[0-9a-f.:]*(?:%25.+)?)|(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}\.?"
+    r"(?P<ipv6>[0-9a-f.:][0-9a-f.]*+:[0-9a-f.:]*+(?:%25.+)?)|(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}\.?"
 )
 _SHOWN: Final = 200  # characters of an address in a message
 
@@ -52,7 +52,8 @@ def _refused(url: str, wrong: str, *, download: bool = False) -> ValueError:
     )
     before, mark, after = url.partition("://")
     netloc, slash, path = after.partition("/")
-    shown = before + mark + re.sub(r".*@", "***@", netloc) + slash + path
+    _, password, host = netloc.rpartition("@")
+    shown = before + mark + ("***@" if password else "") + host + slash + path
     if len(shown) > _SHOWN:
         shown = f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
     return ValueError(f"{shown}: {wrong}; {remedy}")

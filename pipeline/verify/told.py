@@ -39,7 +39,8 @@ _TITLES: Final = {
 }
 _SUMS: Final = ("seen", "kept", "dropped")
 _CARD_LINE: Final = re.compile(
-    r"(?P<stage>\w+)? +(?P<kind>\w+) +(?P<seen>[\d,]+) +(?P<kept>[\d,]+) +(?P<dropped>[\d,]+)( .*)?"
+    r"(?P<stage>\w++)?+ ++(?P<kind>\w++) ++(?P<seen>[\d,]++) ++(?P<kept>[\d,]++)"
+    r" ++(?P<dropped>[\d,]++)( .*)?"
 )
 _SPLIT_LINE: Final = re.compile(r"\| (\w+) \| ([\d,]+) \| `shards/\1-\*\.tar` \|")
 _PICTURE: Final = re.compile(r"data:image/\w+;base64,")

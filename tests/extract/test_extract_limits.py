@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.extract.limits import PageLimits, _pieces
+from pipeline.extract.limits import PageLimits, _Counts, _is_small
 from pipeline.extract.page import Page, read_page
 from pipeline.problem import Problem
 from schemas.verdict import Reason
@@ -64,9 +64,32 @@ def test_an_element_has_at_most_so_many_attributes() -> None:
     assert page == Problem(reason=Reason.TOO_MANY_ELEMENTS, value=301, limit=300)
 
 
-@given(st.text(st.sampled_from("<x"), max_size=40), st.integers(1, 6))
-def test_every_long_piece_between_tags_is_looked_at(text: str, length: int) -> None:
-    assert list(_pieces(text, length)) == [p for p in text.split("<") if len(p) > length]
+PIECES = (
+    "<b", "<p", "<a", "<DIV", "<body", "<br", "</b>", "</a>", "</div>", ">", " ", "/", "\n", "=",
+    "x", " y=Q Q", "<", "1 ", "/x", "long" * 200, " q" * 300, " r=Q>Q" * 20,
+    " s=Q <p>Q", "z=QQ" * 40,
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=40),
+    st.sampled_from("\"'"),
+    st.integers(1, 9),
+    st.integers(1, 9),
+)
+def test_no_page_that_is_small_by_cheap_counts_breaks_a_limit(
+    pieces: list[str], quote: str, few: int, times: int
+) -> None:
+    limits = PageLimits(elements=4 * few, depth=2 * few, attributes=256 + 20 * few)
+    page = "".join(pieces).replace("Q", quote).encode() * times
+    counts = _Counts()
+    counts.take(page.lower())
+    if _is_small(page, limits):
+        assert counts.elements <= limits.elements
+        assert counts.depth <= limits.depth
+        assert counts.copies <= limits.copies
+        assert counts.attributes <= limits.attributes
+        assert counts.pairs <= limits.pairs
 
 
 HOSTILE = {
@@ -78,6 +101,39 @@ HOSTILE = {
     + "<p>x" * 3_000,
     "attributes": "<div " + " ".join(f"a{n}" for n in range(200_000)) + ">",
     "attributes with quotes": "<div " + " ".join(f"a{n}='<'" for n in range(100_000)) + ">",
+}
+HOSTILE |= {
+    f"many tags of many attributes {name}": (
+        "<p " + "".join(form.format(n) for n in range(3_000)) + ">x"
+    )
+    * 150
+    for name, form in {
+        "alone": "a{} ",
+        "with values": "a{}='v' ",
+        "that hold a tag": 'a{}="<b>" ',
+        "with no space": "a{}='v'",
+        "behind slashes": "a{}/",
+        "on lines": "a{}\n",
+    }.items()
+}
+ATTRIBUTES = " ".join(f"b{n}=v" for n in range(50))
+HOSTILE |= {
+    "bodies, merged into one": "".join(
+        f"<body {' '.join(f'a{m}n{n}' for n in range(200))}>" for m in range(2_000)
+    ),
+    "attributes copied into every paragraph": "<p>"
+    + "".join(f"<b id={n} {ATTRIBUTES}>" for n in range(100))
+    + "<p>x" * 3_000,
+    "attributes compared with all that are open": "".join(
+        f"<b {ATTRIBUTES * 5} id={n}>" for n in range(3_000)
+    ),
+    "nested, behind a stray quote": '<p ">' + "<div>" * 100_000,
+    "nested, behind an empty comment": "<!-->" + "<div>" * 100_000,
+    "nested, behind a comment that ends in !": "<!-- --!>" + "<div>" * 100_000,
+    "nested, in the style of a drawing": "<svg><style>" + "<div>" * 100_000 + "</style>",
+    "nested, with ends of others": "<h4></svg>" * 50_000,
+    "nested, by a bracket too few": "<div</div>" * 100_000,
+    "blocks of code": "<pre>" + "x\n\n" * 300_000,
 }
 HARMLESS = {
     "open brackets": "<" * 1_000_000,
