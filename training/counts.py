@@ -21,9 +21,10 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Final
 
@@ -229,8 +230,8 @@ def _count_shard(shard: Shard, encoder: Encoder, digest: str) -> Iterator[int]:
     rows: list[Mapping[str, Any]] = []
     for samples in _samples(shard):
         runs = [list(runs_of(sample)) for sample in samples]
-        encoded = iter(encoder.encode([run.text for of_one in runs for run in of_one]))
-        rows += [_row(of_one, [next(encoded) for _ in of_one]) for of_one in runs]
+        encoded = encoder.encode([run.text for of_one in runs for run in of_one])
+        rows += [_row(of_one, islice(encoded, len(of_one))) for of_one in runs]
         yield len(samples)
     metadata = {VERSION_KEY: VERSION, SAMPLES_KEY: _of_index(shard)}
     table = pa.Table.from_pylist(rows, COUNTS.with_metadata(metadata))
@@ -274,7 +275,7 @@ def _few(shard: Shard, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple
         yield some
 
 
-def _row(runs: Sequence[Run], encoded: Sequence[Encoding]) -> Mapping[str, Any]:
+def _row(runs: Sequence[Run], encoded: Iterable[Encoding]) -> Mapping[str, Any]:
     """Runs whose text has no token are none: their images stand beside the next ones."""
     counted: list[Mapping[str, Any]] = []
     waiting = 0
@@ -297,7 +298,7 @@ def _row(runs: Sequence[Run], encoded: Sequence[Encoding]) -> Mapping[str, Any]:
 def _cuts(run: Run, encoded: Encoding) -> Mapping[str, list[int]]:
     """Places inside a run, in tokens; the run's own start is none."""
     sentences = [match.end() for match in _SENTENCE.finditer(run.text)]
-    if len(run.paragraphs) == 1 and not sentences:
+    if not any(run.paragraphs) and not sentences:
         return {"paragraphs": [], "sentences": []}
     ends = np.maximum.accumulate([end for _, end in encoded.offsets])
     return {

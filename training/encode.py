@@ -7,7 +7,8 @@ Refused: nothing here; a text that holds "<image>" or "</s>" is text and no spec
          the tokenizer's model has no such word (tokenizer.py refuses one that has "<image>").
 
 Tokens are not additive over a joint (in GPT-2's vocabulary 346 of 346 joined pairs differed), so a
-run is tokenised as one string, here and when counting. No torch: processes that count import this.
+run is tokenised as one string, here and when counting; one of over LONGEST characters in parts,
+since a tokenizer needs some 200 bytes a character. No torch: processes that count import this.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tokenizers import Encoding, Tokenizer
 from schemas.sample import Sample, SampleText
 
 JOINT: Final = "\n\n"  # between the texts of a run
+LONGEST: Final = 1 << 20  # characters of a run, and of what is tokenised at a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +52,13 @@ class Encoder:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokens of each text, without BOS and EOS."""
-        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [one.ids for one in encoded]
+        encode = self._tokenizer.encode_batch_fast
+        return [one.ids for some in _few(texts) for one in encode(some, add_special_tokens=False)]
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode(self, texts: Sequence[str]) -> Iterator[Encoding]:
         """The same with the characters that each token stands for, which takes longer."""
-        return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        for some in _few(texts):
+            yield from self._tokenizer.encode_batch(some, add_special_tokens=False)
 
     def size_of(self, tokens: Sequence[int]) -> int:
         """Bytes of the text that tokens stand for."""
@@ -81,13 +84,36 @@ def runs_of(sample: Sample) -> Iterator[Run]:
                 texts.append(node.text)
         else:
             if texts:
-                yield _run(images, texts)
+                yield from _runs(images, texts)
                 images, texts = 0, []
             images += 1
     if texts or images:
-        yield _run(images, texts)
+        yield from _runs(images, texts)
 
 
-def _run(images: int, texts: Sequence[str]) -> Run:
-    starts = accumulate((len(text) + len(JOINT) for text in texts[:-1]), initial=0)
-    return Run(images=images, text=JOINT.join(texts), paragraphs=tuple(starts))
+def _runs(images: int, texts: Sequence[str]) -> Iterator[Run]:
+    """One run, or where it is too long its parts, which end behind a space if they can."""
+    starts = list(accumulate((len(text) + len(JOINT) for text in texts[:-1]), initial=0))
+    text = JOINT.join(texts)
+    first = 0
+    while first < len(text) or not first:
+        last = first + LONGEST
+        if last < len(text):
+            last = text.rfind(" ", first, last) + 1 or last
+        paragraphs = tuple(start - first for start in starts if first <= start < last)
+        yield Run(images=0 if first else images, text=text[first:last], paragraphs=paragraphs)
+        first = last
+
+
+def _few(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Texts in their order, so many together as a tokenizer has memory for."""
+    some: list[str] = []
+    size = 0
+    for text in texts:
+        if some and size + len(text) > LONGEST:
+            yield some
+            some, size = [], 0
+        some.append(text)
+        size += len(text)
+    if some:
+        yield some

@@ -21,7 +21,7 @@ from tests.training.shards import (
     word_tokenizer,
     write_run,
 )
-from training import counts
+from training import counts, encode
 from training.counts import VERSION_KEY, count_of, count_sources, find_counts, read_counts
 from training.encode import JOINT, Encoder, runs_of
 from training.kept import Kept
@@ -89,6 +89,21 @@ def test_the_places_to_cut_lie_inside_the_run_in_order_and_once(texts: list[str]
         for places in (one["paragraphs"], one["sentences"]):
             assert places == sorted(set(places))
             assert all(0 < place < one["tokens"] for place in places)
+
+
+@given(TEXTS)
+def test_a_long_run_is_tokenised_in_parts_that_make_up_its_text(texts: list[str]) -> None:
+    sample, _ = sample_of([picture(8, 8), *texts, picture(8, 8), *texts])
+    whole, encoder = list(runs_of(sample)), small_tokenizer().encoder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "LONGEST", 16)
+        parts = list(runs_of(sample))
+        row, sequence = count_of(sample, encoder), sequence_of(sample, encoder, 5)
+    assert all(len(part.text) <= 16 for part in parts)
+    assert "".join(part.text for part in parts) == "".join(run.text for run in whole)
+    assert sum(part.images for part in parts) == row["images"] == len(sequence.images) == 2
+    assert sum(len(part.paragraphs) for part in parts) == sum(len(run.paragraphs) for run in whole)
+    assert len(sequence.tokens) == row["tokens"] + row["groups"] + 2 * 6 + 2
 
 
 @given(TEXTS)
