@@ -77,18 +77,17 @@ class Outcome:
 
     def judge(self) -> None:
         """Read the record; an image is only given to its decoder."""
-        record = self.record
-        self.ledger[f"records.type.{record.type}"] += 1
-        if record.type in ASIDE_TYPES:
-            self._hear(record)
+        self.ledger[f"records.type.{self.record.type}"] += 1
+        if self.record.type in ASIDE_TYPES:
+            self._hear()
             return
         self.ledger.see("records")
-        refusal = self._unread() or self._route(record)
+        refusal = self._unread() or self._route()
         if refusal is None:
             self.ledger.keep("records")
         else:
-            self._hear(record)
-            self._refuse(record, refusal)
+            self._hear()
+            self._refuse(refusal)
 
     def _unread(self) -> Problem | None:
         """Why the record is not read: the reader's code raised at it, or it ended a process."""
@@ -101,21 +100,21 @@ class Outcome:
 
     def give_up(self, problem: Problem) -> None:
         """The drop of a record at which our code raised, and what it asks for, if that is heard."""
-        record = self.record
         try:
-            self._hear(record)
+            self._hear()
         except BaseException as error:  # noqa: BLE001  # told, or raised again
             fault_of(error)
-        self.ledger[f"records.type.{record.type}"] += 1
+        self.ledger[f"records.type.{self.record.type}"] += 1
         self.ledger.see("records")
-        self._refuse(record, problem)
+        self._refuse(problem)
 
-    def _route(self, record: Record) -> Problem | None:
-        """Make a document or an image file of a record, or say why it becomes neither."""
+    def _route(self) -> Problem | None:
+        """Make a document or an image file of the record, or say why it becomes neither."""
+        record = self.record
         if record.status not in {None, 200}:
             return Problem(reason=Reason.HTTP_STATUS, value=record.status, limit=200)
         if record.media_type.startswith("image/") or sniff(record.body) is not None:
-            self._add_image(record)
+            self._add_image()
             return None
         if record.problem is not None:
             return record.problem
@@ -130,12 +129,13 @@ class Outcome:
             return page
         if page.second_opinion:
             self.tools.seconds["reading_pages_with_second_opinion"] += spent
-        self._add_document(record, page)
+        self._add_document(page)
         return None
 
-    def _hear(self, record: Record) -> PageSignals:
+    def _hear(self) -> PageSignals:
         """An answer that becomes no document may still ask something, of older captures too: by
         its headers, and where it is a page, by its head."""
+        record = self.record
         asked = header_signals(record.headers)
         is_read = record.type not in ASIDE_TYPES and not self._is_deadly()
         if is_read and is_page(record.media_type, record.body):
@@ -154,15 +154,15 @@ class Outcome:
         self.ledger["objections"] += 1
         return asked
 
-    def _refuse(self, record: Record, refusal: Problem) -> None:
+    def _refuse(self, refusal: Problem) -> None:
         self.faults += [refusal.raised] if isinstance(refusal, Fault) else []
         self.ledger.drop("records", refusal.reason)
         self.verdicts.add(
             {
                 "part": self.part.name,
-                "row": record.offset,
+                "row": self.record.offset,
                 "id": "",
-                "url": record.url or None,
+                "url": self.record.url or None,
                 "node": None,
                 "reason": str(refusal.reason),
                 "value": refusal.value,
@@ -170,8 +170,8 @@ class Outcome:
             }
         )
 
-    def _add_image(self, record: Record) -> None:
-        asked = self._hear(record)
+    def _add_image(self) -> None:
+        record, asked = self.record, self._hear()
         self.ledger.see("files")
         self.images.add(
             dict.fromkeys(IMAGES.names)
@@ -199,17 +199,14 @@ class Outcome:
         """Whether nothing is waited for."""
         return self.look is None or self.look.done()
 
-    def finish(self) -> None:
-        """Wait for the decoder, where the record is an image."""
-        if self.look is not None:
-            look = self.look.result()
-            assert not isinstance(look, Reencoded), "images of the crawl stay as they came"
-            self._see(look)
-
-    def died_decoding(self) -> bool:
-        """Whether the image has ended its decoder just now."""
-        (row,) = self.images.rows or ({},)
-        return self.look is not None and row.get("status") == Reason.DECODER_DIED
+    def finish(self) -> Problem | None:
+        """Wait for the decoder, where the record is an image: what it could not do just now."""
+        if self.look is None:
+            return None
+        look = self.look.result()
+        assert not isinstance(look, Reencoded), "images of the crawl stay as they came"
+        self._see(look)
+        return look if isinstance(look, Problem) else None
 
     def _see(self, look: ImageLook | Problem) -> None:
         (row,) = self.images.rows
@@ -222,8 +219,8 @@ class Outcome:
             row |= {"status": str(look.reason), "value": look.value, "limit": look.limit}
             self.ledger.drop("files", look.reason)
 
-    def _add_document(self, record: Record, page: Page) -> None:
-        tools, ledger = self.tools, self.ledger
+    def _add_document(self, page: Page) -> None:
+        record, tools, ledger = self.record, self.tools, self.ledger
         origin = Origin(
             url=record.url,
             date=record.date,

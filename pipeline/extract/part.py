@@ -154,8 +154,8 @@ class _Sink:
         ):
             outcome = self.waiting.popleft()
             self.waiting_bytes -= len(outcome.record.body)
-            outcome.finish()
-            if outcome.died_decoding():
+            problem = outcome.finish()
+            if problem is not None and problem.reason is Reason.DECODER_DIED:
                 place = outcome.record.offset, outcome.record.place
                 add_ended(self.tools.job, self.part.name, place, Reason.DECODER_DIED)
             self._add(outcome)
