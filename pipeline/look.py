@@ -29,7 +29,7 @@ from pipeline.workers import cores
 from schemas.verdict import Reason
 
 SECONDS: Final = 30.0  # of CPU a file; the slowest that decode.py lets through takes some 8
-MEMORY: Final = 3 << 30  # bytes of address space; the largest picture allowed needs 0.8 GiB
+MEMORY: Final = 3 << 30  # bytes of address space; decode.py lets a picture take 1 GB
 BATCH_BYTES: Final = 1 << 20
 BATCH: Final = 16  # files
 MOMENT: Final = 0.5  # seconds

@@ -26,7 +26,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from filters.recipe import as_settings
 from pipeline import layout, memory, parquet, store, worker
-from pipeline.account import read_manifest
+from pipeline.account import part_names, read_manifest
 from pipeline.beam_once import introspect_once
 from pipeline.failure import failed, quiet_local_runner
 from pipeline.fetch.settle import sweep_packs, sweep_rows
@@ -285,9 +285,8 @@ def sweep(job: Job, stage: str) -> None:
 
 def sweep_fetched(job: Job) -> None:
     """What the holders of partitions left behind, when a whole stage has made one file of it."""
-    names = [row["part"] for row in parquet.read_rows(job.parts_table("fetch"), ["part"])]
     store.remove(layout.asides(job.output))
-    sweep_rows(job, names)
+    sweep_rows(job, part_names(job.parts_table("fetch")))
     sweep_packs(job)
 
 

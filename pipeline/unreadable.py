@@ -79,9 +79,8 @@ def _count(counts: Mapping[str, int]) -> int:
 def _found(job: Job, parts: Iterable[str]) -> Iterator[Unreadable]:
     inputs = read_crawl(job.output).inputs
     for part in parts:
-        for verdict, fault in with_faults(job.part("verdicts/extract", part)):
-            if verdict["reason"] == Reason.READER_DIED:
-                fault = ENDED  # noqa: PLW2901
+        for verdict, raised in with_faults(job.part("verdicts/extract", part)):
+            fault = ENDED if verdict["reason"] == Reason.READER_DIED else raised
             if fault is not None:
                 name = inputs[int(part.partition("-")[0])]
                 yield Unreadable(fault, verdict["row"], name, verdict["url"] or "")

@@ -56,6 +56,7 @@ _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
     ("shards/", "shard"), ("index/", "shard"), ("tables/", "shard"),
     ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in STAGES),
 )  # fmt: skip
+_KEPT: Final = ("leases/", f"{layout.ENDED}/")
 _PACKED: Final = "files as their rows are packed"
 
 
@@ -248,8 +249,7 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
     base = folder.output.rstrip("/") + "/"
     for path in store.listing(folder.output):
         name = path.removeprefix(base)
-        of_no_stage = layout.is_of_others(name) or _is_lease(name) or _is_note(name)
-        if name not in known and not of_no_stage:
+        if name not in known and not layout.is_of_others(name) and not _is_kept(name):
             strays[stage_of(name)].append(name if name.isprintable() else ascii(name))
     for stage, found in strays.items():
         if stage not in folder.missing:
@@ -259,14 +259,11 @@ def check_strays(folder: RunFolder) -> Iterator[Check]:
             yield from _check_host(folder, stage)
 
 
-def _is_lease(name: str) -> bool:
-    """Hosts that asked to be left alone, with the time until which: a refetch reads them."""
-    return name.startswith("leases/") and name.endswith(".json") and layout.is_own(name)
-
-
-def _is_note(name: str) -> bool:
-    """Records that ended the process that read them: later runs leave them out."""
-    return name.startswith(f"{layout.ENDED}/") and name.endswith(".json") and layout.is_own(name)
+def _is_kept(name: str) -> bool:
+    """What no manifest names, and later starts read: leases with the hosts that a refetch leaves
+    alone, and notes of records that ended the process that read them.
+    """
+    return name.startswith(_KEPT) and name.endswith(".json") and layout.is_own(name)
 
 
 def _check_host(folder: RunFolder, stage: str) -> Iterator[Check]:
