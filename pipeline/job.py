@@ -10,7 +10,6 @@ Out:  paths of everything at rest, and the fingerprint of each stage, built on t
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from typing import Any, Final
 from filters.recipe import OFF, RECIPES, Recipe, as_settings
 from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList, signals_settings
-from pipeline import store
+from pipeline import layout, store
 from pipeline.fetching import Fetching
 from schemas.from_json import built
 from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint, version_shown
@@ -36,7 +35,6 @@ HELDOUT_BY: Final = "id"
 UNREADABLE: Final = 0.001
 WORD_LISTS: Final = frozenset({"stop_words", "flagged_words", "common_words", "spam_words"})
 SHOWN: Final = 160  # characters of a message inside another one
-_OPT_OUT: Final = re.compile(r"(opt-out-[0-9a-f]{16}\.txt)?")
 SECONDS: Final = "interloom.microseconds"  # namespace of metrics that go to *.host.json
 
 
@@ -276,7 +274,7 @@ def settings_of(read: Mapping[str, Any]) -> Settings:
         raise ValueError("settings.versions lacks a stage")
     if not settings.word_files.keys() <= WORD_LISTS:
         raise ValueError("settings.word_files names a list that there is not")
-    if not _OPT_OUT.fullmatch(settings.opt_out):
+    if settings.opt_out and not layout.OPT_OUT_LIST.fullmatch(settings.opt_out):
         raise ValueError("settings.opt_out is no name of a list in a run folder")
     recipe = replace(read_recipe(settings.recipe_source), language=settings.language)
     return replace(settings, recipe=recipe)

@@ -47,9 +47,10 @@ TABLES: Final[Mapping[str, Mapping[str, Form]]] = {
 }
 # notes of records that ended a process (extract/ended.py): no stage sweeps them
 ENDED: Final = "ended"
-_OPT_OUT: Final = re.compile(r"opt-out-[0-9a-f]{16}\.txt")
+OPT_OUT: Final = "opt-out-"  # and the digest of the list
+OPT_OUT_LIST: Final = re.compile(rf"{OPT_OUT}[0-9a-f]{{16}}\.txt")
 _TOP: Final = re.compile(
-    rf"run\.json|{_OPT_OUT.pattern}|report\.html|README\.md|(?:{'|'.join(STAGES)})"
+    rf"run\.json|{OPT_OUT_LIST.pattern}|report\.html|README\.md|(?:{'|'.join(STAGES)})"
     r"\.(?:manifest\.json|parts\.parquet|host\.json|failure\.host\.json)"
 )
 _FORMS: Final[Mapping[str, Sequence[Form]]] = {
@@ -74,7 +75,7 @@ def is_own(name: str) -> bool:
 
 def is_first(name: str) -> bool:
     """Whether a first start writes this, whole or aside, before or as it writes run.json."""
-    return name.startswith(("run.json", "opt-out-")) and is_own(name)
+    return name.startswith(("run.json", OPT_OUT)) and is_own(name)
 
 
 def is_of_others(name: str) -> bool:
@@ -95,8 +96,8 @@ def asides(output: str) -> list[str]:
 
 
 def opt_out_lists(output: str) -> list[str]:
-    found = store.beginning(store.join(output, "opt-out-"))
-    return [path for path in found if _OPT_OUT.fullmatch(path.rsplit("/", 1)[-1])]
+    found = store.beginning(store.join(output, OPT_OUT))
+    return [path for path in found if OPT_OUT_LIST.fullmatch(path.rsplit("/", 1)[-1])]
 
 
 def own(output: str) -> Iterator[str]:

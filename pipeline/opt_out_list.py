@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from pipeline import store
+from pipeline import layout, store
 from pipeline.domain import host_of
 from pipeline.extract.urls import normal_url
 from pipeline.job import Job
 
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
-NAMED: Final = "opt-out-"  # and the digest: the list in a run folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +85,7 @@ def name_of(text: str) -> str:
 
 
 def digest_name(data: bytes) -> str:
-    return f"{NAMED}{hashlib.sha256(data).hexdigest()[:16]}.txt"
+    return f"{layout.OPT_OUT}{hashlib.sha256(data).hexdigest()[:16]}.txt"
 
 
 def opted_out(job: Job) -> OptOutList:
