@@ -37,7 +37,7 @@ from tokenizers import Encoding
 
 from schemas.columns import column
 from schemas.sample import Sample
-from training.encode import Encoder, Run, runs_of
+from training.encode import Encoder, Run, runs_of, together
 from training.index import read_index, read_sample
 from training.kept import Kept
 from training.members import Members, Range
@@ -242,8 +242,8 @@ def _count_shard(shard: Shard, encoder: Encoder, digest: str) -> Iterator[int]:
 
 def samples_of(shard: Shard) -> Iterator[Sample]:
     """The samples of a shard in order, without their images."""
-    for together in _samples(shard):
-        yield from together
+    for some in _samples(shard):
+        yield from some
 
 
 def _samples(shard: Shard) -> Iterator[list[Sample]]:
@@ -251,8 +251,10 @@ def _samples(shard: Shard) -> Iterator[list[Sample]]:
     members = Members(gap=0)
     try:
         for start in range(0, rows.num_rows, TOGETHER):
-            for some in _few(shard, rows.slice(start, TOGETHER).to_pylist()):
-                bodies = members.read([one for _, one in some])
+            found = rows.slice(start, TOGETHER).to_pylist()
+            keyed = [(row["key"], _json_of(shard, row)) for row in found]
+            for some in together(keyed, lambda one: one[1].length, most=TOGETHER_BYTES):
+                bodies = members.read([where for _, where in some])
                 yield [
                     read_sample(body, key, shard.tar)
                     for (key, _), body in zip(some, bodies, strict=True)
@@ -261,18 +263,10 @@ def _samples(shard: Shard) -> Iterator[list[Sample]]:
         members.close()
 
 
-def _few(shard: Shard, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[str, Range]]]:
-    """Keys, and where their JSON lies, so many that memory holds them."""
-    some: list[tuple[str, Range]] = []
-    for row in rows:
-        json = row["members"][0]
-        one = Range(url=shard.tar, offset=json["offset"], length=json["length"])
-        if some and sum(held.length for _, held in some) + one.length > TOGETHER_BYTES:
-            yield some
-            some = []
-        some.append((row["key"], one))
-    if some:
-        yield some
+def _json_of(shard: Shard, row: Mapping[str, Any]) -> Range:
+    """Where the JSON of a sample lies."""
+    json = row["members"][0]
+    return Range(url=shard.tar, offset=json["offset"], length=json["length"])
 
 
 def _row(runs: Sequence[Run], encoded: Iterable[Encoding]) -> Mapping[str, Any]:

@@ -13,15 +13,16 @@ since a tokenizer needs some 200 bytes a character. No torch: processes that cou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
 from schemas.sample import Sample, SampleText
 
+T = TypeVar("T")
 JOINT: Final = "\n\n"  # between the texts of a run
 LONGEST: Final = 1 << 20  # characters of a run, and of what is tokenised at a time
 
@@ -53,11 +54,15 @@ class Encoder:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokens of each text, without BOS and EOS."""
         encode = self._tokenizer.encode_batch_fast
-        return [one.ids for some in _few(texts) for one in encode(some, add_special_tokens=False)]
+        return [
+            one.ids
+            for some in together(texts, len, most=LONGEST)
+            for one in encode(some, add_special_tokens=False)
+        ]
 
     def encode(self, texts: Sequence[str]) -> Iterator[Encoding]:
         """The same with the characters that each token stands for, which takes longer."""
-        for some in _few(texts):
+        for some in together(texts, len, most=LONGEST):
             yield from self._tokenizer.encode_batch(some, add_special_tokens=False)
 
     def size_of(self, tokens: Sequence[int]) -> int:
@@ -105,15 +110,15 @@ def _runs(images: int, texts: Sequence[str]) -> Iterator[Run]:
         first = last
 
 
-def _few(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Texts in their order, so many together as a tokenizer has memory for."""
-    some: list[str] = []
-    size = 0
-    for text in texts:
-        if some and size + len(text) > LONGEST:
+def together(items: Iterable[T], size: Callable[[T], int], *, most: int) -> Iterator[list[T]]:
+    """Items in their order, so many in a list that their sizes sum up to `most`, at least one."""
+    some: list[T] = []
+    total = 0
+    for item in items:
+        if some and total + size(item) > most:
             yield some
-            some, size = [], 0
-        some.append(text)
-        size += len(text)
+            some, total = [], 0
+        some.append(item)
+        total += size(item)
     if some:
         yield some
