@@ -53,18 +53,6 @@ MOST_PARTITIONS: Final = 128  # of a worker at a time: each has a lease to renew
 THREADS: Final = 32  # that wait for disks or buckets, so that no renewal of a lease waits for them
 
 
-def fetch_partition(partition: int, errands: Iterable[Errand] | None, job: Job) -> Outcome:
-    """Ask for what has no row yet. Without errands: for the partition's own wanted URLs.
-
-    Raises:
-        LostLeaseError: another holder has taken the partition over.
-    """
-    worker = Worker(job, until=job.until)
-    worker.take(partition, errands)
-    (outcome,) = worker.finish()
-    return outcome
-
-
 class Worker:
     """Partitions side by side, on an event loop that runs while one is taken and at the end."""
 

@@ -37,13 +37,12 @@ sys.path.insert(0, str(ROOT))
 from pipeline import look  # noqa: E402
 from pipeline.decode import ImageLook  # noqa: E402
 from pipeline.fetch.commits import rows_that_count  # noqa: E402
-from pipeline.fetch.partition import fetch_partition  # noqa: E402
 from pipeline.fetching import Fetching  # noqa: E402
 from tests.bench.photos import photos  # noqa: E402
 from tests.bench.watch import watch  # noqa: E402
 from tests.fetch.hostile import answer, picture  # noqa: E402
 from tests.fetch.nginx import nginx  # noqa: E402
-from tests.fetch.stage import CONTACT, job_for, rows_brought  # noqa: E402
+from tests.fetch.stage import CONTACT, fetch_partition, job_for, rows_brought  # noqa: E402
 from tests.fetch.world import world  # noqa: E402
 
 HOST: Final = "images.test"
@@ -84,10 +83,10 @@ def ours(folder: Path, urls: list[str], port: int, at_once: int, *, decoded: boo
                   host_map=f"* 127.0.0.1:{port}"), partitions=1)  # fmt: skip
     started = time.perf_counter()
     if decoded:
-        fetch_partition(0, None, job)
+        fetch_partition(0, job)
     else:
         with mock.patch.multiple(look.Lookers, look=_unseen, _pool=mock.DEFAULT):
-            fetch_partition(0, None, job)
+            fetch_partition(0, job)
     spent = time.perf_counter() - started
     got = sum(status == "ok" for status in rows_brought(job, 0))
     assert got == len(urls), f"{got} of {len(urls)} came"
@@ -147,7 +146,7 @@ def long_tail(count: int) -> None:
         told = Fetching(on=True, contact=CONTACT, host_map=f"* 127.0.0.1:{servers.plain}")
         job = job_for(Path(temporary), urls, told, partitions=1)
         started = time.time()
-        fetch_partition(0, None, job)
+        fetch_partition(0, job)
         spent = time.time() - started
         done = sorted(row["date"] for row in rows_that_count(job, 0) if row["status"] == "ok")
     nearly = datetime.fromisoformat(done[math.ceil(0.99 * len(urls)) - 1]).timestamp() - started

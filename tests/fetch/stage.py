@@ -22,7 +22,8 @@ from unittest.mock import patch
 from pipeline import parquet
 from pipeline.choose import Asked, choose_settings
 from pipeline.fetch.commits import read_brought
-from pipeline.fetch.partition import fetch_partition
+from pipeline.fetch.errand import Outcome
+from pipeline.fetch.partition import Worker
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl, Job
 from pipeline.run import prepare, run_stage, sweep, sweep_fetched
@@ -32,6 +33,14 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PARTITIONS: Final = 4
 CONTACT: Final = "us@example.org"
 LEFT: Final = "left.txt"
+
+
+def fetch_partition(partition: int, job: Job) -> Outcome:
+    """A partition's own URLs, by a worker that has no other."""
+    worker = Worker(job, until=job.until)
+    worker.take(partition, None)
+    (outcome,) = worker.finish()
+    return outcome
 
 
 def job_for(
@@ -128,7 +137,7 @@ def main(path: Path) -> None:
     job, only, workers = pickle.loads(path.read_bytes())
     with _stay_here(path.parent):
         for partition in only:
-            fetch_partition(partition, None, job)
+            fetch_partition(partition, job)
         if not only:
             _do(job, workers=workers)
 

@@ -23,13 +23,21 @@ from pipeline.fetch import commits, partition, wire
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.host import retry_after
-from pipeline.fetch.partition import fetch_partition
 from pipeline.fetching import Fetching
 from pipeline.job import Job
 from pipeline.look import Looked, Lookers
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import Hosts, answer
-from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, rows_brought, start
+from tests.fetch.stage import (
+    CONTACT,
+    PARTITIONS,
+    do,
+    fetch_partition,
+    job_for,
+    rows,
+    rows_brought,
+    start,
+)
 from tests.fetch.world import World, world
 
 KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "3"))
@@ -149,7 +157,7 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
     with world(hosts.plan, tmp_path) as servers:
         told = replace(SLOW, rates="", requests=64, total=30, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
-        fetch_partition(0, None, job)
+        fetch_partition(0, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
 
 
@@ -178,7 +186,7 @@ def test_bodies_that_unpack_to_far_more_have_no_more_room(
         )
         urls = [f"http://{host}/a.bmp" for host in plan]
         job = job_for(tmp_path, urls, told, partitions=1)
-        fetch_partition(0, None, job)
+        fetch_partition(0, job)
     assert rows_brought(job, 0) == [OK] * 16
     assert len(out.getvalue()) > len(body) * 100
     assert max(held) <= (1 << 20) + len(out.getvalue())
@@ -207,7 +215,7 @@ def test_no_body_is_held_when_all_is_answered(
     with world(hosts.plan, tmp_path) as servers:
         told = replace(SLOW, rates="", host_map=hosts.map(servers.plain), image_bytes=1 << 20)
         job = job_for(tmp_path, hosts.must, told, partitions=1)
-        fetch_partition(0, None, job)
+        fetch_partition(0, job)
     assert held == [0, 0]
 
 
@@ -235,9 +243,9 @@ def test_a_commit_that_fails_while_the_hosts_end_ends_the_partition(
         told = replace(SLOW, requests=64, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         with pytest.raises(OSError, match="full"):
-            fetch_partition(0, None, job)
+            fetch_partition(0, job)
         monkeypatch.undo()
-        fetch_partition(0, None, job)
+        fetch_partition(0, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
 
 
@@ -260,7 +268,7 @@ def test_what_has_come_before_the_deadline_is_not_asked_for_again(
         told = replace(SLOW, rates="requests = 50\nconnections = 9\ndomain_connections = 9\n",
                        requests=64, host_map=hosts.map(servers.plain))  # fmt: skip
         job = job_for(tmp_path, hosts.must, told, partitions=1)
-        fetch_partition(0, None, replace(job, until=time.time() + 3))
+        fetch_partition(0, replace(job, until=time.time() + 3))
     found = {url: one.status for url, one in read_brought(job, 0).known.items()}
     hangs = next(url for url in hosts.must if ".hang." in url)
     assert found == hosts.must | {hangs: Reason.DEFERRED}
@@ -280,7 +288,7 @@ def test_the_deadline_waits_for_no_decoder_for_ever(
     with world(hosts.plan, tmp_path) as servers:
         told = replace(SLOW, rates="", host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
-        fetch_partition(0, None, replace(job, until=time.time() + 3))
+        fetch_partition(0, replace(job, until=time.time() + 3))
     found = {url: one.status for url, one in read_brought(job, 0).known.items()}
     assert found.keys() == hosts.must.keys()
     assert {status for url, status in found.items() if hosts.must[url] == OK} == {Reason.DEFERRED}
@@ -310,7 +318,7 @@ def test_a_write_that_fails_after_the_deadline_fails_the_partition(
         told = replace(SLOW, rates="requests = 0.5\n", host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         with pytest.raises(OSError, match="full"):
-            fetch_partition(0, None, replace(job, until=time.time() + 9))
+            fetch_partition(0, replace(job, until=time.time() + 9))
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from pipeline import parquet, store
 from pipeline.domain import host_of
 from pipeline.fetch import commits, partition
 from pipeline.fetch.lease import Lease, read_lease
-from pipeline.fetch.partition import Holder, fetch_partition
+from pipeline.fetch.partition import Holder
 from pipeline.fetching import Fetching
 from pipeline.wanted import partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
-from tests.fetch.stage import CONTACT, do, do_elsewhere, job_for, rows, start
+from tests.fetch.stage import CONTACT, do, do_elsewhere, fetch_partition, job_for, rows, start
 from tests.fetch.world import World, world
 
 NONE: Final[dict[str, Any]] = {"status": 404}
@@ -209,7 +209,7 @@ def test_what_a_deadline_puts_off_is_written_in_pieces(
     with world(plan.hosts, tmp_path) as servers:
         told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}")
         job = job_for(tmp_path, plan.urls, told, partitions=2)
-        fetch_partition(0, None, replace(job, until=time.time() + 1))
+        fetch_partition(0, replace(job, until=time.time() + 1))
     sizes = [parquet.read_table(path, ["url"]).num_rows for path in commits.list_files(job)]
     assert sorted(sizes) == [1, 4, 4, 4, 4]
 
