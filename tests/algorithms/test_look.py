@@ -170,11 +170,9 @@ def test_an_error_that_nobody_foresaw_ends_the_waiting_of_all_that_were_in_its_b
 
 
 PEAK = """
-import resource, sys
+import sys
 from pipeline.decode import look_at
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+from tests.fuzz.rounds import peak
 
 small, large = (open(path, "rb").read() for path in sys.argv[1:])
 look_at(small)

@@ -13,6 +13,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 SECONDS: Final = float(os.environ.get("INTERLOOM_FUZZ_SECONDS", "12"))
@@ -30,6 +31,21 @@ NUMBERS: Final = (
     b"NaN",
     b"0x10",
 )
+
+
+def peak() -> int:
+    """Bytes that this process has held at most. What getrusage tells is also what the process that
+    started it held then.
+    """
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def peak_from_here() -> int:
+    """The same, but what was held before and is given back is forgotten."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
 
 
 def rounds(kind: str, *, seconds: float = SECONDS) -> Iterator[tuple[int, random.Random]]:

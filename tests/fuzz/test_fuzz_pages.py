@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import random
 import re
-import resource
 import tarfile
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from pipeline.lexicon import load_lexicon
 from schemas.rows import document_to_row
 from schemas.tables import DOCUMENTS
 from tests.conftest import SHARED
-from tests.fuzz.rounds import LONG, SLOWEST, mutated, rounds
+from tests.fuzz.rounds import LONG, SLOWEST, mutated, peak, peak_from_here, rounds
 
 MOST = 1 << 30  # bytes of memory that a page may take
 LARGE = 20_000  # nodes: a row of so many is no news
@@ -127,7 +126,7 @@ def test_no_page_ends_a_part_or_takes_long(
     for number, rng in rounds("pages"):
         page = broken(pages, rng)
         url, headers = rng.choice(URLS), [("content-type", rng.choice(TYPES))]
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        memory = peak_from_here()
         started = time.process_time()
         decode_page(page, headers=headers).text.encode()
         found = read_page(page, url=url, headers=headers)
@@ -136,7 +135,7 @@ def test_no_page_ends_a_part_or_takes_long(
         else:
             heard(page, url=url, headers=headers)
         took = time.process_time() - started
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) << 10
+        grown = peak() - memory
         assert took < SLOWEST, f"round {number} took {took:.1f} seconds"
         assert grown < MOST, f"round {number} took {grown >> 20} MB"
         if isinstance(found, Page) and len(found.nodes) < LARGE:

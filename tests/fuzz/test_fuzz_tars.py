@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import resource
 import shutil
 import tarfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from pipeline.fetch.imported import members
-from tests.fuzz.rounds import SLOWEST, mutated, rounds
+from tests.fuzz.rounds import SLOWEST, mutated, peak, peak_from_here, rounds
 from tests.training.lies import INDEX, TAR, change_index, summed, write_tar
 from tests.training.shards import write_run
 from tests.training.stream.feeds import documents, feed
@@ -240,11 +239,6 @@ def outcome(read: Callable[[Path], str], run: Path) -> str:
     return "not imported" if read is import_all else "refused"
 
 
-def peak() -> int:
-    """Bytes that the process had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def test_broken_tars_are_read_or_refused_in_little_time_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Callable[[str], None]
 ) -> None:
@@ -253,7 +247,7 @@ def test_broken_tars_are_read_or_refused_in_little_time_and_memory(
     write_run(good, documents(8))
     assert read_all(Path(shutil.copytree(good, run))) == "whole"
     outcomes: Counter[str] = Counter()
-    slowest, start = 0.0, peak()
+    slowest, start = 0.0, peak_from_here()
     for number, rng in rounds("tars"):
         name = broken_run(good, run, rng)
         started = time.process_time()
