@@ -33,7 +33,10 @@ from training.parallel import World
 
 FORMAT: Final = 1
 _NAME: Final = re.compile(r"step-(\d{6,})")
-_FILE: Final = re.compile(rf"{re.escape(FILE)}|optimizer\.pt|state\.json|rng-\d+\.pt")
+_FILE: Final = re.compile(
+    rf"{re.escape(FILE)}|optimizer\.pt|state\.json|rng-\d+\.pt"
+    r"|\.tmp[A-Za-z0-9]+"  # what safetensors writes before the file has its name
+)
 _ASIDE: Final = ".aside"
 
 

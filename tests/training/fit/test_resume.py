@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def straight(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     return output
 
 
-def _until(output: Path, step: int) -> None:
+def _until(process: subprocess.Popen[str], output: Path, step: int) -> None:
     deadline = time.monotonic() + 300
     while not (done := steps(output)) or done[-1]["step"] < step:
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, f"step {step} did not come: {done[-1:]}"
         time.sleep(0.01)
 
@@ -44,7 +46,7 @@ def test_30_steps_killed_at_7_steps_are_the_30_steps_straight_to_the_bit(
     kills = sorted(random.Random(11).sample(range(1, STEPS), KILLS))
     for step in kills:
         process = start(arguments)
-        _until(tmp_path, step)
+        _until(process, tmp_path, step)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     told = finish(start(arguments))
@@ -53,6 +55,19 @@ def test_30_steps_killed_at_7_steps_are_the_30_steps_straight_to_the_bit(
     assert steps(tmp_path) == steps(straight)
     evaluated = (straight / "evaluations.jsonl").read_bytes()
     assert (tmp_path / "evaluations.jsonl").read_bytes() == evaluated
+
+
+def test_a_kill_while_the_weights_were_written_leaves_nothing_in_the_way(
+    straight: Path, shards: Path, tmp_path: Path
+) -> None:
+    """safetensors writes under a name of its own first."""
+    aside = tmp_path / "checkpoints" / "step-000003.aside"
+    aside.mkdir(parents=True)
+    for name in ("rng-0.pt", ".tmpk5qZ0Y"):
+        (aside / name).write_bytes(b"half a fi")
+    finish(start(command(shards, tmp_path, f"optimizer.steps={STEPS}")))
+    assert not aside.exists()
+    assert steps(tmp_path) == steps(straight)
 
 
 def test_the_loss_falls_and_every_step_tells_what_it_was_made_of(straight: Path) -> None:
@@ -114,7 +129,7 @@ def test_sigterm_saves_a_checkpoint_and_ends_with_0_and_the_rest_follows(
 ) -> None:
     arguments = command(shards, tmp_path, f"optimizer.steps={STEPS}", "run.checkpoint_every=1000")
     process = start(arguments)
-    _until(tmp_path, 4)
+    _until(process, tmp_path, 4)
     process.send_signal(signal.SIGTERM)
     assert "the same command goes on" in finish(process)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
@@ -125,7 +140,7 @@ def test_sigterm_saves_a_checkpoint_and_ends_with_0_and_the_rest_follows(
 
 def test_ctrl_c_saves_a_checkpoint_and_ends_with_130(shards: Path, tmp_path: Path) -> None:
     process = start(command(shards, tmp_path, "optimizer.steps=1000"))
-    _until(tmp_path, 2)
+    _until(process, tmp_path, 2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to workers too
     told = finish(process, code=130)
     assert "Traceback" not in told
