@@ -6,7 +6,9 @@ Limits:  elements, elements open at once, attributes of one element. A parser by
          takes time with the square of the last two (100,000 nested `<div>`: 22 s; 10,000
          attributes: 0.1 s), so pairs of attributes are limited over the whole page as well. It
          copies open `<b>`s, with their attributes, into every block that follows (20 KB make a
-         million elements, 132 KB two gigabytes of attributes): what it copies is limited, too.
+         million elements, 132 KB two gigabytes of attributes), and a text each time that more of
+         it comes behind a tag that does not end it (5 MB take six gigabytes): what it copies is
+         limited, too, and with it the options of a `<select>`, each of which it asks of all before.
 
 A page that is small by cheap counts passes; the others are read tag by tag. These are estimates of
 what a parser will hold: how many elements there are is asked again of the parsed tree.
@@ -14,6 +16,7 @@ what a parser will hold: how many elements there are is asked again of the parse
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -50,8 +53,23 @@ _FORMATTING: Final = _names("a b big code em font i nobr s small strike strong t
 _ONLY_ONE: Final = _names("a nobr")  # a second one closes the first
 _ALIKE: Final = 3  # the standard keeps at most three open formatting elements that are alike
 _SHORT: Final = 256  # characters that are too few for many attributes
+_OPTIONS: Final = 3  # what an option costs, in pairs of attributes: 20,000 take 2.7 s
+
+# start tags of which a parser keeps only the values of attributes: the text before them goes on
+_IGNORED: Final = _names("html body head frame frameset form")
+_OF_TABLES: Final = _names("caption col colgroup tbody td tfoot th thead tr")  # as these, elsewhere
+_CELLS: Final = _names("caption td th")
 
 # for the look at small pages, which takes scripts and comments for markup: what follows "<"
+_IGNORED_TAG: Final = re.compile(  # with the first "=" of its attributes, if it has one
+    rb"<(?:/[a-z]|(?=[bcfht])(?:"
+    + b"|".join(sorted(_IGNORED | _OF_TABLES, reverse=True))
+    + rb")(?=[ \t\n\f\r/]))[^>=]*+(=?+)",
+    re.IGNORECASE,
+)
+_ANY_TAG: Final = re.compile(rb"<[/a-zA-Z][^>=]*+(=?+)")
+_TABLE: Final = re.compile(rb"<table", re.IGNORECASE)
+_OPTION: Final = re.compile(rb"<option", re.IGNORECASE)
 _NAMED_TAG: Final = re.compile(rb"<(/?[a-z][^ \t\n\f\r/>]*+)[^>]*+")  # in lower case
 _GATHERED_TAG: Final = re.compile(  # _FORMATTING and _MERGED: most end at their first letter
     rb"<(/?(?=[abcefhinstu])(?:[abisu]|em|tt|big|body|code|font|html|nobr|small|strike|strong)"
@@ -93,6 +111,11 @@ class PageLimits:
         """Pairs of attributes that a parser may have to compare."""
         return 5 * self.attributes**2  # WCXB: 200,000 at most; 500 million take 0.6 s
 
+    @property
+    def moved(self) -> int:
+        """Bytes of text that a parser may have to copy, because more of it comes behind a tag."""
+        return 200 * self.bytes  # 1.7 billion take 2 s and half a gigabyte
+
 
 def broken_limit(page: bytes, limits: PageLimits) -> Problem | None:
     """What is wrong with the size of the page, told without parsing it."""
@@ -106,6 +129,7 @@ def broken_limit(page: bytes, limits: PageLimits) -> Problem | None:
         (counts.copies, limits.copies),
         (counts.attributes, limits.attributes),
         (counts.pairs, limits.pairs),
+        (counts.texts.moved, limits.moved),
     ):
         if value > limit:
             return Problem(reason=Reason.TOO_MANY_ELEMENTS, value=value, limit=limit)
@@ -122,6 +146,11 @@ def _is_small(page: bytes, limits: PageLimits) -> bool:
         closing = page.count(b"</") if tags <= 2 * limits.depth else 0
         if tags - closing > limits.depth and _depth(page) > limits.depth:
             return False
+    if tags * len(page) > limits.moved and _copying(page) * len(page) > limits.moved:
+        return False
+    few_options = math.isqrt(limits.pairs // _OPTIONS)
+    if tags > few_options and len(_OPTION.findall(page)) > few_options:
+        return False
     doubtful = list(_doubtful_tags(page)) if len(page) > limits.attributes else []
     if not (_are_few([len(tag) // 2 for tag in doubtful], limits)
             or _are_few([_most_attributes(tag) for tag in doubtful], limits)):  # fmt: skip
@@ -131,6 +160,13 @@ def _is_small(page: bytes, limits: PageLimits) -> bool:
         if b">" in tag and _GATHERED_TAG.match(tag):  # it was taken to end there
             gathered += _most_attributes(tag)
     return tags * gathered <= limits.copies
+
+
+def _copying(page: bytes) -> int:
+    """How many tags and comments may stand in text that goes on behind them."""
+    if not _TABLE.search(page):
+        return _IGNORED_TAG.findall(page).count(b"=")
+    return _ANY_TAG.findall(page).count(b"=") + page.count(b"<!--")
 
 
 def _are_few(attributes: Sequence[int], limits: PageLimits) -> bool:
@@ -196,17 +232,23 @@ class _Counts:
         self._formatting: defaultdict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
         self._alike: Counter[bytes] = Counter()
         self._cost = 0  # of a copy of all of them
+        self._options = 0  # of the last select
+        self.texts = _Texts()
 
     def take(self, page: bytes) -> None:
         """Count what is in a page in lower case. In comments and scripts is no element."""
         position = 0
         while found := _TAG.search(page, position):
+            self.texts.text(page[position : found.start()])
             position = found.end()
             comment, slash, name, rest = found.groups()
             if comment:
+                self.texts.comment()
                 ends = _COMMENT_END.search(page, position - 2)  # `<!-->` ends at once
                 position = len(page) if ends is None else ends.end()
-            elif slash:
+                continue
+            self.texts.tag(name, closes=bool(slash), allocates=b"=" in rest)
+            if slash:
                 self._end(name)
             else:
                 self._start(name, rest)
@@ -229,6 +271,11 @@ class _Counts:
         if name in _ONLY_ONE:
             self._end_formatting(name)
         self.copies += self._cost
+        if name == b"select":
+            self._options = 0
+        elif name == b"option" and self._named[b"select"]:
+            self._options += 1
+            self.pairs += _OPTIONS * self._options
         attributes = 0
         if formatting or len(rest) > _SHORT or name in _MERGED:
             attributes = len(_ATTRIBUTE.findall(rest))
@@ -256,3 +303,43 @@ class _Counts:
             written, cost = self._formatting[name].pop()
             self._alike[written] -= 1
             self._cost -= cost
+
+
+class _Texts:
+    """How much text a parser copies because more of it comes behind a tag.
+
+    It joins text to the text before it where the tag between them is ignored, or where both are
+    put before the table in which they stand. The values of the tag's attributes lie behind that
+    text in memory by then, so that it cannot grow where it is.
+    """
+
+    def __init__(self) -> None:
+        self.moved = 0  # bytes
+        self._here = 0  # bytes of the text that may go on
+        self._before_table = 0  # bytes of what stands between cells
+        self._tables = 0  # that are open
+        self._between_cells = False
+
+    def text(self, text: bytes) -> None:
+        if self._between_cells and not text.isspace():
+            self._before_table += len(text)
+        else:
+            self._here += len(text)
+
+    def comment(self) -> None:
+        self.moved += self._before_table
+        self._here = 0
+
+    def tag(self, name: bytes, *, closes: bool, allocates: bool) -> None:
+        of_table = name in _OF_TABLES
+        ignored = closes or name in _IGNORED or (of_table and not self._tables)
+        if allocates:
+            self.moved += self._before_table + self._here * ignored
+        if not ignored:
+            self._here = 0
+        if name == b"table":
+            self._tables = max(0, self._tables - 1) if closes else self._tables + 1
+            self._before_table = 0
+            self._between_cells = not closes
+        elif of_table and self._tables:
+            self._between_cells = closes or name not in _CELLS

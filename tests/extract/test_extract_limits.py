@@ -67,7 +67,8 @@ def test_an_element_has_at_most_so_many_attributes() -> None:
 PIECES = (
     "<b", "<p", "<a", "<DIV", "<body", "<br", "</b>", "</a>", "</div>", ">", " ", "/", "\n", "=",
     "x", " y=Q Q", "<", "1 ", "/x", "long" * 200, " q" * 300, " r=Q>Q" * 20,
-    " s=Q <p>Q", "z=QQ" * 40,
+    " s=Q <p>Q", "z=QQ" * 40, "<table", "<TR", "<td", "</p", "<form", "<!--", "-->", "<select",
+    "<option",
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ PIECES = (
 def test_no_page_that_is_small_by_cheap_counts_breaks_a_limit(
     pieces: list[str], quote: str, few: int, times: int
 ) -> None:
-    limits = PageLimits(elements=4 * few, depth=2 * few, attributes=256 + 20 * few)
+    limits = PageLimits(bytes=9 * few, elements=4 * few, depth=2 * few, attributes=256 + 20 * few)
     page = "".join(pieces).replace("Q", quote).encode() * times
     counts = _Counts()
     counts.take(page.lower())
@@ -90,6 +91,7 @@ def test_no_page_that_is_small_by_cheap_counts_breaks_a_limit(
         assert counts.copies <= limits.copies
         assert counts.attributes <= limits.attributes
         assert counts.pairs <= limits.pairs
+        assert counts.texts.moved <= limits.moved
 
 
 HOSTILE = {
@@ -134,6 +136,14 @@ HOSTILE |= {
     "nested, with ends of others": "<h4></svg>" * 50_000,
     "nested, by a bracket too few": "<div</div>" * 100_000,
     "blocks of code": "<pre>" + "x\n\n" * 300_000,
+    "text behind ends of nothing": 'x</sp class="o">' * 300_000,
+    "long texts behind ends of nothing": ("x" * 1_000 + "</sp a=b>") * 8_000,
+    "text behind rows of no table": "x<tr a=b>" * 190_000,
+    "text between rows": "<table>" + "x<tr a=b>" * 190_000,
+    "text between scripts of a table": "<table>" + "x<script a=b></script>" * 90_000,
+    "text between comments of a table": "<table>" + "x<!-- -->" * 300_000,
+    "options": "<select>" + "<option>x" * 100_000,
+    "options of more than one select": ("<select>" + "<option>x" * 15_000) * 10,
 }
 HARMLESS = {
     "open brackets": "<" * 1_000_000,
