@@ -186,7 +186,7 @@ def explain(
             page, url=url, recipe=recipe, language_model=lid_model, run=run
         )
         if json:
-            print(explaining.to_json(explanation))
+            explaining.write_json(explanation, sys.stdout)
         else:
             explaining.show(explanation, PlainConsole())
 

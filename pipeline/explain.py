@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -43,6 +43,7 @@ from schemas.rows import document_to_row
 from schemas.terminal import printable, printable_lines
 
 EXCERPT: Final = 96  # characters of a text that are shown
+NODES: Final = 2_000  # that are shown: a page of more is read as JSON
 # of a document, what a file does not have
 _PLACE: Final = frozenset({"id", "date", "input", "offset", "length"})
 # what people save by mistake for a page, told by its first bytes
@@ -191,7 +192,7 @@ def _recipe_of(name: str) -> Recipe:
     return recipe_from_toml(path.read_text(encoding="utf-8"))
 
 
-def to_json(explanation: Explanation) -> str:
+def write_json(explanation: Explanation, file: TextIO) -> None:
     """All of it, with every node whole; what was not measured is null."""
     page, document = explanation.page, explanation.document
     said: dict[str, Any] = {
@@ -214,7 +215,9 @@ def to_json(explanation: Explanation) -> str:
             node | {"signals": _numbers(one.signals), "refusal": _plain(one.refusal)}
             for node, one in zip(row["nodes"], explanation.nodes, strict=True)
         ]
-    return printable_lines(json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False))
+    encoder = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False)
+    file.writelines(map(printable_lines, encoder.iterencode(said)))
+    file.write("\n")
 
 
 def _plain(why: Problem | Refusal | None) -> dict[str, Any] | None:
@@ -255,8 +258,10 @@ def _lines(one: Explanation) -> list[Text]:
         _verdict(f"recipe {one.recipe}", one.refusal, good="kept, as far as its text tells"),
         Text(),
     ]
-    for node in one.nodes:
+    for node in one.nodes[:NODES]:
         lines += _node_lines(node)
+    if (more := len(one.nodes) - NODES) > 0:
+        lines.append(Text(f"and {more:,} nodes more: --json has all of them"))
     return lines
 
 

@@ -24,9 +24,11 @@ twice as fast, whose signatures hold for one of its young versions.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 Signature = npt.NDArray[np.uint32]
 
 WORD: Final = re.compile(r"\w+")
+BATCH: Final = 8192  # shingles hashed at once: a kilobyte each while they are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +66,13 @@ class MinHash(MinHashParameters):
 
         The share of equal places in two signatures estimates their Jaccard similarity.
         """
-        shingles = self._shingles(text)
-        if not shingles:
+        words = _words(text)
+        if not words:
             return None
+        shingles = self._shingles(words)
         sketch = _empty(self.bands * self.rows, self.seed).copy()
-        sketch.update_batch(shingles)
+        while batch := list(islice(shingles, BATCH)):
+            sketch.update_batch(batch)
         values: Signature = sketch.hashvalues
         return values
 
@@ -79,12 +84,15 @@ class MinHash(MinHashParameters):
         rows = signature.astype("<u4").reshape(self.bands, self.rows)
         return tuple(_key(band, row.tobytes()) for band, row in enumerate(rows))
 
-    def _shingles(self, text: str) -> list[bytes]:
-        joined = " ".join(WORD.findall(text.lower()))
-        words = joined.encode("utf-8", "surrogatepass").split()
-        if len(words) < self.shingle:
-            return [b" ".join(words)] if words else []
-        return [b" ".join(run) for run in zip(*(words[at:] for at in range(self.shingle)))]  # noqa: B905  # ends with the last whole run
+    def _shingles(self, words: Sequence[bytes]) -> Iterator[bytes]:
+        length = min(self.shingle, len(words))
+        runs = (islice(words, at, None) for at in range(length))
+        return map(b" ".join, zip(*runs))  # noqa: B905  # ends with the last whole run
+
+
+def _words(text: str) -> list[bytes]:
+    joined = " ".join(WORD.findall(text.lower()))
+    return joined.encode("utf-8", "surrogatepass").split()
 
 
 @cache

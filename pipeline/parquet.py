@@ -24,6 +24,7 @@ from schemas.manifest import PartResult
 from schemas.tables import COUNTS_KEY, FAULTS_KEY, FINGERPRINT_KEY
 
 ROW_GROUP = 512  # rows held in memory; a document is some 20 KB
+GROUP_BYTES = 128 << 20  # that such rows may take, where their sizes are told
 
 
 class DamagedFileError(ValueError):
@@ -53,6 +54,7 @@ class Writer:
         self._schema = schema
         self._fingerprint = fingerprint
         self._rows: list[Mapping[str, Any]] = []
+        self._held = 0
         self.counts: Mapping[str, int] = {}
         self.rows = 0
         self.faults: list[str] = []  # what was raised at each record that is an unreadable_record
@@ -66,15 +68,17 @@ class Writer:
         """Raises UnfitRowError at once, and not when the row's group is written."""
         _batch([row], self._schema)
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Mapping[str, Any], *, size: int = 0) -> None:
+        """`size` is what the row takes in memory, in bytes, where that may be much."""
         self._rows.append(row)
+        self._held += size
         self.rows += 1
-        if len(self._rows) >= ROW_GROUP:
+        if len(self._rows) >= ROW_GROUP or self._held > GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         self._writer.write_batch(_batch(self._rows, self._schema))
-        self._rows = []
+        self._rows, self._held = [], 0
 
     def __exit__(
         self,
@@ -158,8 +162,9 @@ def read_rows(path: str, columns: Sequence[str] | None = None) -> Iterator[dict[
     """
     with open_file(path) as file:
         _check_columns(file, path, columns)
-        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
-            yield from batch.to_pylist()
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(ROW_GROUP, row_groups=[group], columns=columns):
+                yield from batch.to_pylist()
 
 
 def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -35,6 +35,7 @@ HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 ASIDE_TYPES: Final = frozenset(
     {"warcinfo", "request", "metadata", "revisit", "conversion", "continuation"}
 )
+NODE_BYTES: Final = 800  # that a row takes in memory for a node, beside its text
 
 
 def is_page(media_type: str, body: bytes) -> bool:
@@ -74,6 +75,12 @@ class Outcome:
     look: Future[Looked] | None = None  # of an image that is being decoded
     file: ImageLook | None = None  # the record's body is a picture for a pack
     faults: list[str] = field(default_factory=list)
+    document_bytes: int = 0  # that its row takes in memory
+
+    @property
+    def bytes(self) -> int:
+        """That are held until it is written."""
+        return len(self.record.body) + self.document_bytes
 
     def judge(self) -> None:
         """Read the record; an image is only given to its decoder."""
@@ -234,6 +241,10 @@ class Outcome:
             ledger.see("texts" if isinstance(node, TextNode) else "images")
         document = document_of(page, origin, lexicon=tools.lexicon, identify=tools.identify)
         self.documents.add(document_to_row(document))
+        self.document_bytes = sum(
+            NODE_BYTES + (len(node.text) if isinstance(node, TextNode) else 0)
+            for node in document.nodes
+        )
         ledger.keep("documents")
         ledger.keep("texts", document.texts)
         ledger.keep("images", document.images)

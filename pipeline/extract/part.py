@@ -118,7 +118,7 @@ class _Sink:
         """Read a record, and write all that are whole, in order."""
         outcome = self._judged(record)
         self.waiting.append(outcome)
-        self.waiting_bytes += len(outcome.record.body)
+        self.waiting_bytes += outcome.bytes
         self.write(ahead=AHEAD)
 
     def _judged(self, record: Record) -> Outcome:
@@ -153,7 +153,7 @@ class _Sink:
             or self.waiting_bytes > AHEAD_BYTES
         ):
             outcome = self.waiting.popleft()
-            self.waiting_bytes -= len(outcome.record.body)
+            self.waiting_bytes -= outcome.bytes
             problem = outcome.finish()
             if problem is not None and problem.reason is Reason.DECODER_DIED:
                 place = outcome.record.offset, outcome.record.place
@@ -169,7 +169,9 @@ class _Sink:
                 sha256=look.sha256,
                 extension=EXTENSIONS.get(look.format, look.format),
             )
-        for rows in (outcome.documents, outcome.verdicts, outcome.images, outcome.objections):
+        for row in outcome.documents.rows:
+            self.documents.add(row, size=outcome.document_bytes)
+        for rows in (outcome.verdicts, outcome.images, outcome.objections):
             for row in rows.rows:
                 rows.writer.add(row)
         self.verdicts.faults += outcome.faults

@@ -3,8 +3,8 @@
 In:      the block of a record: status line, headers, body as it went over the wire.
 Out:     status, headers, and the body without chunks and compression.
 Refused: no readable status line, more headers than the limit: BAD_HTTP; chunks or compression
-         that break: BAD_ENCODING; more than the limit after decoding: RECORD_TOO_LARGE (a bomb
-         never gets memory).
+         that break, a million chunks, more than 5 codings: BAD_ENCODING; more than the limit after
+         decoding: RECORD_TOO_LARGE (a bomb never gets memory).
 Let be:  a body called chunked or compressed that plainly is not (crawlers undo both and leave the
          header), and a content coding that nobody registered.
 """
@@ -34,7 +34,10 @@ _PLAIN: Final = re.compile(  # markup and images: br and deflate have no magic t
 HEADER_BYTES: Final = 32 << 10  # of a header, its lines ended by two bytes: fastwarc takes no more
 _HEADERS: Final = 256 << 10  # bytes in which the end of HTTP headers is looked for
 _FED: Final = 256  # zstd turns 4 bytes into 128 KiB, so it is fed in sips
+_GZIP_FED: Final = 4096  # zlib copies what is behind a member, which may be one of a million
 _PIECE: Final = 1 << 20
+CODINGS: Final = 5  # one in another; curl and urllib3 undo as many
+_CHUNKS: Final = 1 << 20  # of one body, a second's work
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -91,10 +94,13 @@ def decode(http: Http, *, limit: int) -> tuple[bytes, Problem | None]:
         body = dechunk(http.body)
     if body is None:
         return b"", Problem(reason=Reason.BAD_ENCODING)
-    for coding in reversed([*_listed(http.headers, "content-encoding"), *transfer]):
-        decoder = _DECODERS.get(coding)
-        if decoder is None or not body:
-            continue
+    codings = [*_listed(http.headers, "content-encoding"), *transfer]
+    decoders = [_DECODERS[coding] for coding in reversed(codings) if coding in _DECODERS]
+    if len(decoders) > CODINGS:
+        return b"", Problem(reason=Reason.BAD_ENCODING, value=len(decoders), limit=CODINGS)
+    for decoder in decoders:
+        if not body:
+            break
         try:
             body = _bounded(decoder(body), limit)
         except (zlib.error, zstandard.ZstdError, brotli.error, EOFError):
@@ -114,22 +120,25 @@ def _listed(headers: Headers, name: str) -> list[str]:
 
 
 def dechunk(body: bytes) -> bytes | None:
-    """The data of all chunks; the body itself if it does not begin like one; None if they break."""
+    """The data of all chunks; the body itself if it does not begin like one; None if they break, or
+    are too many."""
     line = _CHUNK.match(body)
     if line is None:
         return body
-    pieces, at = list[bytes](), 0
-    while line is not None:
+    data, at = bytearray(), 0
+    for _ in range(_CHUNKS):
+        if line is None:  # only the last, empty chunk may lack
+            return bytes(data) if at >= len(body) else None
         size = int(line[1], 16)
         at = line.end() + size
         if not size:
-            return b"".join(pieces)
+            return bytes(data)
         if at > len(body):
             return None
-        pieces.append(body[line.end() : at])
+        data += body[line.end() : at]
         at += 2 if body.startswith(b"\r\n", at) else body.startswith(b"\n", at)
         line = _CHUNK.match(body, at)
-    return b"".join(pieces) if at >= len(body) else None  # only the last, empty chunk may lack
+    return None
 
 
 def _bounded(pieces: Iterator[bytes], limit: int) -> bytes:
@@ -148,10 +157,19 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
     if not body.startswith(b"\x1f\x8b"):
         yield body
         return
-    while body.startswith(b"\x1f\x8b"):
+    at = 0
+    while body.startswith(b"\x1f\x8b", at):
         engine = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        yield from _inflated(engine, body)
-        body = engine.unused_data
+        while not engine.eof:
+            fed = engine.unconsumed_tail
+            if not fed:
+                fed = body[at : at + _GZIP_FED]
+                at += len(fed)
+            piece = engine.decompress(fed, _PIECE)
+            yield piece
+            if not (fed or piece or engine.eof):
+                raise EOFError("compressed body ends early")
+        at -= len(engine.unused_data)
 
 
 def _deflated(body: bytes) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_a_text_with_a_hundredth_of_its_words_changed_is_found(plays: list[str])
     found = sum(bool(set(minhash.band_keys(a)) & set(minhash.band_keys(b))) for a, b in pairs)
     assert 0.85 < np.mean([jaccard(a, b) for a, b in pairs]) < 0.95
     assert found >= len(pairs) * 0.99
+
+
+def test_a_text_of_very_many_words_takes_no_gigabytes() -> None:
+    words = 400_000
+    tracemalloc.start()
+    try:
+        MinHash().signature("a'" * words)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 * words
 
 
 def test_a_text_with_words_in_capitals_has_the_same_keys(plays: list[str]) -> None:

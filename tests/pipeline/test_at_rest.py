@@ -43,6 +43,18 @@ def test_a_part_carries_its_fingerprint_and_counts(tmp_path: Path) -> None:
     assert list(parquet.read_rows(path)) == [ROW] * 1_200
 
 
+def test_rows_that_are_told_to_be_large_are_written_and_read_in_smaller_groups(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "wanted.parquet")
+    with parquet.Writer(path, WANTED, fingerprint="f") as writer:
+        for _ in range(10):
+            writer.add(ROW, size=parquet.GROUP_BYTES // 4)
+    with parquet.open_file(path) as file:
+        assert file.num_row_groups == 2
+    assert list(parquet.read_rows(path)) == [ROW] * 10
+
+
 def test_a_part_that_failed_half_way_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "wanted.parquet"
     writing = parquet.Writer(str(path), WANTED, fingerprint="f")

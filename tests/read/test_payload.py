@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import random
+import time
+import tracemalloc
 import zlib
 
 import brotli  # type: ignore[import-untyped]
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.problem import Problem
-from pipeline.read.payload import HEADER_BYTES, Http, dechunk, decode, parse_http
+from pipeline.read.payload import CODINGS, HEADER_BYTES, Http, dechunk, decode, parse_http
 from schemas.verdict import Reason
 
 LIMIT = 1 << 20
@@ -66,6 +69,36 @@ def test_codings_are_undone_last_first() -> None:
     assert decode(Http(status=200, headers=in_two_lines, body=twice), limit=LIMIT) == (PAGE, None)
 
 
+def test_more_codings_in_each_other_than_the_limit_are_bad_encoding() -> None:
+    body = PAGE
+    for _ in range(CODINGS):
+        body = zlib.compress(body)
+    assert decode(response(body, ", ".join(["deflate"] * CODINGS)), limit=LIMIT) == (PAGE, None)
+
+    problem = decode(response(zlib.compress(body), ",".join(["deflate"] * 6)), limit=LIMIT)[1]
+    assert problem == Problem(reason=Reason.BAD_ENCODING, value=6, limit=CODINGS)
+
+
+def test_gzip_members_in_a_row_are_one_body() -> None:
+    noise = random.Random(1).randbytes(30_000)  # is longer than what is fed at once
+    parts = [b"", b"a" * 3_000_000, noise, b"", PAGE]
+    body = b"".join(map(gzip.compress, parts))
+
+    assert decode(response(body, "gzip"), limit=4 * LIMIT) == (b"".join(parts), None)
+    assert decode(response(body + b"\0junk", "gzip"), limit=4 * LIMIT) == (b"".join(parts), None)
+    assert decode(response(body + body[:5], "gzip"), limit=4 * LIMIT)[1] is not None
+
+
+def test_a_million_gzip_members_take_no_time_with_the_square_of_their_number() -> None:
+    def seconds(members: int) -> float:
+        body = gzip.compress(b"") * members
+        started = time.process_time()
+        assert decode(response(body, "gzip"), limit=LIMIT) == (b"", None)
+        return time.process_time() - started
+
+    assert seconds(160_000) < 6 * min(seconds(40_000) for _ in range(3))
+
+
 @pytest.mark.parametrize("coding", CODED)
 def test_a_coded_body_that_breaks_off_is_bad_encoding(coding: str) -> None:
     body, problem = decode(response(CODED[coding][:-5], coding), limit=LIMIT)
@@ -107,6 +140,20 @@ def test_the_last_empty_chunk_may_lack() -> None:
     assert dechunk(b"3\r\nabc\r\n") == b"abc"
     assert dechunk(b"3\r\nabc") == b"abc"
     assert dechunk(b"3\nabc\n0\n\n") == b"abc"
+
+
+def test_tiny_chunks_take_no_memory_beside_their_data_and_a_million_of_them_break_the_body() -> (
+    None
+):
+    body = chunked(b"ab" * 100_000, 2)
+    tracemalloc.start()
+    try:
+        assert dechunk(body) == b"ab" * 100_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+    assert dechunk(b"1\na" * (1 << 20) + b"0\n\n") is None
 
 
 def test_a_body_that_does_not_begin_like_a_chunk_is_not_chunked() -> None:

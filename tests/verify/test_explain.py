@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from filters.recipe import OFF, RECIPES
 from pipeline import parquet
-from pipeline.explain import explain, show, to_json
+from pipeline.explain import NODES, Explanation, explain, show, write_json
 from schemas.document import ImageNode, TextNode
 from schemas.rows import document_from_row
 from schemas.verdict import Reason
@@ -73,6 +74,13 @@ def test_explain_says_what_a_run_made_of_the_same_pages(whole_run: Path, tmp_pat
     assert compared == 8
 
 
+def _json(explanation: Explanation) -> dict[str, Any]:
+    written = io.StringIO()
+    write_json(explanation, written)
+    read: dict[str, Any] = json.loads(written.getvalue())
+    return read
+
+
 def test_every_node_is_shown_in_order_with_its_verdict(tmp_path: Path) -> None:
     path = saved(
         tmp_path,
@@ -115,12 +123,12 @@ def test_what_the_extractor_refuses_is_an_explanation_and_no_error(tmp_path: Pat
     assert found.problem is not None
     assert found.problem.reason is Reason.NO_CONTENT
     assert "dropped: no_content" in shown(path)
-    assert json.loads(to_json(found))["problem"]["reason"] == "no_content"
+    assert _json(found)["problem"]["reason"] == "no_content"
 
 
 def test_json_holds_every_node_whole_and_no_nan(tmp_path: Path) -> None:
     path = saved(tmp_path, f'<p>{GOOD}</p><img src="i.jpg"><p>…</p><p>{GOOD} And more of it.</p>')
-    read = json.loads(to_json(explain(path, url=URL)))
+    read = _json(explain(path, url=URL))
     nodes = read["document"]["nodes"]
     assert nodes[0]["text"] == GOOD
     assert nodes[0]["signals"]["words"] == 34
@@ -128,6 +136,17 @@ def test_json_holds_every_node_whole_and_no_nan(tmp_path: Path) -> None:
     assert nodes[1]["url"] == "https://example.org/a/i.jpg"
     assert {node["kind"] for node in nodes} == {"text", "image"}
     assert "id" not in read["document"]
+
+
+def test_of_a_page_of_very_many_nodes_the_first_are_shown_and_the_rest_counted(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "long.html"
+    path.write_text("<p>few words here" * (NODES + 3))
+    text = shown(path)
+    assert text.count("few words here") == NODES
+    assert "3 nodes more" in text
+    assert len(_json(explain(path, url=URL))["document"]["nodes"]) == NODES + 3
 
 
 def test_another_recipe_judges_otherwise(tmp_path: Path) -> None:
