@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
-from pipeline.bombs import HEADER_BYTES, JPEG_SCANS, PNG_PROFILES
+from pipeline.bombs import HEADER_BYTES, JPEG_EXIFS, JPEG_SCANS, PNG_PROFILES
 from pipeline.decode import DECODERS, ImageLimits, ImageLook, look_at, sniff
 from pipeline.problem import Problem
 from schemas.verdict import Reason
@@ -196,6 +196,15 @@ def test_what_only_looks_like_scans_does_not_count() -> None:
     data = encoded("jpeg")
     comment = b"\xff\xfe" + struct.pack(">H", 2 + 2 * 1000) + b"\xff\xda" * 1000
     assert reason(data[:2] + comment + data[2:] + b"\xff\xda\0\2" * 1000) is None
+
+
+def test_a_jpeg_has_at_most_256_segments_of_exif() -> None:
+    data = encoded("jpeg")
+    segment = b"\xff\xe1\0\x09Exif\0\0x"
+    assert reason(data[:2] + segment * JPEG_EXIFS + data[2:]) is None
+    assert look_at(data[:2] + segment * (JPEG_EXIFS + 1) + data[2:]) == Problem(
+        reason=Reason.UNDECODABLE, value=JPEG_EXIFS + 1, limit=JPEG_EXIFS
+    )
 
 
 def png_with(chunks: bytes) -> bytes:
