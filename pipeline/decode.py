@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from PIL import Image, ImageFile, TiffImagePlugin, _imaging
+from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, _imaging
 
 from pipeline.bombs import HEADER_BYTES, HeaderError, Metered, excess
 from pipeline.containers import has_second_frame, told_length
@@ -251,8 +251,11 @@ def _pillow(limits: ImageLimits) -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        threads = AvifImagePlugin.DEFAULT_MAX_THREADS
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits.pixels, False
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each takes memory: one on every machine
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+            AvifImagePlugin.DEFAULT_MAX_THREADS = threads

@@ -23,7 +23,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+from PIL import Image
+
 from pipeline.decode import ImageLimits, ImageLook, look_at
+from pipeline.phash import phash
 from pipeline.problem import Problem
 from pipeline.reencode import Encoding, reencoded
 from pipeline.workers import cores
@@ -191,6 +194,7 @@ def _bound(parent: int) -> None:
     end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the group: the run answers
     _allow(resource.RLIMIT_AS, MEMORY)
+    phash(Image.new("L", (8, 8)))  # loads SciPy, whose OpenBLAS spins for ever without memory
 
 
 def _allow(kind: int, size: int) -> None:
