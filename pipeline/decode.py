@@ -21,6 +21,7 @@ import ctypes
 import hashlib
 import io
 import logging
+import math
 import re
 import threading
 import warnings
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from PIL import Image, ImageFile, _imaging
+from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, _imaging
 
 from pipeline.bombs import HEADER_BYTES, HeaderError, Metered, excess
 from pipeline.containers import has_second_frame, told_length
@@ -76,6 +77,7 @@ PIXELS_OF_BOMB: Final = re.compile(r"\((\d+) pixels\)")
 # two canvases (16.6), an AVIF planes of up to 16 bits (9.5 where they have 8)
 BYTES_A_PIXEL: Final = {("jpeg", "CMYK"): 13, ("webp", "RGB"): 17, ("webp", "RGBA"): 17,
                         ("avif", "RGB"): 17, ("avif", "RGBA"): 17}  # fmt: skip
+TILE_SIDES: Final = (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,14 +157,20 @@ def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | 
 
 def _too_large(image: Image.Image, name: str, limits: ImageLimits) -> Problem | None:
     """What the header asks for that is too much, before a pixel is decoded."""
-    side, pixels = max(image.size), image.width * image.height
+    side, pixels = max(image.size), max(image.width * image.height, _tile_pixels(image))
     if side > limits.side:
         return Problem(reason=Reason.SIDE_TOO_LONG, value=side, limit=limits.side)
-    cost = BYTES_A_PIXEL.get((name, image.mode))
-    if cost is not None and cost * pixels > limits.memory:
-        most = limits.memory // cost
+    cost = BYTES_A_PIXEL.get((name, image.mode), 1)
+    most = min(limits.pixels, limits.memory // cost)
+    if pixels > most:
         return Problem(reason=Reason.TOO_MANY_PIXELS, value=pixels, limit=most)
     return None
+
+
+def _tile_pixels(image: Image.Image) -> int:
+    """Of a TIFF in tiles, which are decoded whole, however small the picture is."""
+    tags = getattr(image, "tag_v2", {})
+    return math.prod(side for tag in TILE_SIDES if isinstance(side := tags.get(tag), int))
 
 
 def _look(image: Image.Image, name: str, data: bytes) -> ImageLook:
@@ -243,8 +251,11 @@ def _pillow(limits: ImageLimits) -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        threads = AvifImagePlugin.DEFAULT_MAX_THREADS
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits.pixels, False
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each takes memory: one on every machine
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+            AvifImagePlugin.DEFAULT_MAX_THREADS = threads

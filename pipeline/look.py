@@ -20,16 +20,22 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from pipeline.decode import ImageLook, look_at
+from PIL import Image
+
+from pipeline.decode import ImageLimits, ImageLook, look_at
+from pipeline.phash import phash
 from pipeline.problem import Problem
 from pipeline.reencode import Encoding, reencoded
 from pipeline.workers import cores
 from schemas.verdict import Reason
 
 SECONDS: Final = 30.0  # of CPU a file; the slowest that decode.py lets through takes some 8
-MEMORY: Final = 3 << 30  # bytes of address space; decode.py lets a picture take 1 GB
+MEMORY: Final = 3 << 30  # bytes of address space, for making a picture smaller as well
+DATA: Final = ImageLimits().memory  # bytes that decoding may add, whatever the header tells
+STATM: Final = Path("/proc/self/statm")
 BATCH_BYTES: Final = 1 << 20
 BATCH: Final = 16  # files
 MOMENT: Final = 0.5  # seconds
@@ -187,9 +193,15 @@ def _bound(parent: int) -> None:
     """In the new process: it ends with its parent, and takes no more memory than it may."""
     end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the group: the run answers
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    allowed = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
+    _allow(resource.RLIMIT_AS, MEMORY)
+    phash(Image.new("L", (8, 8)))  # loads SciPy, whose OpenBLAS spins for ever without memory
+
+
+def _allow(kind: int, size: int) -> None:
+    """As much as is asked for, or what this machine allows at most."""
+    _, most = resource.getrlimit(kind)
+    allowed = size if most == resource.RLIM_INFINITY else min(size, most)
+    resource.setrlimit(kind, (allowed, most))
 
 
 def end_with_parent(parent: int) -> None:
@@ -214,13 +226,24 @@ def _timed(data: bytes, encoding: Encoding | None) -> Looked:
     """SIGPROF is left to end the process: no decoder can hold it up."""
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        look = look_at(data)
+        look = _look_in_memory(data)
         if encoding is None or isinstance(look, Problem):
             return look
         body = reencoded(data, look, encoding)
         if body is None:
             return look
-        again = look_at(body)  # larger than it may be, perhaps: then it stays as it came
+        again = _look_in_memory(body)  # larger than it may be, perhaps: then it stays as it came
         return look if isinstance(again, Problem) else Reencoded(again, body)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _look_in_memory(data: bytes) -> ImageLook | Problem:
+    """look_at, which fails beyond DATA: AVIF pixels and EXIF fields can be more than is told."""
+    if STATM.exists():  # not where the system is another than Linux
+        held = int(STATM.read_text().split()[5]) * resource.getpagesize()
+        _allow(resource.RLIMIT_DATA, held + DATA)
+    try:
+        return look_at(data)
+    finally:
+        _allow(resource.RLIMIT_DATA, MEMORY)

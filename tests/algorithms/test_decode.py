@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
-from pipeline.bombs import HEADER_BYTES, JPEG_SCANS, PNG_PROFILES
+from pipeline.bombs import HEADER_BYTES, JPEG_EXIFS, JPEG_SCANS, PNG_PROFILES
 from pipeline.decode import DECODERS, ImageLimits, ImageLook, look_at, sniff
 from pipeline.problem import Problem
 from schemas.verdict import Reason
@@ -198,6 +198,15 @@ def test_what_only_looks_like_scans_does_not_count() -> None:
     assert reason(data[:2] + comment + data[2:] + b"\xff\xda\0\2" * 1000) is None
 
 
+def test_a_jpeg_has_at_most_256_segments_of_exif() -> None:
+    data = encoded("jpeg")
+    segment = b"\xff\xe1\0\x09Exif\0\0x"
+    assert reason(data[:2] + segment * JPEG_EXIFS + data[2:]) is None
+    assert look_at(data[:2] + segment * (JPEG_EXIFS + 1) + data[2:]) == Problem(
+        reason=Reason.UNDECODABLE, value=JPEG_EXIFS + 1, limit=JPEG_EXIFS
+    )
+
+
 def png_with(chunks: bytes) -> bytes:
     data = encoded("png")
     return data[:33] + chunks + data[33:]
@@ -319,14 +328,14 @@ def test_an_image_without_a_pixel_is_undecodable() -> None:
 
 
 def test_the_globals_of_pillow_and_the_warning_filters_are_as_before() -> None:
-    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)
+    def found() -> tuple[object, ...]:
+        return (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES,
+                AvifImagePlugin.DEFAULT_MAX_THREADS, list(warnings.filters))  # fmt: skip
+
+    before = found()
     for data in (encoded("png"), encoded("png")[:-40], b"\xff\xd8\xff", b"II*\0" + bytes(9)):
         look_at(data, limits=ImageLimits(pixels=5))
-    assert before == (
-        Image.MAX_IMAGE_PIXELS,
-        ImageFile.LOAD_TRUNCATED_IMAGES,
-        list(warnings.filters),
-    )
+    assert found() == before
 
 
 def test_a_lenient_pillow_elsewhere_changes_nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,23 @@ def test_a_format_that_needs_much_memory_may_have_fewer_pixels() -> None:
         assert problem == Problem(reason=Reason.TOO_MANY_PIXELS, value=pixels, limit=pixels - 1)
 
 
+def tiled(side: int) -> bytes:
+    """A grey TIFF of 64 by 64 pixels, in one tile of this side."""
+    tile = zlib.compress(bytes(side * side))
+    tags = ((256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (322, side), (323, side),
+            (324, 10 + 12 * 9 + 4), (325, len(tile)))  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0\x08\0\0\0\x09\0" + directory + bytes(4) + tile
+
+
+def test_a_tile_has_no_more_pixels_than_a_picture_may_have() -> None:
+    limits = ImageLimits(pixels=320 * 320)
+    assert isinstance(look_at(tiled(320), limits=limits), ImageLook)
+    assert look_at(tiled(336), limits=limits) == Problem(
+        reason=Reason.TOO_MANY_PIXELS, value=336 * 336, limit=320 * 320
+    )
+
+
 def test_grey_in_strips_is_grey_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     clear = photo(90, 70).convert("RGBA")
     clear.putalpha(photo(90, 70).convert("L"))
