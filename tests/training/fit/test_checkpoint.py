@@ -243,7 +243,8 @@ def test_a_kill_while_an_old_one_is_swept_leaves_no_half_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = written(tmp_path, 3), written(tmp_path, 6)
-    removed, unlink = [], Path.unlink
+    removed: list[Path] = []
+    unlink = Path.unlink
 
     def killed(path: Path) -> None:
         if removed:
