@@ -15,6 +15,7 @@ from schemas.terminal import PlainConsole
 from training import config as configuration
 from training import estimate, look
 from training.ending import show_ending, show_evaluation
+from training.export import check_empty
 from training.export import export as write_export
 from training.fit import Trainer, stop_on_signals
 from training.generate import continuation
@@ -134,6 +135,7 @@ def generate(
 
 
 def export(run: Path, output: Path) -> None:
+    check_empty(output)
     trained = open_trained(run, ALONE)
     write_export(trained.model, trained.recipe.loaded.tokenizer, trained.recipe.shape, output)
     CONSOLE.print(f"step {trained.step:,} of {run} is in {output}")
