@@ -47,7 +47,7 @@ from pipeline.opt_out_list import name_of
 from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
-from pipeline.read.raw import local_path, scheme_of, size_of
+from pipeline.read.raw import local_path, open_local, scheme_of, size_of
 from pipeline.run import check_output, prepare, whole
 from pipeline.workers import default_workers
 from schemas.manifest import STAGES
@@ -196,7 +196,7 @@ def _ends_of(name: str) -> str:
     if scheme_of(name) not in {"", "file"}:
         return ""
     try:
-        with local_path(name).open("rb") as handle:
+        with open_local(local_path(name)) as handle:
             digest = hashlib.sha256(handle.read(END))
             size = handle.seek(0, os.SEEK_END)
             handle.seek(max(0, size - END))
@@ -322,7 +322,7 @@ def _read_recipe(path: str) -> str:
         raise ValueError(
             f"recipe is {path!r}: choose one of {', '.join(RECIPES)}, or a TOML file that exists"
         )
-    return store.read_bytes(path).decode()
+    return text_of("recipe", path)
 
 
 def job_of(output: str) -> Job:

@@ -82,6 +82,7 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
     """What became of the images of img2dataset's tars, and what to do next."""
     from pipeline.fetch.imported import import_tars  # noqa: PLC0415  # with aiohttp
 
+    run.check_output(folder)
     job = job_of(folder)
     layout.check(folder)
     if run.whole(job, "filter_text") is None:

@@ -29,6 +29,7 @@ from filters.everyday_words import EVERYDAY_WORDS
 from filters.signals import Lexicon, WordList, words_of, words_sha256
 from filters.spam_words import SPAM_WORDS
 from filters.stop_words import STOP_WORDS
+from pipeline.read.raw import open_local
 
 COMMON_ZIPF: Final = 2.0
 ENGLISH: Final = "en"
@@ -85,7 +86,8 @@ def _own(path: str | Path | None, *, empty: bool, quoted: bool) -> _Found | None
     if path is None:
         return None
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        with open_local(Path(path)) as file:
+            lines = file.read().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"word list {path} cannot be read ({error}): give a UTF-8 file with one word a line"

@@ -41,6 +41,7 @@ from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
 WRITES: Final = {stage: tuple(tables) for stage, tables in layout.TABLES.items()} | {"fetch": ()}
 KEEPING: Final = ("extract", "shard")  # the parts of a killed run, by the mark in their last file
 GROUPING: Final = ("filter_text", "filter_images")  # what they group, a local runner holds
+PATTERN: Final = "*?["  # what a name in a bucket may not hold, since Beam cannot quote it
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
 
@@ -88,6 +89,11 @@ def _check_bucket(output: str) -> None:
         )
     if not rest.partition("/")[0]:
         raise ValueError(f"output is {output}, which names no bucket: add it, and a folder")
+    if mark := next((one for one in rest if one in PATTERN), ""):
+        raise ValueError(
+            f"output is {output}, but a listing of a bucket takes {mark} for a pattern, and would "
+            f"find files of other folders: choose a name without {' '.join(PATTERN)}"
+        )
 
 
 def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None = None) -> Job:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from pipeline.read.raw import create_cloud, file_systems, open_cloud
+from pipeline.read.raw import create_cloud, file_systems, open_cloud, open_local
 from schemas.from_json import json_object
 
 LARGEST_JSON: Final = 1 << 28  # bytes: a run.json of a million inputs has less
@@ -49,7 +49,7 @@ def join(base: str, *names: str) -> str:
 def open_input(path: str) -> BinaryIO:
     """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
     if is_local(path):
-        return Path(path).open("rb")
+        return open_local(Path(path))
     return open_cloud(path)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +79,9 @@ def save(
         for left in final.parent.glob(f"step-*{_ASIDE}"):  # of a run that was killed
             _remove(left)
         with _written(final):
-            aside.mkdir(parents=True)
+            aside.mkdir(parents=True, exist_ok=True)  # there where what is not ours was left in it
+            if aside.is_symlink() or any(map(_is_ours, aside.iterdir())):
+                raise OSError(f"{aside} is a link, or holds one: move it elsewhere")
     world.wait()
     with _written(final):
         torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
@@ -104,18 +105,22 @@ def save(
 
 
 def _remove(folder: Path) -> None:
-    """A checkpoint, whole or aside; a link, or one in which others have put something, stays."""
-    if folder.is_symlink() or not _NAME.fullmatch(folder.name.removesuffix(_ASIDE)):
+    """A checkpoint, whole or aside, but for what others have put into it; no link is followed."""
+    name = folder.name.removesuffix(_ASIDE)
+    if folder.is_symlink() or not folder.is_dir() or not _NAME.fullmatch(name):
         return
-    if not folder.is_dir() or any(map(_is_foreign, folder.iterdir())):
-        return
-    gone = folder.with_name(folder.name.removesuffix(_ASIDE) + _ASIDE)
-    folder.rename(gone)  # none is ever half there
-    shutil.rmtree(gone)
+    gone = folder.with_name(name + _ASIDE)
+    if not os.path.lexists(gone):
+        folder = folder.rename(gone)  # none is ever half there
+    for path in filter(_is_ours, list(folder.iterdir())):
+        if path.is_file() and not path.is_symlink():
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
-def _is_foreign(path: Path) -> bool:
-    return path.is_symlink() or not path.is_file() or not _FILE.fullmatch(path.name)
+def _is_ours(path: Path) -> bool:
+    return _FILE.fullmatch(path.name) is not None
 
 
 def load(
@@ -227,7 +232,7 @@ def _generators(world: World) -> dict[str, torch.Tensor]:
 
 
 def _flush(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in filter(_is_ours, folder.iterdir()):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     _flush_folder(folder)

@@ -6,17 +6,18 @@ input; 130 stopped by Ctrl-C, with a checkpoint.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 from typer.exceptions import TyperException
 
-from schemas.terminal import one_line, printable_lines
+from schemas.terminal import PlainStream, one_line, printable_lines
 
 app = typer.Typer(
     help="Train a vision-language model on shards, and account for every document.",
@@ -177,6 +178,9 @@ def _complain(message: object) -> None:
 
 
 def main() -> None:
+    # transformers tells there what stands in a model's files; its bars need a terminal that obeys
+    sys.stderr = cast("TextIO", PlainStream(sys.stderr))
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         code = app(standalone_mode=False)
     except TyperException as error:

@@ -15,11 +15,13 @@ from schemas.terminal import PlainConsole
 from training import config as configuration
 from training import estimate, look
 from training.ending import show_ending, show_evaluation
+from training.export import check_empty
 from training.export import export as write_export
 from training.fit import Trainer, stop_on_signals
 from training.generate import continuation
 from training.optimizer import check as check_optimizer
 from training.order import check_ranks
+from training.output import check_output
 from training.parallel import ALONE, world
 from training.prepare import count, open_heldout, prepare
 from training.prompt import prompt_of
@@ -74,10 +76,12 @@ def fit(output: Path, asked: Asked) -> int:
     check_optimizer(asked.config.optimizer)
     with stop_on_signals() as stop, world() as here:
         check_ranks(asked.config.data.rows, here.size)
+        if here.first:
+            check_output(output)
         prepared = prepare(output, asked, world=here, say=CONSOLE.print)
         trainer = Trainer(prepared=prepared, output=output, world=here, console=CONSOLE, stop=stop)
         if here.first:
-            write_run(output, asked)  # not before the checkpoint there was found to be of this run
+            write_run(output, asked)  # the checkpoint there was found to be of this run
         steps, every = asked.config.optimizer.steps, asked.config.run.evaluate_every
         while (done := trainer.steps_done) < steps:
             if every and done and done % every == 0:
@@ -131,6 +135,7 @@ def generate(
 
 
 def export(run: Path, output: Path) -> None:
+    check_empty(output)
     trained = open_trained(run, ALONE)
     write_export(trained.model, trained.recipe.loaded.tokenizer, trained.recipe.shape, output)
     CONSOLE.print(f"step {trained.step:,} of {run} is in {output}")
@@ -139,6 +144,8 @@ def export(run: Path, output: Path) -> None:
 def data(run: Path, shards: Sequence[str] | None, step: int, output: Path | None) -> None:
     path = output or run / f"step-{step:06d}.html"
     asked = _moved(read_run(run), shards)
+    if output is None:
+        check_output(run)
     prepared = prepare(run, asked, world=ALONE, say=CONSOLE.print)
     look.write_step(prepared, run, step, path)
     CONSOLE.print(f"the documents of step {step:,}: {path}")

@@ -5,7 +5,8 @@ In:      a PackedIdefics2 (adapters are merged into a copy), its tokenizer with 
 Out:     config, safetensors, tokenizer, processor and generation settings: what
          Idefics2ForConditionalGeneration, Idefics2Processor and AutoProcessor read. Torchvision is
          not needed. Greedy generation from it equals ours.
-Refused: a tokenizer without the image tokens, or whose ids are not the model's: ValueError.
+Refused: a tokenizer without the image tokens, or whose ids are not the model's; a folder that holds
+         something, since transformers removes the weights of another model there: ValueError.
 
 transformers' processor writes a space after an image that a word follows at once, and drops the
 transparency of a picture, so that what it hides shows: lay such a picture on white first. It gives
@@ -16,6 +17,7 @@ and leaves BOS to it, which is put there.
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 
 from tokenizers.processors import TemplateProcessing
@@ -35,7 +37,7 @@ from training.tokenizer import ADDED, FAKE, IMAGE
 def export(
     model: PackedIdefics2, tokenizer: PreTrainedTokenizerBase, shape: Shape, folder: Path
 ) -> None:
-    """Write the folder; what lies there under the same names is written over."""
+    """Write the folder, which is new or empty (`check_empty`)."""
     known = tokenizer.get_vocab()
     missing = [token for token in ADDED if token not in known]
     if missing:
@@ -64,6 +66,15 @@ def export(
     )
     plain.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def check_empty(folder: Path) -> None:
+    """Raises ValueError for a folder that holds something, and for what is none."""
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(
+            f"--output is {folder}, which is no empty folder, and an export would remove weights "
+            "there: choose a new folder; to export there again, remove it first"
+        )
 
 
 def _with_bos(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

@@ -104,6 +104,7 @@ class Trainer:
                 f"optimizer.steps is {steps:,}, but {folder} is of step {state.step:,}: choose "
                 f"{state.step} or more, or another output"
             )
+        self.prepared.plan_from(folder, state)
         self.steps_done, self._data = state.step, state.data
         self.say(f"the weights are those of step {state.step:,} ({folder})")
 

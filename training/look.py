@@ -23,7 +23,7 @@ def write_step(prepared: Prepared, run: Path, step: int, path: Path) -> None:
     for folder in whole_ones(run):
         state = read_part(folder, identity)
         if state.step < step:
-            plan.load_state_dict(state.data)
+            plan = prepared.plan_from(folder, state)
     while plan.step < step - 1:
         plan.next_batch()
     rows, broken = prepared.recipe.reader(prepared.sources).read(plan.next_batch())

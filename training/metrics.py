@@ -19,6 +19,8 @@ from typing import Any, Final, Self, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
+from schemas.from_json import json_object
+
 METRICS: Final = "metrics.jsonl"
 HOST: Final = "metrics.host.jsonl"
 EVALUATIONS: Final = "evaluations.jsonl"
@@ -67,12 +69,26 @@ class Metrics:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics file; one that a kill cut short is left out."""
+    """The lines of a metrics file; one that a kill cut short is left out.
+
+    Raises:
+        ValueError: for a line that is none of ours.
+    """
     if not path.exists():
         return
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            told = json_object(line)
+            if type(told.get("step")) is not int:
+                raise ValueError("it has no step")
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number:,} is no step of a run ({error}): take the line out, or "
+                "move the file elsewhere"
+            ) from error
+        yield told
 
 
 def cut(path: Path, last: int) -> None:

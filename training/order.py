@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +34,7 @@ from training.windows import (
     window_count,
 )
 
+LARGEST: Final = 2**32  # no plan comes so far
 HELD: Final = 4  # shards whose counts are kept: a window's last is the next one's first
 
 
@@ -127,16 +128,17 @@ class Plan:
             step, places = int(state["step"]), [(*map(int, place),) for place in state["sources"]]
             if any(len(place) != 3 for place in places):
                 raise ValueError("a place is an epoch, a window and a row")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"the state of the data is damaged ({error}): remove the checkpoint to go on from "
-                "the one before"
-            ) from error
+            if any(not 0 <= number < LARGEST for number in (step, *chain(*places))):
+                raise ValueError("a number in it is none that a plan can come to")
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"it is damaged ({error})") from error
         if len(places) != len(self._cursors):
             raise ValueError(
                 f"the state is of {len(places)} sources, but there are {len(self._cursors)}: give "
                 "the same --shards again"
             )
+        if any(place[1] >= one._windows for one, place in zip(self._cursors, places, strict=True)):
+            raise ValueError("it is damaged (a window is none of its source's)")
         self.step = step
         for cursor, place in zip(self._cursors, places, strict=True):
             cursor.epoch, cursor.window, cursor.row = place

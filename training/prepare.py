@@ -18,11 +18,12 @@ from typing import Any
 
 from schemas.sample import SampleText
 from training import tokenizer
-from training.checkpoint import whole_ones
+from training.checkpoint import State, whole_ones
 from training.counts import count_sources, samples_of
 from training.order import Plan
 from training.parallel import World
 from training.recipe import (
+    RUN,
     Asked,
     Recipe,
     images_of,
@@ -30,6 +31,7 @@ from training.recipe import (
     own_tokenizer,
     shape_of,
     tokenizer_of,
+    write_run,
 )
 from training.sources import NoShardsError, Source, open_source
 from training.stream import Step, Steps
@@ -46,6 +48,20 @@ class Prepared:
 
     def plan(self) -> Plan:
         return Plan(self.sources, self.recipe.loaded.digest, self.recipe.order)
+
+    def plan_from(self, folder: Path, state: State) -> Plan:
+        """The plan as a checkpoint has left it; ValueError, which names it, for a damaged one."""
+        plan = self.plan()
+        try:
+            plan.load_state_dict(state.data)
+            if plan.step != state.step:
+                raise ValueError(f"it is of step {plan.step}, its checkpoint of {state.step}")
+        except ValueError as error:
+            raise ValueError(
+                f"{folder} is no checkpoint (state of the data: {error}): remove it to go on from "
+                "the one before"
+            ) from error
+        return plan
 
     def steps(self, plan: Steps) -> Generator[Step, None, None]:
         """Batches of a plan over the training split."""
@@ -74,6 +90,8 @@ def prepare(output: Path, asked: Asked, *, world: World, say: Say) -> Prepared:
     heldout = open_heldout(asked, say)
     if world.first:
         output.mkdir(parents=True, exist_ok=True)
+        if not (output / RUN).exists():  # first of all: a rerun knows the folder by it
+            write_run(output, asked)
         if not whole_ones(output):
             _train_tokenizer(output, asked, sources, say)
     world.wait()

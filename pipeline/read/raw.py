@@ -10,7 +10,9 @@ so that reader is our own (ranged_http.py). Beam is imported where it is needed:
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -45,7 +47,14 @@ def open_raw(name: str, *, until: int | None = None) -> BinaryIO:
         return cast("BinaryIO", RangedHttp(name, until=until))  # a raw stream without write
     if scheme in CLOUD:
         return open_cloud(name)
-    return local_path(name).open("rb")
+    return open_local(local_path(name))
+
+
+def open_local(path: Path) -> BinaryIO:
+    """Raises OSError for a pipe, on which one would wait, and a device, which need not end."""
+    if stat.S_IFMT(path.stat().st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path.open("rb")
 
 
 def size_of(name: str) -> int:

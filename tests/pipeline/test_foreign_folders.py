@@ -299,3 +299,38 @@ def test_no_line_of_an_index_is_shown(tmp_path: Path, secret: Path) -> None:
     (output / "extract.manifest.json").unlink()
     done = command("run", "-o", output, "--workers=1")
     refused(done, f"{secret}: no column filename", codes=(1,))
+
+
+@pytest.mark.parametrize("name", ["run", "refetch", "explain", "verify"])
+def test_a_pipe_and_a_device_that_run_json_names_are_not_read(
+    name: str, run: Path, whole: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    before = (run / "run.json").read_bytes()
+    for odd in (str(pipe), "/dev/zero"):
+        for kind in ("stop_words", "spam_words"):
+            changed(run, "settings", word_files={kind: odd})
+            if name != "verify":  # which looks at no list
+                refused(ended(name, run, whole), f"word list {odd} cannot be read", "no regular")
+        (run / "run.json").write_bytes(before)
+        changed(run, "crawl", inputs=[odd], sizes=[0])
+        done = ended(name, run, whole)
+        if name == "verify":  # told as a difference
+            assert (done.code, "it is no regular file" in done.out) == (1, True)
+        elif name == "refetch":  # to which it is another run, whose fetch is not whole
+            refused(done, "has no whole fetch")
+        elif name == "run":
+            refused(done, f"{odd} cannot be read any more (it is no regular file)")
+        (run / "run.json").write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    "option", ["--recipe", "--stop-words", "--lid-model", "--opt-out", "--rates", "--host-map"]
+)
+def test_a_pipe_that_an_option_names_is_not_read(option: str, tmp_path: Path) -> None:
+    pipe, crawl = tmp_path / "pipe.toml", tmp_path / "a.warc.gz"
+    os.mkfifo(pipe)
+    crawl.write_bytes(gzipped(good(1)))
+    asked = ("run", crawl, "-o", tmp_path / "run", "--contact=me@example.org", f"{option}={pipe}")
+    refused(command(*asked), str(pipe))

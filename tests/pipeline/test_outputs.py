@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.store import ASIDE
 from tests.pipeline.bad_crawls import command, good, write
-from tests.pipeline.runs import interloom
+from tests.pipeline.runs import interloom, tree
 from tests.read.crawls import gzipped
 
 NAMES: Final = [
@@ -23,6 +23,8 @@ NAMES: Final = [
     ("https://example.org/run", "https:// is not written to: choose a local folder"),
     ("s3://", "output is s3://, which names no bucket"),
     ("gs:///run", "output is gs:///run, which names no bucket"),
+    *((f"s3://b/run{mark}x]", f"takes {mark} for a pattern") for mark in "*?["),
+    ("gs://b/run[1]", "choose a name without * ? ["),
 ]
 
 
@@ -37,6 +39,12 @@ def test_an_output_that_can_hold_no_run_is_refused(name: str, told: str, input_:
     assert (ended.code, ended.out) == (2, "")
     assert told in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_images_are_imported_into_no_bucket_whose_name_is_a_pattern(input_: Path) -> None:
+    ended = command("import-images", "s3://b/run[1]", input_)
+    assert ended.code == 2
+    assert "takes [ for a pattern" in ended.err
 
 
 def test_an_output_whose_name_is_no_utf_8_is_refused(input_: Path, tmp_path: Path) -> None:
@@ -55,6 +63,17 @@ def test_an_output_in_which_a_run_was_killed_at_its_first_write_is_taken(
     left = write(tmp_path / "run" / f"run.json{ASIDE}{'0123456789abcdef' * 2}", b'{"format')
     assert command("run", input_, "-o", tmp_path / "run", "--stage=extract", "--no-fetch").code == 0
     assert not left.exists()
+
+
+def test_a_local_name_is_no_pattern(input_: Path, tmp_path: Path) -> None:
+    """Each of the first three would match the last; a rerun with other settings sweeps."""
+    for name in ("run[1]", "run*", "run?", "run1"):
+        output, kept = tmp_path / name, tree(tmp_path)
+        for share in ("--heldout=0.5", "--heldout=0.25"):
+            done = command("run", input_, "-o", output, "--no-fetch", "--recipe=off", share)
+            assert done.code in (0, 3), done.err
+        assert command("verify", output).code == 0
+        assert tree(tmp_path).items() >= kept.items()
 
 
 @pytest.mark.parametrize(

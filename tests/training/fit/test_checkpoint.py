@@ -94,14 +94,48 @@ def test_what_is_not_of_a_run_stays_in_its_folder_of_checkpoints(tmp_path: Path)
     (first.parent / "step-000002.aside").symlink_to(moved)
     killed = first.parent / "step-000004.aside"
     shutil.copytree(moved, killed)
-    kept = {path: path.read_bytes() for path in (*first.iterdir(), *moved.iterdir())}
+    kept = {path: path.read_bytes() for path in moved.iterdir()}
     for step in (6, 9):
         written(tmp_path, step, keep=1)
     assert {path: path.read_bytes() for path in kept} == kept
     assert not killed.exists()
     assert names(tmp_path) == ["mine.aside", "step-000001", "step-000002", "step-000002.aside",
-                               "step-000003", "step-000009", "step-notes.aside"]  # fmt: skip
+                               "step-000003.aside", "step-000009", "step-notes.aside"]  # fmt: skip
+    (swept,) = (first.parent / "step-000003.aside").iterdir()
+    assert swept.read_text() == "my notes"
     assert (mine / "state.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [".DS_Store", ".nfs0001"])
+def test_a_foreign_file_in_what_a_kill_left_stays_and_is_in_no_ones_way(
+    tmp_path: Path, name: str
+) -> None:
+    aside = tmp_path / "checkpoints" / "step-000003.aside"
+    aside.mkdir(parents=True)
+    (aside / "optimizer.pt").write_bytes(b"half")
+    (aside / name).write_bytes(b"theirs")
+    os.mkfifo(aside / "pipe")
+    first = written(tmp_path, 3, keep=1)
+    checkpoint.load(first, *made(3), identity=IDENTITY, world=ALONE)
+    assert (first / name).read_bytes() == b"theirs"
+    (aside / "more").mkdir(parents=True)  # its name is taken when the checkpoint is swept
+    last = written(tmp_path, 6, keep=1)
+    assert sorted(path.name for path in first.iterdir()) == [name, "pipe"]
+    assert (aside / "more").is_dir()
+    assert checkpoint.whole_ones(tmp_path)[-1] == last
+
+
+@pytest.mark.parametrize("linked", ["step-000006.aside", "step-000006.aside/optimizer.pt"])
+def test_no_checkpoint_is_written_through_a_link(tmp_path: Path, linked: str) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    link = tmp_path / "checkpoints" / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(theirs if link.suffix == ".aside" else theirs / "optimizer.pt")
+    with pytest.raises(OSError, match=r"step-000006.aside is a link, or holds one: move it"):
+        written(tmp_path, 6)
+    assert list(theirs.iterdir()) == []
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize("fails", [1, 2, 3, 4, 5, 6])
@@ -209,14 +243,16 @@ def test_a_kill_while_an_old_one_is_swept_leaves_no_half_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = written(tmp_path, 3), written(tmp_path, 6)
-    removed = []
+    removed: list[Path] = []
+    unlink = Path.unlink
 
-    def killed(folder: Path) -> None:
-        removed.append(next(Path(folder).iterdir()))
-        removed[0].unlink()
-        raise KeyboardInterrupt
+    def killed(path: Path) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        unlink(path)
 
-    monkeypatch.setattr(shutil, "rmtree", killed)
+    monkeypatch.setattr(Path, "unlink", killed)
     with pytest.raises(KeyboardInterrupt):
         written(tmp_path, 9)
     monkeypatch.undo()

@@ -96,6 +96,16 @@ def test_export_is_read_by_transformers(trained: Path, tmp_path: Path) -> None:
     assert model.lm_head.out_features >= len(processor.tokenizer)
 
 
+def test_export_removes_nothing_of_another_model(trained: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "model-00001-of-00002.safetensors"
+    theirs.write_bytes(b"theirs")
+    for output in (tmp_path, theirs):
+        told = told_by("export", str(trained), "-o", str(output), code=2)
+        assert f"--output is {output}, which is no empty folder" in told
+        assert "choose a new folder" in told
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
 def test_data_renders_the_documents_that_the_metrics_count(trained: Path, tmp_path: Path) -> None:
     page = tmp_path / "step.html"
     for step in steps(trained):

@@ -14,9 +14,21 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig
 from typer.testing import CliRunner
 
-from tests.training.fit.runs import TINY, torch_as_before
+from schemas.terminal import printable
+from tests.training.fit.runs import (
+    TINY,
+    command,
+    finish,
+    start,
+    torch_as_before,
+    write_documents,
+)
+from tests.training.model.starts import SIZES, saved
 from tests.training.shards import picture, prose, small_tokenizer, write_run
 from training import tokenizer
 from training.checkpoint import read_state
@@ -121,6 +133,27 @@ def test_a_tar_tells_its_names_as_text(shards: Path, fitted: tuple[Path, str]) -
     tar.write_bytes(tar.read_bytes().replace(b".json", b".\x1b[2J"))
     told = told_by("index", "--shards", run, "--tokenizer", fitted[0] / "tokenizer", code=2)
     assert "\\x1b[31m" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [({"rope_scaling": {"type": HOSTILE, "factor": 2.0}}, 2),
+     ({"quantization_config": {"quant_method": HOSTILE}}, 0)],
+)  # fmt: skip
+def test_what_transformers_tells_of_a_model_is_text(
+    settings: dict[str, Any], code: int, tmp_path: Path
+) -> None:
+    """Of its settings, and of a weight that it does not know."""
+    shards, model = write_documents(tmp_path / "shards", documents=8, heldout=1), tmp_path / "model"
+    small_tokenizer().tokenizer.save_pretrained(model)
+    saved(LlamaConfig(**SIZES | {"vocab_size": 600}), model)
+    config, weights = model / "config.json", model / "model.safetensors"
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    save_file(load_file(weights) | {f"a{HOSTILE}": torch.zeros(2)}, weights, {"format": "pt"})
+    asked = command(shards, tmp_path / "out", "optimizer.steps=1", "optimizer.warmup=0")
+    told = finish(start([*asked, "--language-model", str(model)]), code=code)
+    assert OBEYED.findall(told) == []
+    assert told.count(printable(CODES)) >= 2
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -63,6 +64,7 @@ def test_a_kill_while_the_weights_were_written_leaves_nothing_in_the_way(
     """safetensors writes under a name of its own first."""
     aside = tmp_path / "checkpoints" / "step-000003.aside"
     aside.mkdir(parents=True)
+    shutil.copy(straight / "run.json", tmp_path)
     for name in ("rng-0.pt", ".tmpk5qZ0Y"):
         (aside / name).write_bytes(b"half a fi")
     finish(start(command(shards, tmp_path, f"optimizer.steps={STEPS}")))
