@@ -20,19 +20,14 @@ from apache_beam.transforms.combiners import ToListCombineFn
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline import parquet, store, unreadable
-from pipeline.job import Job, changes, stage_settings, versions_here
+from pipeline.job import Job
+from pipeline.stage import Stage
 from schemas.manifest import Ledger, Manifest, PartResult, total
 from schemas.tables import PARTS
 
 K = TypeVar("K")
 Before = Callable[[Job, Ledger], None]  # what is still to be written before the manifest
 
-# (stage, the one before it): what the latter kept, the former must have seen
-HANDOVERS: Final = {
-    "filter_text": "extract",
-    "filter_images": "filter_text",
-    "shard": "filter_images",
-}
 _PART: Final = re.compile(r"[\w-]+")  # of any stage: no path
 HANDED: Final = ("documents", "texts", "images")
 
@@ -40,9 +35,9 @@ HANDED: Final = ("documents", "texts", "images")
 class ListParts(beam.PTransform[PBegin, PCollection[str]]):
     """Names of the parts of a whole stage, read from its table so that no graph grows with them."""
 
-    def __init__(self, job: Job, *, of: str) -> None:
+    def __init__(self, job: Job, *, of: Stage) -> None:
         super().__init__()
-        self._table = job.parts_table(of)
+        self._table = job.parts_table(of.name)
 
     def expand(self, root: PBegin) -> PCollection[str]:
         return (
@@ -97,7 +92,7 @@ class WriteManifest(beam.PTransform[PCollection[PartResult], PCollection[str]]):
     A result without a part's name only adds its counts to the sums.
     """
 
-    def __init__(self, job: Job, *, stage: str, before: Before | None = None) -> None:
+    def __init__(self, job: Job, *, stage: Stage, before: Before | None = None) -> None:
         super().__init__()
         self._job = job
         self._stage = stage
@@ -111,7 +106,7 @@ class WriteManifest(beam.PTransform[PCollection[PartResult], PCollection[str]]):
 
 
 def write_manifest(
-    results: Iterable[PartResult], job: Job, stage: str, before: Before | None = None
+    results: Iterable[PartResult], job: Job, stage: Stage, before: Before | None = None
 ) -> str:
     """The path of the manifest. Raises RuntimeError where the sums do not balance."""
     check_versions(job, stage)
@@ -120,48 +115,47 @@ def write_manifest(
     ordered = [result for result in ordered if result.part]
     wrong = [*counts.imbalances(), *lost_between_stages(job, stage, counts)]
     if wrong:
-        raise RuntimeError(f"{stage} does not balance: {'; '.join(wrong)}")
+        raise RuntimeError(f"{stage.name} does not balance: {'; '.join(wrong)}")
     unreadable.check(job, ordered, counts)
-    fingerprint = job.fingerprints[stage]
+    fingerprint = job.fingerprints[stage.name]
     parquet.write_rows(
-        job.parts_table(stage), PARTS, map(_parts_row, ordered), fingerprint=fingerprint
+        job.parts_table(stage.name), PARTS, map(_parts_row, ordered), fingerprint=fingerprint
     )
     manifest = Manifest(
-        stage=stage,
+        stage=stage.name,
         fingerprint=fingerprint,
-        settings=stage_settings(stage, job.settings),
-        versions=job.settings.versions[stage],
+        settings=stage.settings(job.settings),
+        versions=job.settings.versions[stage.name],
         parts=len(ordered),
         counts={name: n for name, n in sorted(counts.items()) if n},
     )
     if before is not None:
         before(job, counts)
-    path = job.manifest(stage)
+    path = job.manifest(stage.name)
     store.write_bytes(path, manifest.to_json().encode())
     return path
 
 
-def check_versions(job: Job, stage: str) -> None:
+def check_versions(job: Job, stage: Stage) -> None:
     """Raises RuntimeError on a worker of other versions than the fingerprint of its work says."""
-    here = replace(job.settings, versions=versions_here())
-    if other := list(changes(stage, job.settings, here)):
+    here = replace(job.settings, versions={stage.name: stage.versions})
+    if other := list(stage.changes(job.settings, here)):
         raise RuntimeError(
-            f"{stage} was done by workers with {', '.join(other)}: give them the packages of "
+            f"{stage.name} was done by workers with {', '.join(other)}: give them the packages of "
             "where the run is started (constraints.txt), and run it again"
         )
 
 
-def lost_between_stages(job: Job, stage: str, counts: Ledger) -> Iterator[str]:
+def lost_between_stages(job: Job, stage: Stage, counts: Ledger) -> Iterator[str]:
     """What one stage kept and the next has not seen."""
-    before = HANDOVERS.get(stage)
-    if before is None:
+    if not stage.sees:
         return
-    kept = read_manifest(job, before).ledger
+    kept = read_manifest(job, stage.sees).ledger
     for kind in HANDED:
         if kept[f"{kind}.kept"] != counts[f"{kind}.seen"]:
             yield (
-                f"{kind}: {before} kept {kept[f'{kind}.kept']:,}, "
-                f"{stage} saw {counts[f'{kind}.seen']:,}"
+                f"{kind}: {stage.sees} kept {kept[f'{kind}.kept']:,}, "
+                f"{stage.name} saw {counts[f'{kind}.seen']:,}"
             )
 
 

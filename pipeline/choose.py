@@ -18,7 +18,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from filters.recipe import RECIPES, Recipe
-from pipeline import store
+from pipeline import stages, store
 from pipeline.beam_options import check_runner, local_options, split_arguments
 from pipeline.choose_fetching import AskedFetching, choose_fetching, text_of
 from pipeline.fetching import Fetching
@@ -33,9 +33,7 @@ from pipeline.job import (
     Crawl,
     Job,
     Settings,
-    changes,
     crawl_of,
-    make_job,
     read_recipe,
     read_run,
     settings_of,
@@ -49,8 +47,8 @@ from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
 from pipeline.read.raw import local_path, open_local, scheme_of, size_of
 from pipeline.run import check_output, prepare, whole
+from pipeline.stage import Stage
 from pipeline.workers import default_workers
-from schemas.manifest import STAGES
 from schemas.verdict import FETCH_REASONS, WORTH_AGAIN
 
 T = TypeVar("T")
@@ -82,7 +80,7 @@ class Launch:
     """Everything that execute() needs."""
 
     job: Job
-    stages: tuple[str, ...]
+    todo: tuple[Stage, ...]
     runner: str
     options: tuple[str, ...]
     news: str  # what is done again and why; "" where nothing has changed since the last start
@@ -103,8 +101,9 @@ def launch(
     Raises:
         ValueError: naming the value, the limit and the remedy.
     """
-    if stage is not None and stage not in STAGES:
-        raise ValueError(f"stage is {stage!r}: choose one of {', '.join(STAGES)}")
+    known = {one.name: one for one in stages.STAGES}
+    if stage is not None and stage not in known:
+        raise ValueError(f"stage is {stage!r}: choose one of {', '.join(known)}")
     check_runner(runner)
     check_output(output)
     names, options = split_arguments(arguments)
@@ -121,7 +120,7 @@ def launch(
     news = news_of(settings_of(old), settings) if old else ""
     return Launch(
         job=prepare(output, crawl, settings, opt_out),
-        stages=STAGES if stage is None else (stage,),
+        todo=stages.STAGES if stage is None else (known[stage],),
         runner=runner,
         options=tuple(options),
         news=news,
@@ -138,7 +137,7 @@ def again(
     """
     before = job_of(output)
     old = before.settings
-    if whole(before, "fetch") is None:
+    if whole(before, stages.FETCH) is None:
         raise ValueError(f"{output} has no whole fetch to go on from: use interloom run first")
     for reason in reasons:
         if reason not in FETCH_REASONS:
@@ -155,11 +154,10 @@ def again(
 
 def news_of(was: Settings, now: Settings) -> str:
     """What is another since the last start, and from which stage on it counts; "" for nothing."""
-    for stage in STAGES:
-        if told := list(changes(stage, was, now)):
-            touched = (
-                f"{stage} starts" if stage == STAGES[-1] else f"{stage} and all after it start"
-            )
+    for stage in stages.STAGES:
+        if told := list(stage.changes(was, now)):
+            last = stage is stages.STAGES[-1]
+            touched = f"{stage.name} starts" if last else f"{stage.name} and all after it start"
             return f"{', '.join(told)}: {touched} again"
     return ""
 
@@ -298,6 +296,7 @@ def choose_settings(
         heldout=pick("heldout", HELDOUT),
         heldout_by=pick("heldout_by", HELDOUT_BY),
         unreadable=pick("unreadable", UNREADABLE),
+        versions=stages.versions_here(),
         opt_out=known.get("opt_out", "") if opt_out is None else name_of(opt_out),
         fetching=fetching or choose_fetching(asked.fetching, known.get("fetching")),
     )
@@ -332,4 +331,4 @@ def job_of(output: str) -> Job:
         ValueError: where the folder holds no run.
     """
     read = read_run(output)
-    return make_job(output, crawl_of(read), settings_of(read))
+    return stages.make_job(output, crawl_of(read), settings_of(read))

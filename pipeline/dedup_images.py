@@ -77,7 +77,7 @@ class DropNearImages(beam.PTransform[PCollection[tuple[str, Found]], tuple[PColl
             | "Join uses" >> beam.GroupByKey()  # CoGroupByKey would hold all uses in a list
             | "Answer uses" >> beam.FlatMapTuple(_answer)
         )
-        fingerprint = self._job.fingerprints["filter_images"]
+        fingerprint = self._job.fingerprint
         comparisons = (
             compared["count"]
             | "Sum comparisons" >> beam.CombineGlobally(sum)

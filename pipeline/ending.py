@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
-from pipeline import layout, memory, run, store, unreadable
+from pipeline import layout, memory, run, stages, store, unreadable
 from pipeline.choose import Launch, job_of
 from pipeline.fetch import figures
-from pipeline.funnel import show_funnel, show_stats_of
-from pipeline.job import read_crawl
+from pipeline.funnel import in_units, show_funnel
+from pipeline.job import Job, read_crawl
 from pipeline.progress import Progress
-from schemas.manifest import STAGES, Manifest
+from pipeline.read.raw import file_systems
+from schemas.manifest import Manifest
+from schemas.terminal import printable
 from schemas.verdict import Reason
+
+# what lies in a run folder, in the order in which it is made
+FOLDERS: Final[Mapping[str, str]] = {
+    "documents": "pages as they were read",
+    "images": "image URLs with what is known of them",
+    "packs": "image bytes",
+    "verdicts": "every drop with its reason",
+    "wanted": "image URLs that the crawl does not hold",
+    "kept": "documents that are kept, and where their images lie",
+    "shards": "tars: the samples",
+    "index": "where each sample lies in its tar",
+    "tables": "documents, images and drops for DuckDB and the like",
+    "report.html": "the funnel, figures and samples, to be opened in a browser",
+    "README.md": "dataset card",
+}
 
 
 def run_and_show(launch: Launch, console: Console) -> bool:
@@ -26,7 +45,7 @@ def run_and_show(launch: Launch, console: Console) -> bool:
         console.print(launch.news)
     run.execute(
         job,
-        stages=launch.stages,
+        todo=launch.todo,
         options=launch.options,
         runner=launch.runner,
         say=console.print,
@@ -39,8 +58,8 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     if "fetch" in manifests:
         figures.show(figures.Figures.of(job), console)
     seconds = run.host_seconds(job)
-    if len(manifests) < len(STAGES):
-        console.print(f"{len(manifests)} of {len(STAGES)} stages are whole in {job.output}")
+    if len(manifests) < len(job.stages):
+        console.print(f"{len(manifests)} of {len(job.stages)} stages are whole in {job.output}")
         return True
     console.print(
         f"{sum(seconds.values()):,.0f} s, of which "
@@ -85,9 +104,9 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
     run.check_output(folder)
     job = job_of(folder)
     layout.check(folder)
-    if run.whole(job, "filter_text") is None:
+    if run.whole(job, stages.FILTER_TEXT) is None:
         raise ValueError(f"{folder} has no wanted/ yet: interloom run --stage filter_text first")
-    if run.whole(job, "fetch") is not None:
+    if run.whole(job, stages.FETCH) is not None:
         raise ValueError(f"fetch is whole in {folder}: remove fetch.manifest.json there to have it "
                          "done again with these images")  # fmt: skip
     with store.held(folder):
@@ -99,8 +118,41 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
 
 def show_stats(folder: str, console: Console) -> None:
     job = job_of(folder)
-    show_stats_of(job, run.manifests(job), console)
-    if run.whole(job, "extract") is not None:
+    show_funnel(run.manifests(job), console)
+    console.print()
+    show_places(job, console)
+    if run.whole(job, stages.EXTRACT) is not None:
         unreadable.show(job, console)
-    if run.whole(job, "fetch") is not None:
+    if run.whole(job, stages.FETCH) is not None:
         figures.show(figures.Figures.of(job), console)
+
+
+def show_places(job: Job, console: Console) -> None:
+    """What lies where in the run folder, and how big it is."""
+    sizes = dict.fromkeys(FOLDERS, 0)
+    counts = dict.fromkeys(FOLDERS, 0)
+    for path, size in _sizes(job.output):
+        top = path.removeprefix(job.output.rstrip("/") + "/").split("/", 1)[0]
+        if top in sizes:
+            sizes[top] += size
+            counts[top] += 1
+    lines = [
+        (printable(job.path(name)), f"{counts[name]:,}", in_units(sizes[name]), meaning)
+        for name, meaning in FOLDERS.items()
+        if counts[name]
+    ]
+    widths = [max((len(line[place]) for line in lines), default=0) for place in range(3)]
+    for path, files, total, meaning in lines:
+        text = f"{path:<{widths[0]}}  {files:>{widths[1]}} files  {total:>{widths[2]}}  {meaning}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _sizes(output: str) -> Iterator[tuple[str, int]]:
+    """(path, bytes) of every file of a run."""
+    if store.is_local(output):
+        for path in layout.own(output):
+            yield path, Path(path).stat().st_size
+        return
+    for metadata in file_systems().match([store.join(output, "**")])[0].metadata_list:
+        if layout.is_own(metadata.path.removeprefix(store.join(output, ""))):
+            yield metadata.path, metadata.size_in_bytes

@@ -14,10 +14,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import layout, parquet, store
+from pipeline import parquet, store
 from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY
 from pipeline.fetch.lease import read_lease
+from pipeline.forms import LEASES, files
 from pipeline.job import Job
 from schemas.terminal import printable
 from schemas.verdict import OK
@@ -77,7 +78,7 @@ class Urls:
 
     def _news(self) -> list[dict[str, Any]]:
         news = []
-        for path, _ in layout.files(self._job.output, "fetch", "leases"):
+        for path, _ in files(self._job.output, "leases", LEASES):
             with suppress(FileNotFoundError):  # let go meanwhile
                 news.append(read_lease(store.read_bytes(path)).get("news"))
         return [one for one in news if isinstance(one, dict) and _is_told(one)]

@@ -20,7 +20,6 @@ from apache_beam.pvalue import PCollection
 from filters.images import ImageFacts, ImageJudgement, judge_images
 from filters.rules import Refusal
 from pipeline import parquet
-from pipeline.account import ListParts
 from pipeline.extract.urls import normal_url
 from pipeline.facts import WHOLE, Objection, Place, key_of, verdict_row
 from pipeline.filter_text import count_document, drops_of, read_documents, read_objections
@@ -30,8 +29,6 @@ from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import KEPT, VERDICTS
 from schemas.verdict import OK, Reason
-
-STAGE = "filter_images"
 
 
 class Stored(NamedTuple):
@@ -142,15 +139,15 @@ def heard(chosen: Stored | None, answers: Iterable[Objection]) -> Stored | None:
     return chosen._replace(facts=facts)
 
 
-class JoinImages(beam.PTransform[PCollection[str], PCollection[tuple[str, Found]]]):
-    """Parts -> (PART, Found) for every image node that is still needed."""
+class JoinImages(beam.PTransform[tuple[PCollection[str], ...], PCollection[tuple[str, Found]]]):
+    """Parts, and those of fetch -> (PART, Found) for every image node that is still needed."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
 
-    def expand(self, parts: PCollection[str]) -> PCollection[tuple[str, Found]]:
-        fetched = parts.pipeline | "List fetched" >> ListParts(self._job, of="fetch")
+    def expand(self, both: tuple[PCollection[str], ...]) -> PCollection[tuple[str, Found]]:
+        parts, fetched = both
         stored = (
             (parts, fetched)
             | "All image parts" >> beam.Flatten()
@@ -253,11 +250,11 @@ def read_sets(
 
 def write_part(part: str, gathered: Gathered, job: Job) -> PartResult:
     """Judge a part for good; write its verdicts and what is kept, in row order."""
-    ledger, fingerprint = Ledger(), job.fingerprints[STAGE]
+    ledger, fingerprint = Ledger(), job.fingerprint
     with (
         parquet.Writer(job.part("kept", part), KEPT, fingerprint=fingerprint) as keeper,
         parquet.Writer(
-            job.part(f"verdicts/{STAGE}", part), VERDICTS, fingerprint=fingerprint
+            job.part(f"verdicts/{job.stage}", part), VERDICTS, fingerprint=fingerprint
         ) as verdicts,
     ):
         verdicts.counts = keeper.counts = ledger

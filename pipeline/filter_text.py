@@ -29,8 +29,6 @@ from schemas.rows import document_from_row
 from schemas.tables import VERDICTS
 from schemas.verdict import CONSENT, Drop, Reason
 
-STAGE = "filter_text"
-
 
 def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
     for row, values in enumerate(parquet.read_rows(job.part("documents", part))):
@@ -160,8 +158,8 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
         by_row[decision.row].append(decision)
     ledger = Ledger()
     urls: dict[tuple[str, ...], str] = {}
-    path = job.part(f"verdicts/{STAGE}", part)
-    with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprints[STAGE]) as verdicts:
+    path = job.part(f"verdicts/{job.stage}", part)
+    with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprint) as verdicts:
         verdicts.counts = ledger
         for row, document in read_documents(job, part):
             judged = settle(document, by_row[row], job)
@@ -173,7 +171,7 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
                 for node in (one for one in nodes if isinstance(one, ImageNode)):
                     image = (node.url, *node.others)
                     urls[image] = max(urls.get(image, ""), document.date)
-    result = PartResult(part=part, fingerprint=job.fingerprints[STAGE], counts=dict(ledger))
+    result = PartResult(part=part, fingerprint=job.fingerprint, counts=dict(ledger))
     return TextPart(result=result, urls=tuple(sorted(urls.items())))
 
 

@@ -1,6 +1,6 @@
 """The funnel: what each stage saw, kept and dropped, of each kind, and why.
 
-In:   the manifests of the stages that are whole, and for `interloom stats` the sizes on disk.
+In:   the manifests of the stages that are whole, in their order.
 Out:  rows; a table on a terminal, plain lines of a fixed width everywhere else (the README's
       funnel is pasted from them). Figures of shared/facts' table 1 from the shard stage's counts.
 Not:  a sum of its own. Every number is a count of a manifest, where the sums were checked.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from rich import box
@@ -18,28 +17,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import layout, store
-from pipeline.job import Job
-from pipeline.read.raw import file_systems
-from schemas.manifest import KINDS, STAGES, Ledger, Manifest
+from schemas.manifest import KINDS, Ledger, Manifest
 from schemas.terminal import printable
 
 REASONS_SHOWN: Final = 3
 WIDTH: Final = 100  # of the plain table, so that it fits a README
-# what lies in a run folder, in the order in which it is made
-FOLDERS: Final[Mapping[str, str]] = {
-    "documents": "pages as they were read",
-    "images": "image URLs with what is known of them",
-    "packs": "image bytes",
-    "verdicts": "every drop with its reason",
-    "wanted": "image URLs that the crawl does not hold",
-    "kept": "documents that are kept, and where their images lie",
-    "shards": "tars: the samples",
-    "index": "where each sample lies in its tar",
-    "tables": "documents, images and drops for DuckDB and the like",
-    "report.html": "the funnel, figures and samples, to be opened in a browser",
-    "README.md": "dataset card",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +38,7 @@ class FunnelRow:
 
 def funnel(manifests: Mapping[str, Manifest]) -> list[FunnelRow]:
     """A row for each stage and kind of which anything was seen, in the order of the stages."""
-    return [
-        row
-        for stage in STAGES
-        if stage in manifests
-        for row in funnel_of(stage, manifests[stage].ledger)
-    ]
+    return [row for stage in manifests for row in funnel_of(stage, manifests[stage].ledger)]
 
 
 def funnel_of(stage: str, ledger: Ledger) -> Iterator[FunnelRow]:
@@ -85,13 +62,6 @@ def show_funnel(manifests: Mapping[str, Manifest], console: Console) -> None:
     if "shard" in manifests:
         came = str(Yield.of(manifests["shard"].ledger))
         console.print(f"\n{came}", markup=False, highlight=False, soft_wrap=True)
-
-
-def show_stats_of(job: Job, manifests: Mapping[str, Manifest], console: Console) -> None:
-    """All that `interloom stats` prints: the funnel, what came out, and what lies where."""
-    show_funnel(manifests, console)
-    console.print()
-    show_places(job, console)
 
 
 def render(rows: Sequence[FunnelRow], console: Console) -> None:
@@ -179,37 +149,6 @@ class Yield:
             f"{self.words:,} words, {in_units(self.bytes)} in {self.shards:,} "
             f"shard{'' if self.shards == 1 else 's'}"
         )
-
-
-def show_places(job: Job, console: Console) -> None:
-    """What lies where in the run folder, and how big it is."""
-    sizes = dict.fromkeys(FOLDERS, 0)
-    counts = dict.fromkeys(FOLDERS, 0)
-    for path, size in _sizes(job.output):
-        top = path.removeprefix(job.output.rstrip("/") + "/").split("/", 1)[0]
-        if top in sizes:
-            sizes[top] += size
-            counts[top] += 1
-    lines = [
-        (printable(job.path(name)), f"{counts[name]:,}", in_units(sizes[name]), meaning)
-        for name, meaning in FOLDERS.items()
-        if counts[name]
-    ]
-    widths = [max((len(line[place]) for line in lines), default=0) for place in range(3)]
-    for path, files, total, meaning in lines:
-        text = f"{path:<{widths[0]}}  {files:>{widths[1]}} files  {total:>{widths[2]}}  {meaning}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _sizes(output: str) -> Iterator[tuple[str, int]]:
-    """(path, bytes) of every file of a run."""
-    if store.is_local(output):
-        for path in layout.own(output):
-            yield path, Path(path).stat().st_size
-        return
-    for metadata in file_systems().match([store.join(output, "**")])[0].metadata_list:
-        if layout.is_own(metadata.path.removeprefix(store.join(output, ""))):
-            yield metadata.path, metadata.size_in_bytes
 
 
 def in_units(size: int) -> str:

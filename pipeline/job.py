@@ -2,29 +2,24 @@
 
 In:   `run.json`, written first: the inputs, the part size, what else is fixed for a run's life,
       and the settings and versions of the day.
-Out:  paths of everything at rest, and the fingerprint of each stage, built on the one before it,
-      so that a changed setting, or another version of a package that shapes bytes, redoes the
-      first stage that it touches and all after it.
+Out:  paths of everything at rest, and the fingerprint of each stage (stage.py).
 """
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from filters.recipe import OFF, RECIPES, Recipe, as_settings
+from filters.recipe import OFF, RECIPES, Recipe
 from filters.recipe_file import recipe_from_toml
-from filters.signals import WordList, signals_settings
-from pipeline import layout, store
+from filters.signals import WordList
+from pipeline import forms, store
 from pipeline.fetching import Fetching
 from schemas.from_json import built
-from schemas.manifest import FORMAT_VERSION, STAGES, fingerprint, version_shown
+from schemas.manifest import FORMAT_VERSION, version_shown
 
 MIB: Final = 1 << 20
 PARTITIONS: Final = 16
@@ -62,48 +57,6 @@ class Crawl:
             raise ValueError(f"limit is {self.limit} records an input: choose 1 or more")
 
 
-# bump a stage's number when the same input would give other bytes
-REVISIONS: Final[Mapping[str, int]] = {
-    "extract": 6,
-    "filter_text": 5,
-    "fetch": 2,
-    "filter_images": 2,
-    "shard": 1,
-}
-# the packages that shape a stage's bytes, interloom aside. Word lists and the language model are
-# settings, by their digest; Beam only moves what others make (tests compare its runners).
-# A stage may lean on those before it: what redoes them redoes it.
-SHAPED_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    "extract": (
-        "ada-url", "brotli", "fastwarc", "fasttext-numpy2", "imagehash", "justext", "lxml", "numpy",
-        "pillow", "pyarrow", "resiliparse", "scipy", "selectolax", "tldextract", "trafilatura",
-        "unicode", "warcio", "zstandard",
-    ),
-    "filter_text": ("ada-url", "datasketch", "numpy", "pyarrow", "tldextract", "unicode"),
-    "fetch": ("pyarrow",),
-    "filter_images": ("pyarrow",),
-    "shard": ("jinja2", "markupsafe", "pillow", "pyarrow", "pyyaml", "webdataset"),
-}  # fmt: skip
-
-
-@cache
-def versions_here() -> dict[str, dict[str, str]]:
-    """By stage, the versions of what shapes its bytes, as installed here; first its own number."""
-    return {
-        stage: {
-            stage: str(REVISIONS[stage]),
-            "interloom": version("interloom"),
-            **{name: _version_of(name) for name in names},
-        }
-        for stage, names in SHAPED_BY.items()
-    }
-
-
-def _version_of(name: str) -> str:
-    """Of Python only the tables of characters shape bytes: letters, capitals, white space."""
-    return unicodedata.unidata_version if name == "unicode" else version(name)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What may change between two starts; the stages it touches are then done again."""
@@ -122,7 +75,7 @@ class Settings:
     opt_out: str = ""  # name of the list in the run folder, by its digest
     fetching: Fetching = field(default_factory=Fetching)
     # by stage, of what shapes its bytes; a run is told by those that it was last started with
-    versions: Mapping[str, Mapping[str, str]] = field(default_factory=versions_here)
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.shard_bytes < MIB // 16:
@@ -144,7 +97,17 @@ class Job:
     crawl: str
     partitions: int
     until: float = math.inf  # seconds since 1970: when fetch has to be at its end
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  # of every stage, in their order
+    stage: str = ""  # that is being done
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the stage that is being done."""
+        return self.fingerprints[self.stage]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(self.fingerprints)
 
     def path(self, *names: str) -> str:
         return store.join(self.output, *names)
@@ -158,55 +121,6 @@ class Job:
 
     def manifest(self, stage: str) -> str:
         return self.path(f"{stage}.manifest.json")
-
-
-def make_job(output: str, crawl: Crawl, settings: Settings) -> Job:
-    chain = [FORMAT_VERSION, asdict(crawl)]
-    prints: dict[str, str] = {}
-    for stage in STAGES:
-        chain = [*chain, stage, settings.versions[stage], stage_settings(stage, settings)]
-        prints[stage] = fingerprint(*chain)
-    return Job(
-        output=output,
-        settings=settings,
-        crawl=fingerprint(asdict(crawl)),
-        partitions=crawl.partitions,
-        fingerprints=prints,
-    )
-
-
-def stage_settings(stage: str, settings: Settings) -> dict[str, Any]:
-    """The settings that a stage reads, and no other: they go into its manifest."""
-    match stage:
-        case "extract":
-            return {
-                "language": settings.language,
-                "signals": signals_settings(),
-                "lid_model_sha256": settings.lid_model_sha256,
-                "word_lists": [asdict(one) for one in settings.word_lists],
-            }
-        case "filter_text" | "filter_images":
-            return {"recipe": as_settings(settings.recipe), "opt_out": settings.opt_out}
-        case "fetch":
-            return settings.fetching.shaping
-        case "shard":
-            return {
-                "shard_bytes": settings.shard_bytes,
-                "heldout": settings.heldout,
-                "heldout_by": settings.heldout_by,
-            }
-    raise ValueError(f"{stage!r} is no stage: choose one of {', '.join(STAGES)}")
-
-
-def changes(stage: str, was: Settings, now: Settings) -> Iterator[str]:
-    """In what a stage's settings and versions differ between two starts, in words."""
-    before, after = stage_settings(stage, was), stage_settings(stage, now)
-    yield from (f"another {name}" for name in after if before.get(name) != after[name])
-    before, after = dict(was.versions[stage]), dict(now.versions[stage])
-    for name in dict.fromkeys((*after, *before)):
-        old, new = before.get(name, "none"), after.get(name, "none")
-        if old != new:
-            yield f"{name} {new} in place of {old}"
 
 
 def read_run(output: str) -> dict[str, Any]:
@@ -270,11 +184,9 @@ def settings_of(read: Mapping[str, Any]) -> Settings:
     if isinstance(table, Mapping):  # the recipe is made anew of its source
         table = {name: value for name, value in table.items() if name != "recipe"}
     settings = built(Settings, table, "settings", recipe=OFF)
-    if not settings.versions.keys() >= {*STAGES}:
-        raise ValueError("settings.versions lacks a stage")
     if not settings.word_files.keys() <= WORD_LISTS:
         raise ValueError("settings.word_files names a list that there is not")
-    if settings.opt_out and not layout.OPT_OUT_LIST.fullmatch(settings.opt_out):
+    if settings.opt_out and not forms.OPT_OUT_LIST.fullmatch(settings.opt_out):
         raise ValueError("settings.opt_out is no name of a list in a run folder")
     recipe = replace(read_recipe(settings.recipe_source), language=settings.language)
     return replace(settings, recipe=recipe)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from pipeline import layout, store
+from pipeline import store
 from pipeline.domain import host_of
 from pipeline.extract.urls import normal_url
+from pipeline.forms import OPT_OUT
 from pipeline.job import Job
 
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
@@ -85,7 +86,7 @@ def name_of(text: str) -> str:
 
 
 def digest_name(data: bytes) -> str:
-    return f"{layout.OPT_OUT}{hashlib.sha256(data).hexdigest()[:16]}.txt"
+    return f"{OPT_OUT}{hashlib.sha256(data).hexdigest()[:16]}.txt"
 
 
 def opted_out(job: Job) -> OptOutList:

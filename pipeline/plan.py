@@ -20,6 +20,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToListCombineFn
 
 from pipeline import parquet
+from pipeline.account import read_manifest
 from pipeline.job import Job, Settings
 
 GROUP: Final = 16
@@ -60,6 +61,13 @@ def weigh(part: str, job: Job) -> Weight:
     for row in parquet.read_rows(job.part("kept", part), _COLUMNS):
         sums[split_of(row["id"], row["domain"], job.settings)] += row["bytes"]
     return Weight(part, **sums)
+
+
+def planned_files(job: Job) -> int:
+    """A part of tables for each part, and as many shards as the plan has, or nearly."""
+    kept = read_manifest(job, job.stages[job.stages.index(job.stage) - 1])
+    shards = -(-kept.ledger["bytes.kept"] // job.settings.shard_bytes)
+    return kept.parts + shards
 
 
 def group(weights: Iterable[Weight], shard_bytes: int) -> Iterator[Group]:

@@ -8,46 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol, Self
+from typing import Self
 
 import rich.progress
 from rich.console import Console
 
-from pipeline import layout
-from pipeline.account import part_names, read_manifest
-from pipeline.fetch_progress import Urls
-from pipeline.job import Job, read_crawl
-from pipeline.read.parts import FEW_INPUTS
-
-# where the last file of each of a stage's parts appears; shard has parts of two kinds
-LAST_FILES: Final[Mapping[str, tuple[str, ...]]] = {
-    "extract": ("documents",),
-    "filter_text": ("verdicts/filter_text",),
-    "fetch": ("images",),
-    "filter_images": ("kept",),
-    "shard": ("tables/drops", "index"),
-}
-ESTIMATED: Final = ("extract", "shard")  # their parts are planned inside the stage
-
-
-class Meter(Protocol):
-    """What is counted of a stage."""
-
-    unit: str
-    about: str  # "about " before a total that is estimated
-
-    @property
-    def total(self) -> int: ...
-
-    def look(self) -> tuple[int, str]:
-        """How many are done, and what else there is to tell."""
-        ...
-
-    def end(self) -> int:
-        """How many are done when the stage is whole."""
-        ...
+from pipeline.account import part_names
+from pipeline.forms import files
+from pipeline.job import Job
+from pipeline.stage import Stage
 
 
 class Parts:
@@ -55,10 +26,10 @@ class Parts:
 
     unit = "parts"
 
-    def __init__(self, job: Job, stage: str) -> None:
+    def __init__(self, job: Job, stage: Stage) -> None:
         self._job, self._stage = job, stage
         self.total = expected(job, stage)
-        self.about = "about " if stage in ESTIMATED else ""
+        self.about = "about " if stage.planned is not None else ""
 
     def look(self) -> tuple[int, str]:
         return self.end(), ""
@@ -79,16 +50,16 @@ class Progress:
         return cls(None)
 
     @contextmanager
-    def watch(self, job: Job, stage: str) -> Iterator[None]:
+    def watch(self, job: Job, stage: Stage) -> Iterator[None]:
         if self._console is None:
             yield
             return
         terminal = self._console.is_terminal
-        meter: Meter = Urls(job) if stage == "fetch" else Parts(job, stage)
+        meter = Parts(job, stage) if stage.meter is None else stage.meter(job)
         start = time.monotonic()
         stop = threading.Event()
         bar = rich.progress.Progress(
-            rich.progress.TextColumn(f"{stage:14}"),
+            rich.progress.TextColumn(f"{stage.name:14}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn(meter.unit),
@@ -97,7 +68,7 @@ class Progress:
             console=self._console,
             disable=not terminal,
         )
-        task = bar.add_task(stage, total=None, news="")
+        task = bar.add_task(stage.name, total=None, news="")
 
         def look() -> None:
             while not stop.wait(self._every):
@@ -109,7 +80,7 @@ class Progress:
                 bar.update(task, completed=done, total=known, news=news)
                 if not terminal:
                     told = f"{done:,} of {meter.about}{known:,} {meter.unit}"
-                    self._say(stage, f"{told}, {news}" if news else told, start)
+                    self._say(stage.name, f"{told}, {news}" if news else told, start)
 
         watcher = threading.Thread(target=look, daemon=True)
         with bar:
@@ -122,30 +93,19 @@ class Progress:
             done = meter.end()
             bar.update(task, completed=done, total=done, news="")
         if not terminal:
-            self._say(stage, f"done, {done:,} {meter.unit}", start)
+            self._say(stage.name, f"done, {done:,} {meter.unit}", start)
 
     def _say(self, stage: str, what: str, start: float) -> None:
         assert self._console is not None
         self._console.print(f"{stage}: {what}, {time.monotonic() - start:.0f} s")
 
 
-def count(job: Job, stage: str) -> int:
-    found = (layout.files(job.output, stage, table) for table in LAST_FILES[stage])
-    return sum(1 for files in found for _ in files)
+def count(job: Job, stage: Stage) -> int:
+    return sum(1 for table in stage.last for _ in files(job.output, table, stage.tables[table]))
 
 
-def expected(job: Job, stage: str) -> int:
+def expected(job: Job, stage: Stage) -> int:
     """Parts of a stage; an estimate where the step that cuts them is part of it."""
-    if stage != "extract":
-        parts = len(part_names(job.parts_table("extract")))
-        return parts + (_shards(job) if stage == "shard" else 0)
-    crawl = read_crawl(job.output)
-    if len(crawl.inputs) >= FEW_INPUTS or not crawl.sizes:
-        return len(crawl.inputs)
-    return sum(max(1, -(-size // crawl.part_size)) for size in crawl.sizes)
-
-
-def _shards(job: Job) -> int:
-    """Shards that hold what filter_images kept: as many as the plan, or nearly."""
-    manifest = read_manifest(job, "filter_images")
-    return -(-manifest.ledger["bytes.kept"] // job.settings.shard_bytes)
+    if stage.planned is not None:
+        return stage.planned(job)
+    return len(part_names(job.parts_table(stage.reads))) if stage.reads else 0

@@ -11,6 +11,7 @@ written aside, and parts of another fingerprint, are swept first.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,22 +26,18 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from filters.recipe import as_settings
-from pipeline import layout, memory, parquet, store, worker
+from pipeline import layout, memory, parquet, stages, store, worker
 from pipeline.account import part_names, read_manifest
 from pipeline.beam_once import introspect_once
 from pipeline.failure import failed, quiet_local_runner
-from pipeline.fetch.settle import sweep_packs, sweep_rows
-from pipeline.job import SECONDS, Crawl, Job, Settings, make_job, read_run
-from pipeline.progress import LAST_FILES, Progress
+from pipeline.forms import files
+from pipeline.job import SECONDS, Crawl, Job, Settings, read_run
+from pipeline.progress import Progress
 from pipeline.read.raw import CLOUD
-from pipeline.stages import DATAFLOWS
+from pipeline.stage import Stage
 from pipeline.workers import end_when_a_worker_dies
-from schemas.manifest import FORMAT_VERSION, STAGES, Manifest
+from schemas.manifest import FORMAT_VERSION, Manifest
 
-# the folders whose parts a stage makes anew; what fetch has brought is never asked for again
-WRITES: Final = {stage: tuple(tables) for stage, tables in layout.TABLES.items()} | {"fetch": ()}
-KEEPING: Final = ("extract", "shard")  # the parts of a killed run, by the mark in their last file
-GROUPING: Final = ("filter_text", "filter_images")  # what they group, a local runner holds
 PATTERN: Final = "*?["  # what a name in a bucket may not hold, since Beam cannot quote it
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
@@ -130,7 +127,7 @@ def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None =
         store.write_bytes(path, (text + "\n").encode())
         lists = layout.opt_out_lists(output)
         store.remove(one for one in lists if one != store.join(output, settings.opt_out))
-    return make_job(output, crawl, settings)
+    return stages.make_job(output, crawl, settings)
 
 
 def _strays(output: str) -> Iterator[str]:
@@ -173,69 +170,69 @@ def _of_sizes(inputs: Sequence[str], old: list[int], new: list[int]) -> str:
     return next(f"{name} had {was:,} bytes, now {now:,}" for name, was, now in told if was != now)
 
 
-def whole(job: Job, stage: str) -> Manifest | None:
+def whole(job: Job, stage: Stage) -> Manifest | None:
     """The manifest of a stage that needs nothing done."""
-    if not store.exists(job.manifest(stage)):
+    if not store.exists(job.manifest(stage.name)):
         return None
-    manifest = read_manifest(job, stage)
-    return manifest if manifest.fingerprint == job.fingerprints[stage] else None
+    manifest = read_manifest(job, stage.name)
+    return manifest if manifest.fingerprint == job.fingerprints[stage.name] else None
 
 
 def execute(
     job: Job,
     *,
-    stages: Sequence[str] = STAGES,
+    todo: Sequence[Stage] | None = None,
     options: Sequence[str] = (),
     runner: str = "FnApiRunner",
     say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> None:
-    """Do the stages that are not whole, in order, alone in the folder."""
+    """Do the stages that are not whole (all, or those named), in order, alone in the folder."""
     if left := layout.foreign(job.output):
         say(f"left as it is, since no run has written it: {left[0]!r} in {job.output}"
             + (f", and {len(left) - 1:,} more" if left[1:] else ""))  # fmt: skip
     with store.held(job.output):
-        for stage in stages:
+        for stage in stages.STAGES if todo is None else todo:
             if whole(job, stage) is not None:
-                say(f"{stage}: whole, nothing to do")
-                if stage == "fetch":
-                    sweep_fetched(job)
+                say(f"{stage.name}: whole, nothing to do")
+                tidy(job, stage)
                 continue
-            if store.exists(job.manifest(stage)):
-                say(f"{stage}: settings or versions have changed, so it is done again")
+            if store.exists(job.manifest(stage.name)):
+                say(f"{stage.name}: settings or versions have changed, so it is done again")
             _check_before(job, stage, runner)
             sweep(job, stage)
-            deadline = job.settings.fetching.deadline
-            if stage == "fetch" and deadline is not None:
-                job = replace(job, until=time.time() + deadline)
             started = time.time()
-            with (progress or Progress.silent()).watch(job, stage):
+            with (progress or Progress.silent()).watch(replace(job, stage=stage.name), stage):
                 spent = run_stage(job, stage, runner=runner, options=options)
             write_host(job, stage, started=started, runner=runner, spent=spent)
             if runner in RUNNERS_HERE and whole(job, stage) is None:
-                raise RuntimeError(f"{stage} ended without a manifest: the runner lost a step")
-            if stage == "fetch" and whole(job, stage) is not None:
-                sweep_fetched(job)
+                raise RuntimeError(f"{stage.name} ended without a manifest: the runner lost a step")
+            tidy(job, stage)
 
 
-def _check_before(job: Job, stage: str, runner: str) -> None:
-    for before in STAGES[: STAGES.index(stage)]:
+def _check_before(job: Job, stage: Stage, runner: str) -> None:
+    for before in stages.STAGES[: stages.STAGES.index(stage)]:
         if whole(job, before) is None:
-            raise ValueError(f"{stage} needs {before} first: run that stage, or all of them")
-    if runner in RUNNERS_HERE and stage in GROUPING:
-        memory.check(read_manifest(job, "extract").ledger["documents.kept"])
+            raise ValueError(
+                f"{stage.name} needs {before.name} first: run that stage, or all of them"
+            )
+    if runner in RUNNERS_HERE and stage.groups:
+        memory.check(read_manifest(job, stage.reads).ledger["documents.kept"])
 
 
-def run_stage(job: Job, stage: str, *, runner: str, options: Sequence[str]) -> dict[str, float]:
+def run_stage(job: Job, stage: Stage, *, runner: str, options: Sequence[str]) -> dict[str, float]:
     """One Beam job, to its end; the seconds that its workers say they spent on what."""
     pipeline = open_pipeline(runner, options)
-    DATAFLOWS[stage](pipeline, job)
+    deadline = job.settings.fetching.deadline
+    until = math.inf if deadline is None else time.time() + deadline
+    stage.dataflow(pipeline, replace(job, stage=stage.name, until=until))
     try:
         with end_when_a_worker_dies():
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
-        raise failed(error, stage=stage, path=_failure(job, stage)) from error
+        path = _failure(job, stage)
+        raise failed(error, stage=stage.name, path=path) from error
     if runner not in RUNNERS_HERE:
         return {}  # the service keeps its own times
     found = result.metrics().query(MetricsFilter().with_namespace(SECONDS))["counters"]
@@ -262,7 +259,7 @@ def local_runner(workers: int) -> FnApiRunner:
 
 
 def write_host(
-    job: Job, stage: str, *, started: float, runner: str, spent: dict[str, float]
+    job: Job, stage: Stage, *, started: float, runner: str, spent: dict[str, float]
 ) -> None:
     """Times and hosts, which differ between runs of the same bytes."""
     facts = {
@@ -273,39 +270,39 @@ def write_host(
         "spent": {name: round(seconds, 3) for name, seconds in sorted(spent.items())},
     }
     text = json.dumps(facts, indent=1) + "\n"
-    store.write_bytes(job.path(f"{stage}.host.json"), text.encode())
+    store.write_bytes(job.path(f"{stage.name}.host.json"), text.encode())
 
 
-def sweep(job: Job, stage: str) -> None:
+def sweep(job: Job, stage: Stage) -> None:
     """Remove what a killed or outdated attempt of a stage left."""
-    of_all = (job.manifest(stage), job.parts_table(stage), _failure(job, stage))
+    of_all = (job.manifest(stage.name), job.parts_table(stage.name), _failure(job, stage))
     store.remove(path for path in of_all if store.exists(path))
     store.remove(layout.asides(job.output))
-    fits = set(_fitting(job, stage)) if stage in KEEPING else set()
-    for table in WRITES[stage]:
-        found = layout.files(job.output, stage, table)
+    fits = set(_fitting(job, stage)) if stage.keeps_parts else set()
+    for table, form in () if stage.keeps_all else stage.tables.items():
+        found = files(job.output, table, form)
         store.remove(path for path, part in found if part not in fits)
-    if stage == "fetch":
-        sweep_packs(job)
+    if stage.tidy is not None:
+        stage.tidy(job, None)
 
 
-def sweep_fetched(job: Job) -> None:
-    """What the holders of partitions left behind, when a whole stage has made one file of it."""
-    store.remove(layout.asides(job.output))
-    sweep_rows(job, part_names(job.parts_table("fetch")))
-    sweep_packs(job)
+def tidy(job: Job, stage: Stage) -> None:
+    """What a stage that is whole now has no use for."""
+    if stage.tidy is not None and whole(job, stage) is not None:
+        store.remove(layout.asides(job.output))
+        stage.tidy(job, part_names(job.parts_table(stage.name)))
 
 
-def _failure(job: Job, stage: str) -> str:
-    return job.path(f"{stage}.failure.host.json")
+def _failure(job: Job, stage: Stage) -> str:
+    return job.path(f"{stage.name}.failure.host.json")
 
 
-def _fitting(job: Job, stage: str) -> Iterator[str]:
+def _fitting(job: Job, stage: Stage) -> Iterator[str]:
     """Parts whose last file carries the stage's fingerprint, so that all of them are whole."""
-    for table in LAST_FILES[stage]:
-        for path, part in layout.files(job.output, stage, table):
+    for table in stage.last:
+        for path, part in files(job.output, table, stage.tables[table]):
             mark = parquet.read_mark(path, part=part)
-            if mark is not None and mark.fingerprint == job.fingerprints[stage]:
+            if mark is not None and mark.fingerprint == job.fingerprints[stage.name]:
                 yield mark.part
 
 
@@ -313,7 +310,7 @@ def host_seconds(job: Job) -> dict[str, float]:
     """Seconds of each stage's last run, from its host file."""
     return {
         stage: seconds_of(job.path(f"{stage}.host.json"))
-        for stage in STAGES
+        for stage in job.stages
         if store.exists(job.path(f"{stage}.host.json"))
     }
 
@@ -331,5 +328,5 @@ def seconds_of(path: str) -> float:
 
 def manifests(job: Job) -> dict[str, Manifest]:
     """The manifest of every stage that is whole."""
-    found = {stage: whole(job, stage) for stage in STAGES}
+    found = {stage.name: whole(job, stage) for stage in stages.STAGES}
     return {stage: manifest for stage, manifest in found.items() if manifest is not None}

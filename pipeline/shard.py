@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pipeline import parquet, store
 from pipeline.job import Job
@@ -35,12 +35,10 @@ from schemas.sample import (
 if TYPE_CHECKING:
     import webdataset
 
-STAGE: Final = "shard"
-
 
 def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     """One shard with its index, unless it is whole already; either way, what it counted."""
-    fingerprint = job.fingerprints[STAGE]
+    fingerprint = job.fingerprint
     index_path = job.path("index", f"{name}.parquet")
     done = parquet.read_mark(index_path, part=name)
     tar_path = job.path("shards", f"{name}.tar")

@@ -7,27 +7,35 @@ hashes, counts. What the groupings decide comes back by PART, and every PART is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from filters.recipe import as_settings
+from filters.signals import signals_settings
 from pipeline import filter_images as images
 from pipeline import filter_text as texts
+from pipeline import forms
 from pipeline.account import ByPart, ListParts, WriteManifest
 from pipeline.dedup_images import DropNearImages, DropSameSets
 from pipeline.dedup_text import Decided, DropFrequent, DropNearTexts, KeepLatestURL
-from pipeline.extract.steps import CutInputs, ExtractParts
+from pipeline.extract.steps import CutInputs, ExtractParts, planned_parts
 from pipeline.facts import TextFact
+from pipeline.fetch.settle import tidy
 from pipeline.fetch.steps import FetchPartitions
-from pipeline.job import Job
-from pipeline.plan import PlanShards
+from pipeline.fetch_progress import Urls
+from pipeline.job import Crawl, Job, Settings
+from pipeline.plan import PlanShards, planned_files
 from pipeline.report.build import write_report
 from pipeline.report.tables import write_tables
 from pipeline.shard import write_shard
+from pipeline.stage import Stage
 from pipeline.wanted import FindWanted
+from schemas.manifest import FORMAT_VERSION, fingerprint
 from schemas.verdict import Reason
 
 
@@ -35,12 +43,12 @@ def extract(root: beam.Pipeline, job: Job) -> None:
     """Records become documents and image files. Map only, a part at a time."""
     parts = root | "Cut inputs" >> CutInputs(job)
     done = parts | "Extract" >> ExtractParts(job)
-    _ = done | "Account" >> WriteManifest(job, stage="extract")
+    _ = done | "Account" >> WriteManifest(job, stage=EXTRACT)
 
 
 def filter_text(root: beam.Pipeline, job: Job) -> None:
     """What the text alone decides, and which images are needed for what is left."""
-    parts = root | "List parts" >> ListParts(job, of="extract")
+    parts = root | "List parts" >> ListParts(job, of=EXTRACT)
     facts = parts | "Read facts" >> beam.FlatMap(texts.read_facts, job)
     latest, older = facts | "Keep latest of a URL" >> KeepLatestURL()
     decided = [older, *_text_decisions(latest, job)] | "Gather decisions" >> beam.Flatten()
@@ -49,7 +57,7 @@ def filter_text(root: beam.Pipeline, job: Job) -> None:
     done = written | "Take results" >> beam.Map(texts.result_of)
     wanted = (parts, written) | "Find wanted" >> FindWanted(job)
     results = (done, wanted) | "Gather results" >> beam.Flatten()
-    _ = results | "Account" >> WriteManifest(job, stage="filter_text")
+    _ = results | "Account" >> WriteManifest(job, stage=FILTER_TEXT)
 
 
 def _text_decisions(latest: PCollection[TextFact], job: Job) -> Iterator[PCollection[Decided]]:
@@ -72,14 +80,15 @@ def _text_decisions(latest: PCollection[TextFact], job: Job) -> Iterator[PCollec
 def fetch(root: beam.Pipeline, job: Job) -> None:
     """The images that are needed and not in the crawl. Map only, a partition at a time."""
     done = root | "Fetch" >> FetchPartitions(job)
-    _ = done | "Account" >> WriteManifest(job, stage="fetch")
+    _ = done | "Account" >> WriteManifest(job, stage=FETCH)
 
 
 def filter_images(root: beam.Pipeline, job: Job) -> None:
     """What the pixels decide: each image, its near-duplicates, what is left of the documents."""
     recipe = job.settings.recipe
-    parts = root | "List parts" >> ListParts(job, of="extract")
-    known = {"parts": parts, "found": parts | "Find images" >> images.JoinImages(job)}
+    parts = root | "List parts" >> ListParts(job, of=EXTRACT)
+    fetched = root | "List fetched" >> ListParts(job, of=FETCH)
+    known = {"parts": parts, "found": (parts, fetched) | "Find images" >> images.JoinImages(job)}
     counted = []
     if recipe.phash_distance is not None:
         near = known["found"] | "Drop near-duplicate images" >> DropNearImages(job)
@@ -91,23 +100,143 @@ def filter_images(root: beam.Pipeline, job: Job) -> None:
     settled = known | "Bring all to parts" >> ByPart()
     done = settled | "Write kept" >> beam.MapTuple(partial(images.write_part, job=job))
     results = [done, *counted] | "Gather results" >> beam.Flatten()
-    _ = results | "Account" >> WriteManifest(job, stage="filter_images")
+    _ = results | "Account" >> WriteManifest(job, stage=FILTER_IMAGES)
 
 
 def shard(root: beam.Pipeline, job: Job) -> None:
     """Tars, their index, the tables and the report. Bytes go from pack to tar, never shuffled."""
-    parts = root | "List parts" >> ListParts(job, of="filter_images")
+    parts = root | "List parts" >> ListParts(job, of=FILTER_IMAGES)
     tables = parts | "Write tables" >> beam.Map(write_tables, job)
     cuts = parts | "Plan" >> PlanShards(job)
     shards = cuts | "Write shards" >> beam.MapTuple(partial(write_shard, job=job))
     results = (tables, shards) | "Gather results" >> beam.Flatten()
-    _ = results | "Account" >> WriteManifest(job, stage="shard", before=write_report)
+    _ = results | "Account" >> WriteManifest(job, stage=SHARD, before=write_report)
 
 
-DATAFLOWS: Final[Mapping[str, Callable[[beam.Pipeline, Job], Any]]] = {
-    "extract": extract,
-    "filter_text": filter_text,
-    "fetch": fetch,
-    "filter_images": filter_images,
-    "shard": shard,
-}
+def _of_extract(settings: Settings) -> dict[str, Any]:
+    return {
+        "language": settings.language,
+        "signals": signals_settings(),
+        "lid_model_sha256": settings.lid_model_sha256,
+        "word_lists": [asdict(one) for one in settings.word_lists],
+    }
+
+
+def _of_filters(settings: Settings) -> dict[str, Any]:
+    return {"recipe": as_settings(settings.recipe), "opt_out": settings.opt_out}
+
+
+def _of_fetch(settings: Settings) -> dict[str, Any]:
+    return settings.fetching.shaping
+
+
+def _of_shard(settings: Settings) -> dict[str, Any]:
+    return {
+        "shard_bytes": settings.shard_bytes,
+        "heldout": settings.heldout,
+        "heldout_by": settings.heldout_by,
+    }
+
+
+EXTRACT: Final = Stage(
+    name="extract",
+    dataflow=extract,
+    tables={
+        **dict.fromkeys(("documents", "images", "objections", "verdicts/extract"), forms.PARTS),
+        "packs": forms.PACKS,
+    },
+    last=("documents",),
+    keeps_parts=True,
+    planned=planned_parts,
+    revision=6,
+    shaped_by=(
+        "ada-url", "brotli", "fastwarc", "fasttext-numpy2", "imagehash", "justext", "lxml", "numpy",
+        "pillow", "pyarrow", "resiliparse", "scipy", "selectolax", "tldextract", "trafilatura",
+        "unicode", "warcio", "zstandard",
+    ),
+    settings=_of_extract,
+)  # fmt: skip
+FILTER_TEXT: Final = Stage(
+    name="filter_text",
+    dataflow=filter_text,
+    tables={"verdicts/filter_text": forms.PARTS, "wanted": forms.PARTITIONS},
+    last=("verdicts/filter_text",),
+    reads=EXTRACT.name,
+    sees=EXTRACT.name,
+    groups=True,
+    revision=5,
+    shaped_by=("ada-url", "datasketch", "numpy", "pyarrow", "tldextract", "unicode"),
+    settings=_of_filters,
+)
+FETCH: Final = Stage(
+    name="fetch",
+    dataflow=fetch,
+    tables={
+        "images": forms.FETCHED,
+        "packs": forms.FETCHED_PACKS,
+        "leases": forms.LEASES,
+    },
+    last=("images",),
+    keeps_all=True,
+    tidy=tidy,
+    meter=Urls,
+    revision=2,
+    shaped_by=("pyarrow",),
+    settings=_of_fetch,
+)
+FILTER_IMAGES: Final = Stage(
+    name="filter_images",
+    dataflow=filter_images,
+    tables=dict.fromkeys(("verdicts/filter_images", "kept"), forms.PARTS),
+    last=("kept",),
+    reads=EXTRACT.name,
+    sees=FILTER_TEXT.name,
+    groups=True,
+    revision=2,
+    shaped_by=("pyarrow",),
+    settings=_of_filters,
+)
+SHARD: Final = Stage(
+    name="shard",
+    dataflow=shard,
+    tables={
+        "index": forms.INDEXES,
+        "shards": forms.SHARDS,
+        **dict.fromkeys(("tables/documents", "tables/images", "tables/drops"), forms.PARTS),
+    },
+    last=("tables/drops", "index"),
+    reads=FILTER_IMAGES.name,
+    sees=FILTER_IMAGES.name,
+    keeps_parts=True,
+    planned=planned_files,
+    revision=1,
+    shaped_by=("jinja2", "markupsafe", "pillow", "pyarrow", "pyyaml", "webdataset"),
+    settings=_of_shard,
+)
+STAGES: tuple[Stage, ...] = (EXTRACT, FILTER_TEXT, FETCH, FILTER_IMAGES, SHARD)
+NAMES: Final = tuple(stage.name for stage in STAGES)
+
+
+def versions_here() -> dict[str, dict[str, str]]:
+    """By stage, the versions of what shapes its bytes, as installed here."""
+    return {stage.name: stage.versions for stage in STAGES}
+
+
+def make_job(output: str, crawl: Crawl, settings: Settings) -> Job:
+    """A stage's fingerprint is built on that of the one before it, so that a changed setting, or
+    another version of a package that shapes bytes, redoes the first stage that it touches and all
+    after it.
+    """
+    chain = [FORMAT_VERSION, asdict(crawl)]
+    prints: dict[str, str] = {}
+    for stage in STAGES:
+        versions = settings.versions.get(stage.name)
+        chain = [*chain, stage.name, versions, stage.settings(settings)]
+        prints[stage.name] = fingerprint(*chain)
+    return Job(
+        output=output,
+        settings=settings,
+        crawl=fingerprint(asdict(crawl)),
+        partitions=crawl.partitions,
+        fingerprints=prints,
+    )

@@ -120,7 +120,7 @@ def write_wanted(partition: int, lines: Iterable[str], job: Job) -> PartResult:
     A line is a URL, and behind a tab the date of the latest page that needs it.
     """
     path = job.part("wanted", f"{partition:05d}")
-    fingerprint = job.fingerprints["filter_text"]
+    fingerprint = job.fingerprint
     with parquet.Writer(path, WANTED, fingerprint=fingerprint) as wanted:
         for line in sort_on_disk(line for line in lines if line != NO_URL):
             url, _, date = line.partition("\t")

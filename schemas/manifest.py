@@ -23,8 +23,6 @@ from schemas.from_json import built, json_object
 
 FORMAT_VERSION: Final = 1  # of everything at rest; a reader refuses another
 
-STAGES: Final = ("extract", "filter_text", "fetch", "filter_images", "shard")
-
 # what a ledger accounts for, in the order in which a funnel shows it
 KINDS: Final[Mapping[str, str]] = {
     "records": "records of the crawl, of every type",

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from schemas import tables
 from schemas.index import INDEX
-from schemas.manifest import FORMAT_VERSION, KINDS, STAGES, Manifest
+from schemas.manifest import FORMAT_VERSION, KINDS, Manifest
 from schemas.sample_json import SAMPLE_JSON
 from schemas.verdict import Reason
 
@@ -52,7 +52,7 @@ FILES: Final = (
 )
 
 MANIFEST: Final = {
-    "stage": "one of " + ", ".join(STAGES),
+    "stage": "the name of the stage",
     "fingerprint": "32 hex digits over the inputs, and the settings and versions of this stage and "
     "those before it; every part of the stage carries it",
     "settings": "what this stage reads of the settings",
@@ -68,7 +68,7 @@ HEAD: Final = """\
 Made by `python -m schemas.readme` from the code; a test compares it. A run folder holds these
 files, and the pipeline and the trainer share nothing else. PART names an input and the offset in
 it where the part starts, SHARD a tar (`train-00000`), STAGE one of
-{stages}.
+extract, filter_text, fetch, filter_images, shard.
 A Parquet part carries the fingerprint of its stage and its counts in the file's metadata
 (`{fingerprint}`, `{counts}`); verdicts/extract also what was raised at each `{unreadable}`
 (`{faults}`), which tables/drops has in `excerpt`. No column is null unless its type here ends in
@@ -91,7 +91,6 @@ The document of a sample; every node has every field.
 def render() -> str:
     """The whole page, one string."""
     head = HEAD.format(
-        stages=", ".join(STAGES),
         fingerprint=tables.FINGERPRINT_KEY.decode(),
         counts=tables.COUNTS_KEY.decode(),
         faults=tables.FAULTS_KEY.decode(),

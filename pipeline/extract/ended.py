@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 
-from pipeline import layout, store
+from pipeline import store
+from pipeline.forms import ENDED
 from pipeline.job import Job
 from schemas.verdict import Reason
 
@@ -41,4 +42,4 @@ def add_ended(job: Job, part: str, place: Place, reason: Reason) -> None:
 
 
 def _path(job: Job, part: str) -> str:
-    return job.path(layout.ENDED, f"{part}.json")
+    return job.path(ENDED, f"{part}.json")

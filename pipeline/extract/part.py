@@ -63,7 +63,7 @@ def _extract(
     reading, which tries each row alone."""
     tools.load()
     job = tools.job
-    fingerprint = job.fingerprints["extract"]
+    fingerprint = job.fingerprint
     ledger = Ledger()
     with ExitStack() as files:  # closed in reverse: the documents, which say it is whole, last
         documents, verdicts, images, objections = (
@@ -89,7 +89,7 @@ def _whole(part: Part, job: Job) -> PartResult | None:
     kept: PartResult | None = None
     for kind in KINDS:  # of a part that was never begun the first tells it
         mark = parquet.read_mark(job.part(kind, part.name), part=part.name)
-        if mark is None or mark.fingerprint != job.fingerprints["extract"]:
+        if mark is None or mark.fingerprint != job.fingerprint:
             return None
         kept = kept or mark
     assert kept is not None, "a part has files"

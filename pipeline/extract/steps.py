@@ -37,6 +37,14 @@ class CutInputs(beam.PTransform[PBegin, PCollection[Part]]):
         )
 
 
+def planned_parts(job: Job) -> int:
+    """About as many as a crawl is cut into."""
+    crawl = read_crawl(job.output)
+    if len(crawl.inputs) >= FEW_INPUTS or not crawl.sizes:
+        return len(crawl.inputs)
+    return sum(max(1, -(-size // crawl.part_size)) for size in crawl.sizes)
+
+
 class Input(NamedTuple):
     """One input of which all is wanted, and how it is to be cut."""
 

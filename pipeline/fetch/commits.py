@@ -20,8 +20,9 @@ from typing import Any, Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import layout, parquet
+from pipeline import parquet
 from pipeline.fetch.errand import AWAY
+from pipeline.forms import FETCHED, files
 from pipeline.job import Job
 from pipeline.packs import PackWriter
 from pipeline.read.raw import size_of
@@ -110,7 +111,7 @@ class _Commit:
 
     def write(self) -> None:
         self.files.close()  # the pack is moved to its name
-        path, mark = self.job.part("images", self.name), self.job.fingerprints["fetch"]
+        path, mark = self.job.part("images", self.name), self.job.fingerprint
         parquet.write_rows(path, IMAGES, self.rows, fingerprint=mark)
 
 
@@ -141,7 +142,7 @@ def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
 
 def list_files(job: Job, beginning: str = "fetch-") -> list[str]:
     """Files of rows, settled ones and commits."""
-    return [path for path, _ in layout.files(job.output, "fetch", "images", beginning)]
+    return [path for path, _ in files(job.output, "images", FETCHED, beginning)]
 
 
 def read_files(job: Job, partition: int, among: Collection[str] | None = None) -> pa.Table:

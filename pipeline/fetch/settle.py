@@ -10,23 +10,22 @@ Swept: when the stage is whole, all files of rows that its manifest does not nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import layout, parquet, store
+from pipeline import parquet, store
 from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY, PASSES
 from pipeline.fetch.lease import worth_keeping
+from pipeline.forms import FETCHED_PACKS, LEASES, files
 from pipeline.job import Job
 from pipeline.wanted import partition_of
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import IMAGES
 from schemas.verdict import OK, Reason
-
-STAGE = "fetch"
 
 
 def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartResult:
@@ -44,7 +43,7 @@ def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartR
         else:
             ledger.drop("wanted", one["values"], one["counts"])
     ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
-    name, fingerprint = part_name(partition, job), job.fingerprints[STAGE]
+    name, fingerprint = part_name(partition, job), job.fingerprint
     parquet.write_rows(job.part("images", name), IMAGES, parquet.as_dicts(rows),
                        fingerprint=fingerprint, counts=ledger)  # fmt: skip
     return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
@@ -69,13 +68,21 @@ def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
     return rows
 
 
+def tidy(job: Job, parts: Sequence[str] | None) -> None:
+    """What holders left behind: at a start packs without rows, and when it is whole all files that
+    are none of its parts'."""
+    if parts is not None:
+        sweep_rows(job, parts)
+    sweep_packs(job)
+
+
 def sweep_rows(job: Job, names: Iterable[str]) -> None:
     """Remove the files of rows that a whole stage does not name, and the leases of its holders but
     for those that tell a refetch whom to leave alone.
     """
     fits = {job.part("images", name) for name in names}
     store.remove(path for path in list_files(job) if path not in fits)
-    leases = layout.files(job.output, STAGE, "leases")
+    leases = files(job.output, "leases", LEASES)
     store.remove(path for path, _ in leases if not worth_keeping(store.read_bytes(path)))
 
 
@@ -84,5 +91,5 @@ def sweep_packs(job: Job) -> None:
     named: set[str] = set()
     for path in list_files(job):
         named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
-    found = layout.files(job.output, STAGE, "packs", "fetch-")
+    found = files(job.output, "packs", FETCHED_PACKS, "fetch-")
     store.remove(path for path, _ in found if path.rsplit("/", 1)[-1] not in named)

@@ -32,7 +32,7 @@ from pipeline.report.pictures import find_pictures
 from pipeline.report.rules import parameters_of, rules_of
 from pipeline.report.samples import printable, read_samples
 from pipeline.report.thumbnail import Thumbnail
-from schemas.manifest import KINDS, STAGES, Ledger
+from schemas.manifest import KINDS, Ledger
 
 # the order in which the report tells the funnel: what comes out first
 TOLD: Final = ("documents", "images", "texts", "records", "files", "wanted")
@@ -93,8 +93,8 @@ class DropGroup:
 
 def write_report(job: Job, counts: Ledger) -> None:
     """Both files; `counts` are those of the shard stage, whose manifest is not written yet."""
-    before = [stage for stage in STAGES if stage != "shard"]
-    ledgers = {stage: read_manifest(job, stage).ledger for stage in before} | {"shard": counts}
+    before = job.stages[: job.stages.index(job.stage)]
+    ledgers = {stage: read_manifest(job, stage).ledger for stage in before} | {job.stage: counts}
     figures = read_figures(job)
     html = render_report(job, ledgers, figures)
     store.write_bytes(job.path("report.html"), html.encode())
@@ -135,7 +135,7 @@ def kind_funnels(ledgers: Mapping[str, Ledger], figures: Figures) -> Iterator[Ki
     for kind in TOLD:
         rows = [
             row
-            for stage in STAGES
+            for stage in ledgers
             for row in funnel_of(stage, ledgers[stage])
             if row.kind == kind and row.seen
         ]
@@ -208,7 +208,7 @@ def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
     order = {kind.removesuffix("s"): place for place, kind in enumerate(TOLD)}
     causes = sorted(
         figures.dropped.items(),
-        key=lambda item: (STAGES.index(item[0][0]), order[item[0][1]], -item[1].count, item[0]),
+        key=lambda item: (job.stages.index(item[0][0]), order[item[0][1]], -item[1].count, item[0]),
     )
     wanted = {
         row["url"] for (_, kind, _), dropped in causes if kind == "image" for row in dropped.samples

@@ -22,7 +22,7 @@ from pipeline.account import part_names
 from pipeline.funnel import Yield, as_text, funnel_of
 from pipeline.job import Job
 from pipeline.report.pages import environment
-from schemas.manifest import STAGES, Ledger
+from schemas.manifest import Ledger
 from schemas.sample_json import SAMPLE_JSON
 from schemas.verdict import CONSENT
 
@@ -40,7 +40,7 @@ def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
     shard = ledgers["shard"]
     front = front_matter(splits, image_members(shards, job), documents=shard["documents.kept"])
     pages, files = ledgers["filter_text"], ledgers["filter_images"]
-    funnel = [row for stage in STAGES for row in funnel_of(stage, ledgers[stage])]
+    funnel = [row for stage in ledgers for row in funnel_of(stage, ledgers[stage])]
     page = (
         environment()
         .get_template("card.md.j2")

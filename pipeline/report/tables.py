@@ -21,7 +21,6 @@ from schemas.manifest import PartResult
 from schemas.tables import TABLE_DOCUMENTS, TABLE_DROPS, TABLE_IMAGES
 from schemas.verdict import OK, Reason
 
-STAGE: Final = "shard"
 DECIDING: Final = ("filter_text", "filter_images")  # in the order in which they decide
 EXCERPT: Final = 240  # characters of a dropped text that are shown
 _TABLES: Final = {  # the first is closed last: its mark says that all three are whole
@@ -61,7 +60,7 @@ class Story(NamedTuple):
 
 def write_tables(part: str, job: Job) -> PartResult:
     """The three tables of a part, unless they are whole already; either way, their rows."""
-    fingerprint = job.fingerprints[STAGE]
+    fingerprint = job.fingerprint
     done = parquet.read_mark(job.part("tables/drops", part), part="")
     if done is not None and done.fingerprint == fingerprint:
         return done

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from schemas.manifest import STAGES
+from pipeline.stages import NAMES as STAGES
 
 NAMED: Final = 3  # places that a note names before it only counts the others
 STRAYS: Final = "strays"  # kind of the checks for what no manifest names

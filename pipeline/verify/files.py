@@ -16,12 +16,13 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline import layout, store
+from pipeline.forms import ENDED
 from pipeline.opt_out_list import digest_name
 from pipeline.run import seconds_of
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify.checks import RUN, STRAYS, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packed import Packed
-from schemas.manifest import STAGES
 
 # counts of the rows of a file, which its mark tells: of the folder it lies in
 ROWS: Final = {
@@ -56,7 +57,7 @@ _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
     ("shards/", "shard"), ("index/", "shard"), ("tables/", "shard"),
     ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in STAGES),
 )  # fmt: skip
-_KEPT: Final = ("leases/", f"{layout.ENDED}/")
+_KEPT: Final = ("leases/", f"{ENDED}/")
 _PACKED: Final = "files as their rows are packed"
 
 

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from pipeline import layout, parquet, store
+from pipeline import forms, parquet, store
 from pipeline.job import read_run, shortened
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify.packed import Packed, pack_again
 from schemas.index import INDEX
-from schemas.manifest import FORMAT_VERSION, STAGES, Ledger, Manifest, fingerprint
+from schemas.manifest import FORMAT_VERSION, Ledger, Manifest, fingerprint
 from schemas.tables import (
     DOCUMENTS,
     IMAGES,
@@ -49,9 +50,9 @@ SCHEMAS: Final = {
     "tables/drops": TABLE_DROPS,
 }
 _BESIDES: Final = {"filter_text": ("wanted",), "filter_images": ("kept",)}  # beside verdicts/
-_NAMES: Final = dict.fromkeys(STAGES, re.compile(layout.PART)) | {
-    "fetch": re.compile(layout.SETTLED),
-    "shard": re.compile(layout.SHARD),
+_NAMES: Final = dict.fromkeys(STAGES, re.compile(forms.PART)) | {
+    "fetch": re.compile(forms.SETTLED),
+    "shard": re.compile(forms.SHARD),
 }
 Row = dict[str, Any]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify.across import Across
 from pipeline.verify.count import count_file, count_part
 from pipeline.verify.differences import FETCHED, FETCHED_ROWS, KINDS, TARS, WANTED, Differences
@@ -19,7 +20,7 @@ from pipeline.verify.packs import COLUMNS, check_packs
 from pipeline.verify.rows import fetched_row
 from pipeline.verify.tally import Tally
 from pipeline.verify.tars import count_shard
-from schemas.manifest import STAGES, Ledger
+from schemas.manifest import Ledger
 from schemas.verdict import Reason
 
 _NODES: Final = ("documents.", "texts.", "images.")

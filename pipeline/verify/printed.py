@@ -8,9 +8,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.run import WRITES
+from pipeline.stages import STAGES
 from pipeline.verify.checks import STRAYS, Check, Outcome, Side, Verification
-from schemas.manifest import STAGES
 from schemas.terminal import printable
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
@@ -64,14 +63,14 @@ def remedy(verification: Verification) -> str:
 
 
 def _made_again(failed: Collection[str], stray: Collection[str]) -> str:
-    stages = [stage for stage in STAGES if stage in failed]
+    stages = [stage for stage in STAGES if stage.name in failed]
     if not stages:
         return "Put run.json back as it was"
-    remove = [f"{table}/{own}" for stage in stages for table in WRITES[stage]
-              for own in _own_of(table, alone=stage not in stray)]  # fmt: skip
-    if "fetch" in stages:
+    remove = [f"{table}/{own}" for stage in stages if not stage.keeps_all for table in stage.tables
+              for own in _own_of(table, alone=stage.name not in stray)]  # fmt: skip
+    if any(stage.keeps_all for stage in stages):
         remove.append("those named above of images/fetch-* and packs/fetch-*")
-    remove += [f"{stage}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
+    remove += [f"{stage.name}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
     return (
         "Something was changed or lost behind a stage's back. To have it made again, remove "
         f"{', '.join(remove)}, run the same command, and verify again"

@@ -21,8 +21,9 @@ from PIL import Image
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline import store
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify.folder import RunFolder
-from schemas.manifest import KINDS, STAGES, Ledger
+from schemas.manifest import KINDS, Ledger
 
 REPORT: Final = "report.html"
 CARD: Final = "README.md"

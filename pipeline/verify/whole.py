@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify.balance import checks_of
 from pipeline.verify.checks import RUN, Check, Verification, compare, not_counted
 from pipeline.verify.crawl import check_inputs
 from pipeline.verify.files import NAMELESS, check_stages, check_strays, stage_of
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.found import Found, count_all, folder_of, needs_of
-from schemas.manifest import STAGES
 
 
 def verify(output: str, *, inputs: bool = True) -> Verification:

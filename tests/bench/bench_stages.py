@@ -18,7 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from schemas.manifest import STAGES
+from pipeline.stages import NAMES as STAGES
 from tests.bench.watch import watch
 from tests.crawl import write_crawl
 

@@ -20,7 +20,7 @@ from pipeline.extract import outcome as extract
 from pipeline.extract.page import read_page
 from pipeline.extract.part import KINDS, extract_part
 from pipeline.extract.tools import Tools
-from pipeline.job import Crawl, make_job
+from pipeline.job import Crawl
 from pipeline.problem import Fault
 from pipeline.read import records as reading
 from pipeline.read.codec import Found, Sink
@@ -29,6 +29,7 @@ from pipeline.read.members import members
 from pipeline.read.parts import cut, whole
 from pipeline.read.plain_record import PlainRecords
 from pipeline.read.window import Window
+from pipeline.stages import make_job
 from schemas.manifest import Ledger
 from schemas.rows import document_to_row
 from schemas.verdict import Reason

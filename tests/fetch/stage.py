@@ -26,7 +26,8 @@ from pipeline.fetch.errand import Outcome
 from pipeline.fetch.partition import Worker
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl, Job
-from pipeline.run import prepare, run_stage, sweep, sweep_fetched
+from pipeline.run import prepare, run_stage, sweep, tidy
+from pipeline.stages import FETCH
 from pipeline.wanted import partition_of, write_wanted
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -91,9 +92,9 @@ def do_elsewhere(job: Job, *, workers: int) -> None:
 
 
 def _do(job: Job, *, workers: int) -> None:
-    sweep(job, "fetch")
-    run_stage(job, "fetch", runner="FnApiRunner", options=[f"--direct_num_workers={workers}"])
-    sweep_fetched(job)
+    sweep(job, FETCH)
+    run_stage(job, FETCH, runner="FnApiRunner", options=[f"--direct_num_workers={workers}"])
+    tidy(job, FETCH)
 
 
 def rows(job: Job) -> Iterator[dict[str, Any]]:

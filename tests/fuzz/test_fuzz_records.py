@@ -23,10 +23,11 @@ from pipeline.choose import Asked, choose_settings
 from pipeline.choose_fetching import AskedFetching
 from pipeline.extract.part import extract_part
 from pipeline.extract.tools import Tools
-from pipeline.job import Crawl, Job, make_job
+from pipeline.job import Crawl, Job
 from pipeline.read.members import members
 from pipeline.read.parts import Part, cut, whole
 from pipeline.read.records import Limits, Record, read_part
+from pipeline.stages import make_job
 from schemas.manifest import Ledger, total
 from schemas.verdict import Reason
 from tests.conftest import SHARED

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +24,8 @@ from pipeline.choose_fetching import AskedFetching
 from pipeline.job import Job, read_crawl
 from pipeline.read.parts import FEW_INPUTS
 from pipeline.run import run_stage
-from pipeline.stages import DATAFLOWS
-from schemas.manifest import STAGES
+from pipeline.stage import Stage
+from pipeline.stages import EXTRACT, STAGES
 from tests.infra.cloud import Cloud, local_cloud
 from tests.infra.graph import local_only, local_paths, unlabelled
 
@@ -91,7 +92,7 @@ def job_of(cloud: Cloud, inputs: int) -> Job:
     ).job
 
 
-def submitted(cloud: Cloud, job: Job, stage: str) -> tuple[dict[str, Any], api.Pipeline]:
+def submitted(cloud: Cloud, job: Job, stage: Stage) -> tuple[dict[str, Any], api.Pipeline]:
     """The job request that run_stage sends, and the graph that it has staged."""
     cloud.jobs.clear()
     before = set(cloud.objects)
@@ -107,9 +108,9 @@ def parsed(staged: bytes) -> api.Pipeline:
     return graph
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_stage_goes_to_dataflow_as_a_job_for_our_image_with_nothing_local(
-    cloud: Cloud, few: Job, stage: str
+    cloud: Cloud, few: Job, stage: Stage
 ) -> None:
     request, graph = submitted(cloud, few, stage)
     (pool,) = request["environment"]["workerPools"]
@@ -119,9 +120,9 @@ def test_a_stage_goes_to_dataflow_as_a_job_for_our_image_with_nothing_local(
     assert local_only(graph) == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_graph_does_not_grow_with_its_inputs(
-    cloud: Cloud, few: Job, many: Job, stage: str
+    cloud: Cloud, few: Job, many: Job, stage: Stage
 ) -> None:
     assert len(read_crawl(many.output).inputs) == 9_000 * len(read_crawl(few.output).inputs)
     sizes = [submitted(cloud, job, stage)[1].ByteSize() for job in (few, many)]
@@ -130,10 +131,10 @@ def test_a_graph_does_not_grow_with_its_inputs(
     assert max(sizes) < 1_000_000  # of the 20 MB that a job request may have
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_step_of_a_stage_has_its_label(few: Job, stage: str) -> None:
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_every_step_of_a_stage_has_its_label(few: Job, stage: Stage) -> None:
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    DATAFLOWS[stage](pipeline, few)
+    stage.dataflow(pipeline, replace(few, stage=stage.name))
     assert unlabelled(pipeline) == []
 
 
@@ -143,7 +144,7 @@ def test_a_template_is_written_and_nothing_is_submitted_or_waited_for(
     cloud.jobs.clear()
     template = f"gs://{BUCKET}/template/extract"
     told = [*options(cloud), f"--template_location={template}"]
-    run_stage(few, "extract", runner="DataflowRunner", options=told)
+    run_stage(few, EXTRACT, runner="DataflowRunner", options=told)
     assert cloud.jobs == []
     assert json.loads(cloud.objects[template.removeprefix("gs://")])["environment"]
 

@@ -14,7 +14,7 @@ import typer
 from google.cloud.dataflow_v1beta3.types import ParameterType, TemplateMetadata
 
 from pipeline.cli import app
-from schemas.manifest import STAGES
+from pipeline.stages import NAMES as STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "infra/dataflow"

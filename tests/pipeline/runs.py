@@ -14,15 +14,14 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from pipeline.progress import LAST_FILES
-from pipeline.run import WRITES
+from pipeline.stages import FETCH, NAMES, STAGES
 from pipeline.store import ASIDE
-from schemas.manifest import STAGES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # small parts and shards, so that a little crawl has many of each
 SMALL: Final = ("--part-size=0.0625", "--shard-size=0.125", "--heldout=0.2", "--partitions=4",
                 "--no-fetch")  # fmt: skip
+STAGE = {stage.name: stage for stage in STAGES}
 
 
 def interloom(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -71,7 +70,7 @@ def parts(output: Path, stage: str) -> dict[str, int]:
     """When each part of a stage became whole: its last file's name and time."""
     return {
         f"{folder}/{path.name}": path.stat().st_mtime_ns
-        for folder in LAST_FILES[stage]
+        for folder in STAGE[stage].last
         for path in (output / folder).glob("*.parquet")
         if ASIDE not in path.name and path.name.startswith("fetch-") == (stage == "fetch")
     }
@@ -80,12 +79,12 @@ def parts(output: Path, stage: str) -> dict[str, int]:
 def before(stage: str, reference: Path, output: Path) -> None:
     """A copy of a run as it was before a stage began: what earlier stages wrote, and run.json."""
     shutil.copytree(reference, output)
-    ahead = STAGES[STAGES.index(stage) :]
-    for folder in (folder for one in ahead for folder in WRITES[one]):
+    ahead = STAGES[NAMES.index(stage) :]
+    for folder in (folder for one in ahead if not one.keeps_all for folder in one.tables):
         shutil.rmtree(output / folder)
-    gone = [path for one in ahead for path in output.glob(f"{one}.*")]
+    gone = [path for one in ahead for path in output.glob(f"{one.name}.*")]
     gone += [output / "report.html", output / "README.md"]  # shard's
-    gone += (output / "images").glob("fetch-*") if "fetch" in ahead else ()
+    gone += (output / "images").glob("fetch-*") if FETCH in ahead else ()
     for path in gone:
         path.unlink()
 

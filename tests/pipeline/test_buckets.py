@@ -14,7 +14,7 @@ from pipeline.choose import Asked, choose_settings
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl
 from pipeline.run import prepare, sweep
-from schemas.manifest import STAGES
+from pipeline.stages import STAGES
 from schemas.tables import WANTED
 from tests.crawl import write_crawl
 from tests.pipeline.runs import interloom, tree

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from schemas.manifest import STAGES
+from pipeline.stages import NAMES as STAGES
 from tests.pipeline.bad_crawls import command, run_here, write
 from tests.pipeline.runs import SMALL, counts, tree
 

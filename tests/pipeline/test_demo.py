@@ -11,8 +11,9 @@ import pytest
 from infra.demo.folder_to_warc import Site, write_warc
 from infra.demo.packages import debian_manual, wheel_documentation
 from pipeline.funnel import as_text, funnel_of
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify import verify
-from schemas.manifest import STAGES, Ledger
+from schemas.manifest import Ledger
 from tests.pipeline.runs import ROOT, counts, interloom
 
 GOLDEN = Path(__file__).parent / "golden"

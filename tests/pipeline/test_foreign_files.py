@@ -21,9 +21,10 @@ import pytest
 
 from pipeline import layout
 from pipeline.choose import job_of
-from pipeline.progress import LAST_FILES, count
+from pipeline.forms import files
+from pipeline.progress import count
 from pipeline.run import execute
-from schemas.manifest import STAGES
+from pipeline.stages import FETCH, STAGES
 from tests.pipeline.bad_crawls import (
     SITE,
     command,
@@ -190,7 +191,7 @@ def test_what_is_not_of_a_run_survives_import_redo_refetch_kill_and_resume(
     both("refetch", "RUN", "--contact=us@example.org", "--workers=1")
     job = job_of(run)
     twins = job_of(str(twin))
-    assert [count(job, stage) for stage in LAST_FILES] == [count(twins, one) for one in LAST_FILES]
+    assert [count(job, one) for one in STAGES] == [count(twins, one) for one in STAGES]
     assert done("stats", run).replace(run, "") == done("stats", twin).replace(str(twin), "")
     found = command("verify", run)
     assert (found.code, found.err) == (1, "")
@@ -214,10 +215,10 @@ def test_every_file_of_a_run_has_a_form_and_those_of_its_parts_name_them(whole: 
     assert [name for name in names if not layout.is_own(name)] == []
     assert layout.foreign(str(whole)) == []
     assert {name.rpartition("/")[0] for name in names} - {""} < set(TABLES)
-    for stage in set(STAGES) - {"fetch"}:
-        for table in layout.TABLES[stage]:
+    for stage in {*STAGES} - {FETCH}:
+        for table, form in stage.tables.items():
             here = {path.name for path in (whole / table).glob("[!f]*")}
-            listed = dict(layout.files(str(whole), stage, table))
+            listed = dict(files(str(whole), table, form))
             assert {Path(path).name for path in listed} == here
             assert all(Path(path).name.startswith(part) for path, part in listed.items())
 

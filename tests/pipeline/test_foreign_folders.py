@@ -18,7 +18,7 @@ import pytest
 from pipeline.account import part_names
 from pipeline.choose import Asked, job_of, launch
 from pipeline.parquet import DamagedFileError
-from schemas.manifest import STAGES
+from pipeline.stages import NAMES as STAGES
 from tests.crawl import write_crawl
 from tests.pipeline.bad_crawls import Ended, command, good
 from tests.read.crawls import gzipped

@@ -18,10 +18,9 @@ from typing import Final
 
 import pytest
 
-from pipeline.run import KEEPING, WRITES
+from pipeline.stages import NAMES as STAGES
 from pipeline.store import ASIDE
-from schemas.manifest import STAGES
-from tests.pipeline.runs import ROOT, SMALL, before, environment, interloom, parts, tree
+from tests.pipeline.runs import ROOT, SMALL, STAGE, before, environment, interloom, parts, tree
 
 WORKERS: Final = 2
 # (stage, module, function, call): where a run is stopped, to be killed there
@@ -56,7 +55,7 @@ def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool], log
 def begun(output: Path, stage: str) -> set[str]:
     """Parts of which some file is there, whole or not: `packs/PART-K.tar`, `index/PART.parquet`."""
     found = set()
-    for folder in WRITES[stage]:
+    for folder in () if STAGE[stage].keeps_all else STAGE[stage].tables:
         for path in (output / folder).glob("**/*.*"):
             name = path.name.partition(ASIDE)[0].rpartition(".")[0]
             found.add(name.rpartition("-")[0] if folder == "packs" else name)
@@ -93,7 +92,7 @@ def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
         f"{len(after) - len(whole) + len(again)} written after; written again: {len(again)} "
         f"that were whole, {len(in_flight)} that were begun"
     )
-    if stage in KEEPING:
+    if STAGE[stage].keeps_parts:
         assert not again
         assert len(in_flight) <= WORKERS
     assert tree(output) == tree(reference)

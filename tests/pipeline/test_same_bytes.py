@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.choose import Asked, launch
 from pipeline.choose_fetching import AskedFetching
 from pipeline.job import Job
 from pipeline.run import execute
-from pipeline.stages import DATAFLOWS
+from pipeline.stage import Stage
 from tests.pipeline.runs import SMALL, counts, interloom, rows, run, tree
 
 
@@ -53,9 +54,9 @@ def test_bundles_that_run_twice_give_the_same_bytes(
 
     from pipeline import run as running  # noqa: PLC0415
 
-    def repeating(job: Job, stage: str, **_: object) -> dict[str, float]:
+    def repeating(job: Job, stage: Stage, **_: object) -> dict[str, float]:
         pipeline = beam.Pipeline(runner=FnApiRunner(bundle_repeat=1))
-        DATAFLOWS[stage](pipeline, job)
+        stage.dataflow(pipeline, replace(job, stage=stage.name))
         pipeline.run().wait_until_finish()
         return {}
 

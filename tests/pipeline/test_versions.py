@@ -15,9 +15,9 @@ import pytest
 
 from pipeline.account import check_versions
 from pipeline.choose import Asked, Launch, job_of, launch
-from pipeline.job import SHAPED_BY, versions_here
 from pipeline.run import manifests, whole
-from schemas.manifest import STAGES
+from pipeline.stage import version_of
+from pipeline.stages import EXTRACT, NAMES, SHARD, STAGES, versions_here
 from tests.pipeline.bad_crawls import command
 from tests.pipeline.runs import ROOT, tree
 
@@ -77,32 +77,32 @@ def packages_of(stage: str) -> set[str]:
     return {name.lower().replace("_", "-") for top in found for name in of[top][:1]}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 def test_every_package_that_a_stage_imports_is_in_its_fingerprint_or_said_to_shape_nothing(
     stage: str,
 ) -> None:
-    before = STAGES[: STAGES.index(stage) + 1]  # a chain: what redoes an earlier stage redoes it
-    named = {name for one in before for name in SHAPED_BY[one]}
+    before = STAGES[: NAMES.index(stage) + 1]  # a chain: what redoes an earlier stage redoes it
+    named = {name for one in before for name in one.shaped_by}
     assert packages_of(stage) - named - set(ONLY_MOVE) == set()
 
 
 def test_what_shapes_nothing_is_imported_all_the_same() -> None:
-    assert set(ONLY_MOVE) <= {name for stage in STAGES for name in packages_of(stage)}
+    assert set(ONLY_MOVE) <= {name for stage in NAMES for name in packages_of(stage)}
 
 
 def upgraded(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """This Python, with another version of a package."""
     monkeypatch.setattr(
-        "pipeline.job.version", lambda name: "99.0" if name == package else version(name)
+        "pipeline.stage.version", lambda name: "99.0" if name == package else version(name)
     )
-    versions_here.cache_clear()
+    version_of.cache_clear()
 
 
 @pytest.fixture
 def output(reference: Path, tmp_path: Path) -> Iterator[Path]:
     """A whole run, to go on with."""
     yield Path(shutil.copytree(reference, tmp_path / "run"))
-    versions_here.cache_clear()
+    version_of.cache_clear()
 
 
 def started(output: Path) -> Launch:
@@ -125,7 +125,7 @@ def test_an_upgrade_redoes_from_the_first_stage_that_it_touches_and_says_which_a
     was = versions_here()[FIRST[package]][package]
     upgraded(package, monkeypatch)
     begun = started(output)
-    place = STAGES.index(FIRST[package])
+    place = NAMES.index(FIRST[package])
     assert [stage for stage in STAGES if whole(begun.job, stage)] == list(STAGES[:place])
     assert f"{package} 99.0 in place of {was}: {FIRST[package]}" in begun.news
     assert ("and all after it start again" in begun.news) == (package != "webdataset")
@@ -156,7 +156,7 @@ def test_what_looks_at_a_run_judges_it_by_the_versions_that_made_it(
 ) -> None:
     upgraded("pillow", monkeypatch)
     found = manifests(job_of(str(output)))
-    assert list(found) == list(STAGES)
+    assert list(found) == list(NAMES)
     assert {"pillow", "interloom", "extract"} <= found["extract"].versions.keys()
     assert "99.0" not in found["extract"].versions.values()
 
@@ -165,11 +165,11 @@ def test_workers_of_other_versions_than_the_start_end_the_stage(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(str(output))
-    check_versions(job, "shard")
+    check_versions(job, SHARD)
     upgraded("webdataset", monkeypatch)
     with pytest.raises(RuntimeError, match=r"shard was done by workers with webdataset 99\.0 in"):
-        check_versions(job, "shard")
-    check_versions(job, "extract")
+        check_versions(job, SHARD)
+    check_versions(job, EXTRACT)
 
 
 def test_the_command_says_so(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +179,6 @@ def test_the_command_says_so(output: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert said[0] == f"webdataset 99.0 in place of {was}: shard starts again"
     assert "shard: settings or versions have changed, so it is done again" in said
     assert command("verify", output).code == 0
-    versions_here.cache_clear()
+    version_of.cache_clear()
     monkeypatch.undo()
     assert command("verify", output).code == 0  # elsewhere too, by the versions that made it

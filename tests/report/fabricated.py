@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,19 @@ from filters.recipe import OBELICS
 from pipeline import parquet
 from pipeline.account import write_manifest
 from pipeline.facts import verdict_row
-from pipeline.job import Crawl, Job, Settings, make_job
+from pipeline.job import Crawl, Job, Settings
 from pipeline.packs import PackWriter
 from pipeline.plan import cut, group, name_shards, weigh
 from pipeline.report.build import write_report
 from pipeline.report.tables import write_tables
 from pipeline.shard import write_shard
+from pipeline.stages import SHARD, make_job, versions_here
 from schemas.document import Document, ImageNode, Node, Role, TextNode, document_id
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row
 from schemas.tables import DOCUMENTS, IMAGES, KEPT, OBJECTIONS, VERDICTS
 from schemas.verdict import OK, Drop, Reason
+from tests.pipeline.runs import STAGE
 
 PARTS = ("000000-00000000000000", "000001-00000000000000")
 Pages = dict[str, list["FabricatedPage"]]
@@ -72,7 +74,7 @@ class Fabricator:
                 counts = dict(self.ledgers[stage])
                 results[stage].append(PartResult(part=part, fingerprint=fingerprint, counts=counts))
         for stage in stages:
-            write_manifest(results[stage], self.job, stage)
+            write_manifest(results[stage], self.job, STAGE[stage])
 
     def _write_part(self, part: str, pages: list[FabricatedPage]) -> None:
         documents = [self._document(part, row, page) for row, page in enumerate(pages)]
@@ -207,7 +209,7 @@ class Fabricator:
         groups = group((weigh(part, job) for part in self.pages), job.settings.shard_bytes)
         cuts = [cut(one, job) for one in groups]
         results += [write_shard(name, one, job) for name, one in name_shards(cuts)]
-        write_manifest(results, job, "shard", write_report)
+        write_manifest(results, job, SHARD, write_report)
         counts = Ledger()
         for result in results:
             counts.update(result.counts)
@@ -243,8 +245,14 @@ class Fabricate:
             for one in fields(Settings)
             if one.default is MISSING and one.default_factory is MISSING
         }
-        chosen |= {"recipe": OBELICS, "heldout": heldout, "heldout_by": heldout_by}
+        chosen |= {
+            "versions": versions_here(),
+            "recipe": OBELICS,
+            "heldout": heldout,
+            "heldout_by": heldout_by,
+        }
         job = make_job(str(self.folder / name), Crawl(inputs=PARTS), Settings(**chosen))
+        job = replace(job, stage=SHARD.name)
         nodes = [node for of_part in pages.values() for page in of_part for node in page.nodes]
         urls = sorted({node.url for node in nodes if isinstance(node, ImageNode)})
         formats = ("JPEG", "PNG", "WEBP")

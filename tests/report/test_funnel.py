@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.account import read_manifest
+from pipeline.ending import show_places
 from pipeline.funnel import (
     WIDTH,
     Yield,
@@ -17,9 +18,9 @@ from pipeline.funnel import (
     in_units,
     render,
     show_funnel,
-    show_stats_of,
 )
-from schemas.manifest import KINDS, STAGES, Ledger, Manifest
+from pipeline.stages import NAMES as STAGES
+from schemas.manifest import KINDS, Ledger, Manifest
 from schemas.verdict import Reason
 from tests.report.fabricated import Fabricate, Pages
 
@@ -31,10 +32,10 @@ def manifest_of(stage: str, **counts: int) -> Manifest:
 
 def test_rows_come_in_the_order_of_stages_and_kinds() -> None:
     manifests = {
-        "shard": manifest_of("shard", documents__seen=1, documents__kept=1),
         "extract": manifest_of(
             "extract", texts__seen=2, texts__kept=2, records__seen=1, records__kept=1
         ),
+        "shard": manifest_of("shard", documents__seen=1, documents__kept=1),
     }
     assert [(row.stage, row.kind) for row in funnel(manifests)] == [
         ("extract", "records"), ("extract", "texts"), ("shard", "documents"),
@@ -103,7 +104,9 @@ def test_stats_say_what_came_out_and_what_lies_where(
     run.shard()
     manifests = {stage: read_manifest(run.job, stage) for stage in STAGES}
     out = io.StringIO()
-    show_stats_of(run.job, manifests, Console(file=out, width=200))
+    console = Console(file=out, width=200)
+    show_funnel(manifests, console)
+    show_places(run.job, console)
     text = out.getvalue()
     assert "6 documents, 12 images (2.0 a document), 126 words" in text
     for name in ("documents", "packs", "shards", "tables", "report.html", "README.md"):

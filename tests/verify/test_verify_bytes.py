@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import parquet
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify import Verification, verify
 from pipeline.verify.files import stage_of
-from schemas.manifest import STAGES
 from schemas.tables import COUNTS_KEY
 from tests.verify.damage import edit_manifest, first_tar, parts
 

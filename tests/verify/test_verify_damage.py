@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import parquet
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify import Verification, verify
-from schemas.manifest import STAGES
 from tests.verify.damage import (
     delete_row,
     edit_manifest,

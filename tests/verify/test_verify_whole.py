@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from pipeline import verify as verifying
+from pipeline.stages import NAMES as STAGES
 from pipeline.verify import Outcome, Verification, verify
-from schemas.manifest import STAGES
 
 
 @pytest.fixture(scope="module")
