@@ -1,4 +1,4 @@
-"""A stage is a value: one more, added in one place, is done, kept, shown and redone like the five."""
+"""A stage is a value: one more, added in one place, is done, kept, shown and redone as all are."""
 
 from __future__ import annotations
 
