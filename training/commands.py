@@ -13,20 +13,21 @@ from typing import Final
 
 from schemas.terminal import PlainConsole
 from training import config as configuration
-from training import estimate, look
-from training.ending import show_ending, show_evaluation
-from training.export import check_empty
-from training.export import export as write_export
-from training.fit import Trainer, stop_on_signals
-from training.generate import continuation
-from training.optimizer import check as check_optimizer
-from training.order import check_ranks
-from training.output import check_output
+from training.data.order import check_ranks
+from training.evaluate.export import check_empty
+from training.evaluate.export import export as write_export
+from training.evaluate.generate import continuation
+from training.evaluate.prompt import prompt_of
+from training.fit.loop import Trainer, stop_on_signals
+from training.fit.optimizer import check as check_optimizer
+from training.fit.output import check_output
+from training.fit.prepare import count, open_heldout, prepare
+from training.fit.trained import open_trained
+from training.look import estimate
+from training.look import page as look
+from training.look.ending import show_ending, show_evaluation
 from training.parallel import ALONE, world
-from training.prepare import count, open_heldout, prepare
-from training.prompt import prompt_of
 from training.recipe import Asked, read_run, write_run
-from training.trained import open_trained
 
 CONSOLE: Final = PlainConsole(soft_wrap=True)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # processes share the cores, not threads

@@ -22,20 +22,22 @@ import torch
 
 from schemas.from_json import json_object
 from schemas.manifest import version_shown
-from training import config, lora, tokenizer
-from training.batch import Batch
+from training import config
 from training.config import Config
-from training.evaluate import Evaluation, evaluate
-from training.model import PackedIdefics2, build
-from training.order import OnePass, one_epoch
+from training.data import tokenizer
+from training.data.batch import Batch
+from training.data.order import OnePass, one_epoch
+from training.data.rows import ImageRule, RowReader
+from training.data.shards.sources import Source
+from training.data.stream import Step, Steps, stream
+from training.data.tokenizer import Loaded
+from training.data.windows import Order
+from training.evaluate.losses import Evaluation, evaluate
+from training.model import lora
+from training.model.idefics2 import PackedIdefics2, build
+from training.model.pretrained import limit_of, pretrained
+from training.model.shapes import SHAPES, Shape, check_limit
 from training.parallel import World
-from training.pretrained import limit_of, pretrained
-from training.rows import ImageRule, RowReader
-from training.shapes import SHAPES, Shape, check_limit
-from training.sources import Source
-from training.stream import Step, Steps, stream
-from training.tokenizer import Loaded
-from training.windows import Order
 
 FORMAT: Final = 1
 RUN: Final = "run.json"

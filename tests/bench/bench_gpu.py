@@ -18,12 +18,12 @@ import time
 import numpy as np
 import torch
 
-from training.batch import IGNORED, Batch, Piece, Row, collate
-from training.flops import PEAKS, Flops, flops
-from training.images import places
-from training.lora import add_lora
-from training.model import PackedIdefics2, build
-from training.shapes import PATCH, SHAPES, Shape
+from training.data.batch import IGNORED, Batch, Piece, Row, collate
+from training.data.images import places
+from training.model.flops import PEAKS, Flops, flops
+from training.model.idefics2 import PackedIdefics2, build
+from training.model.lora import add_lora
+from training.model.shapes import PATCH, SHAPES, Shape
 
 VOCABULARY = 32_003
 IMAGE, FAKE = 32_001, 32_000

@@ -25,13 +25,13 @@ import torch
 from rich.console import Console
 
 from tests.bench.picture_crawl import ATTRIBUTES, write
-from training.batch import IGNORED, Batch
 from training.config import load
-from training.encode import Encoder
-from training.evaluate import PICTURES, blank, shuffled
-from training.fit import Stop, Trainer
+from training.data.batch import IGNORED, Batch
+from training.data.encode import Encoder
+from training.evaluate.losses import PICTURES, blank, shuffled
+from training.fit.loop import Stop, Trainer
+from training.fit.prepare import prepare
 from training.parallel import ALONE
-from training.prepare import prepare
 from training.recipe import Asked
 
 mpl.use("agg")

@@ -27,7 +27,7 @@ from schemas.index import INDEX, Place, index_row
 from schemas.manifest import Manifest
 from schemas.sample import Sample, SampleImage, SampleNode, SampleText, encode, member_name
 from schemas.tables import PARTS
-from training.tokenizer import Loaded, train_bpe
+from training.data.tokenizer import Loaded, train_bpe
 
 HEADER: Final = 512  # of a member with a short name
 Node = str | bytes

@@ -15,11 +15,11 @@ import torch
 
 from tests.training.fit.runs import ROOT, command, finish, start, steps, write_documents
 from tests.training.model.reference import MINI
-from training import checkpoint
-from training.checkpoint import State
 from training.config import Optimizer
-from training.model import PackedIdefics2, build
-from training.optimizer import adamw
+from training.fit import checkpoint
+from training.fit.checkpoint import State
+from training.fit.optimizer import adamw
+from training.model.idefics2 import PackedIdefics2, build
 from training.parallel import ALONE
 
 IDENTITY = {"rows": 4, "shape": {"text": [1, 2]}}

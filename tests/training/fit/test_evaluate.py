@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.batch import IGNORED, Batch, Piece, Row, collate
-from training.evaluate import BANDS, NO_IMAGE, blank, evaluate, shuffled
-from training.model import PackedIdefics2, build
+from training.data.batch import IGNORED, Batch, Piece, Row, collate
+from training.evaluate.losses import BANDS, NO_IMAGE, blank, evaluate, shuffled
+from training.model.idefics2 import PackedIdefics2, build
+from training.model.shapes import PATCH, SHAPES
 from training.parallel import ALONE
-from training.shapes import PATCH, SHAPES
 
 SHAPE = SHAPES["tiny"]
 IMAGE, FAKE, VOCABULARY = 60, 61, 64

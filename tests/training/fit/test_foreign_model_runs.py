@@ -30,9 +30,9 @@ from tests.training.fit.runs import (
 )
 from tests.training.model.starts import SIZES, saved
 from tests.training.shards import picture, prose, small_tokenizer, write_run
-from training import tokenizer
-from training.checkpoint import read_state
 from training.cli import app
+from training.data import tokenizer
+from training.fit.checkpoint import read_state
 from training.recipe import read_run
 
 CODES: Final = "\x1b]0;owned\x07\x1b]52;c;ZXZpbA==\x07\x1b[31m\x9b2J\x7f\x08\x08\r\u202e\u2066"

@@ -24,11 +24,11 @@ from tests.training.fit.runs import (
 )
 from tests.training.model.starts import SIZES, saved
 from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
-from training.checkpoint import folder_of, whole_ones
 from training.cli import app
 from training.commands import ask
+from training.fit.checkpoint import folder_of, whole_ones
+from training.fit.prepare import prepare
 from training.parallel import ALONE
-from training.prepare import prepare
 
 
 @pytest.fixture(scope="module")

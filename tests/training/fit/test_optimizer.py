@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from training.config import Optimizer
-from training.flops import flops
-from training.optimizer import adamw, check, learning_rate
-from training.shapes import SHAPES
+from training.fit.optimizer import adamw, check, learning_rate
+from training.model.flops import flops
+from training.model.shapes import SHAPES
 
 CHOSEN = Optimizer(steps=100, warmup=10, learning_rate=1.0, final=0.1)
 

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training.fit.runs import command, steps, torch_as_before, write_documents
-from training import commands, tokenizer
-from training.checkpoint import whole_ones
+from training import commands
 from training.cli import app
+from training.data import tokenizer
+from training.fit.checkpoint import whole_ones
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from tests.training.fit.test_evaluate import IMAGE, SHAPE, VOCABULARY, document
-from training.batch import Batch, collate
 from training.config import Optimizer
-from training.model import PackedIdefics2, build
-from training.optimizer import adamw
+from training.data.batch import Batch, collate
+from training.fit.optimizer import adamw
+from training.fit.step import Stepped, train_step
+from training.model.idefics2 import PackedIdefics2, build
 from training.parallel import ALONE
-from training.step import Stepped, train_step
 
 ROWS = [document(1, 40, 1), document(0, 10, 2), document(2, 25, 3), document(0, 70, 4)]
 

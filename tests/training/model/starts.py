@@ -25,8 +25,8 @@ from tests.training.model.reference import (
     Document,
     document,
 )
-from training.model import PackedIdefics2
-from training.pretrained import pretrained
+from training.model.idefics2 import PackedIdefics2
+from training.model.pretrained import pretrained
 
 SIZES: Final[dict[str, Any]] = {
     "vocab_size": VOCABULARY,

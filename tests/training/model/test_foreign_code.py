@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from tests.training.model.starts import CONFIGS, saved
 from tests.training.shards import word_tokenizer, write_run
-from training import tokenizer
+from training.data import tokenizer
 from training.hub import CODE
-from training.pretrained import limit_of, load_language, load_vision
+from training.model.pretrained import limit_of, load_language, load_vision
 
 # each class of the folder would leave a file behind, and so would the import of its module
 CUSTOM = """
@@ -37,10 +37,11 @@ MAPS = {
     "AutoTokenizer": ["custom.Custom", "custom.Custom"],
 }
 OPEN = {
-    "language": "from training.pretrained import load_language as read",
-    "limit": "from training.pretrained import limit_of as read",
-    "vision": "from training.pretrained import load_vision; read = lambda at: load_vision(at, 6)",
-    "tokenizer": "from training.tokenizer import load as read",
+    "language": "from training.model.pretrained import load_language as read",
+    "limit": "from training.model.pretrained import limit_of as read",
+    "vision": "from training.model.pretrained import load_vision as load\n"
+    "read = lambda at: load(at, 6)",
+    "tokenizer": "from training.data.tokenizer import load as read",
 }
 SETTINGS = [
     "config.json",

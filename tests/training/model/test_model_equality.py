@@ -17,7 +17,7 @@ from tests.training.model.reference import (
     spans,
     theirs,
 )
-from training.batch import IGNORED, collate
+from training.data.batch import IGNORED, collate
 
 UNEVEN = [
     document(1, words=9, grids=[(2, 3)]),
@@ -81,7 +81,7 @@ def test_losses_stand_at_the_labelled_positions_in_order(
     whole = model(batch)
     torch.testing.assert_close(whole, expected)
     whole_gradients = _gradients(model, whole.sum())
-    monkeypatch.setattr("training.model.CHUNK", 300)  # 4 positions at a time
+    monkeypatch.setattr("training.model.idefics2.CHUNK", 300)  # 4 positions at a time
     chunked = model(batch)
     torch.testing.assert_close(chunked, expected)
     for name, gradient in _gradients(model, chunked.sum())[1].items():

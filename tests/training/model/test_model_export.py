@@ -29,8 +29,8 @@ from tests.training.model.reference import (
     packed,
     perturbed,
 )
-from training.export import export
-from training.generate import continuation
+from training.evaluate.export import export
+from training.evaluate.generate import continuation
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
 WORDS = [f"w{number}" for number in range(VOCABULARY - len(SPECIAL))]

@@ -16,7 +16,7 @@ from tests.training.model.reference import (
     padded,
     perturbed,
 )
-from training.generate import continuation
+from training.evaluate.generate import continuation
 
 LENGTH = 12
 

@@ -10,8 +10,8 @@ from transformers import Idefics2ForConditionalGeneration, PreTrainedConfig
 
 from tests.training.model.reference import packed
 from tests.training.model.starts import CONFIGS, NEW, saved, shown, started
-from training.lora import add_lora, load_trained, merged, save_trained, trained
-from training.model import PackedIdefics2
+from training.model.idefics2 import PackedIdefics2
+from training.model.lora import add_lora, load_trained, merged, save_trained, trained
 
 
 @pytest.fixture

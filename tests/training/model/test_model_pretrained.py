@@ -24,8 +24,8 @@ from transformers import (
 from tests.training.model.reference import MINI, VOCABULARY, document, packed, perturbed, theirs
 from tests.training.model.starts import CONFIGS, NEW, NEW_IDS, SIZES, saved, shown, started
 from training.config import load
-from training.model import PackedIdefics2
-from training.pretrained import load_vision, pretrained
+from training.model.idefics2 import PackedIdefics2
+from training.model.pretrained import load_vision, pretrained
 from training.recipe import Asked, shape_of
 
 

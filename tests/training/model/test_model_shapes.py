@@ -10,8 +10,8 @@ from torch import nn
 from transformers import Idefics2ForConditionalGeneration
 
 from tests.training.model.reference import IDS, MINI, VOCABULARY, document, packed, perturbed
-from training.model import PackedIdefics2, build
-from training.shapes import SHAPES, idefics2_config
+from training.model.idefics2 import PackedIdefics2, build
+from training.model.shapes import SHAPES, idefics2_config
 
 
 def millions(module: nn.Module) -> float:

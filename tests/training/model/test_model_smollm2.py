@@ -16,8 +16,8 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.training.model.reference import MINI, Document, document, packed
-from training.lora import add_lora, trained
-from training.pretrained import load_language, pretrained
+from training.model.lora import add_lora, trained
+from training.model.pretrained import load_language, pretrained
 
 PARAGRAPH = (
     "GIMP is an image editor. It can be used as a simple paint program, an expert quality photo "

@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.training.shards import Document, Node, picture, prose, small_tokenizer, write_run
-from training.batch import IGNORED
-from training.counts import Counts, count_sources, read_counts, samples_of
-from training.order import OnePass, Plan, RankPlan, check_ranks, one_epoch, share
-from training.sources import Shard, Source, open_source
-from training.tokens import TokenSequence, assemble, sequence_of
-from training.windows import (
+from training.data.batch import IGNORED
+from training.data.order import OnePass, Plan, RankPlan, check_ranks, one_epoch, share
+from training.data.shards.counts import Counts, count_sources, read_counts, samples_of
+from training.data.shards.sources import Shard, Source, open_source
+from training.data.tokens import TokenSequence, assemble, sequence_of
+from training.data.windows import (
     Order,
     PiecePlan,
     RowPlan,

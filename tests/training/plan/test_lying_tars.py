@@ -28,8 +28,8 @@ from tests.training.lies import (
 )
 from tests.training.shards import picture, small_tokenizer, write_run
 from tests.training.stream.feeds import feed, take
-from training.counts import count_sources
-from training.sources import open_source
+from training.data.shards.counts import count_sources
+from training.data.shards.sources import open_source
 
 MEMORY = 4 << 30  # bytes of address space: torch alone has 2
 
@@ -212,7 +212,7 @@ def test_an_image_member_that_is_too_large_is_a_broken_image(
 ) -> None:
     sizes = [len(picture(20, 16, colour=n)) for n in range(len(DOCUMENTS))]
     size = max(sizes)
-    monkeypatch.setattr("training.rows.IMAGE_BYTES", size - 1)
+    monkeypatch.setattr("training.data.rows.IMAGE_BYTES", size - 1)
     plan, reader = feed(str(run))
     broken = [one for step in take(plan, reader, 3) for one in step.broken]
     assert len({one.key for one in broken}) == sizes.count(size) > 0
@@ -226,7 +226,7 @@ def test_texts_are_counted_in_few_bytes_at_a_time(
 ) -> None:
     loaded = small_tokenizer()
     source = open_source(str(run))
-    monkeypatch.setattr("training.counts.TOGETHER_BYTES", 1)
+    monkeypatch.setattr("training.data.shards.counts.TOGETHER_BYTES", 1)
     told: list[int] = []
     done = count_sources(
         [source], loaded.encoder, loaded.digest, progress=lambda done, _: told.append(done)

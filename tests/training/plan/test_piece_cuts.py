@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.pieces import RunCount, Slice, check_length, pieces_of
+from training.data.pieces import RunCount, Slice, check_length, pieces_of
 
 IMAGE_TOKENS = 4
 LEAST = IMAGE_TOKENS + 4  # context, fake, image, fake, target

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.pack import pack
-from training.pieces import RunCount, Slice, pieces_of
+from training.data.pack import pack
+from training.data.pieces import RunCount, Slice, pieces_of
 
 SEQUENCE = 2048
 IMAGE_TOKENS = 64

@@ -21,13 +21,20 @@ from tests.training.shards import (
     word_tokenizer,
     write_run,
 )
-from training import counts, encode
-from training.counts import VERSION_KEY, count_of, count_sources, find_counts, read_counts
-from training.encode import JOINT, Encoder, runs_of
-from training.kept import Kept
-from training.sources import Source, open_source
-from training.tokenizer import extended
-from training.tokens import sequence_of
+from training.data import encode
+from training.data.encode import JOINT, Encoder, runs_of
+from training.data.shards import counts
+from training.data.shards.counts import (
+    VERSION_KEY,
+    count_of,
+    count_sources,
+    find_counts,
+    read_counts,
+)
+from training.data.shards.kept import Kept
+from training.data.shards.sources import Source, open_source
+from training.data.tokenizer import extended
+from training.data.tokens import sequence_of
 
 DOCUMENTS: list[Document] = [[prose(30, seed=n), picture(8, 8), prose(9, seed=n)] for n in range(6)]
 DIGEST = "0123456789abcdef0123456789abcdef"

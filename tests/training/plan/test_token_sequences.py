@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.shards import Node, picture, prose, sample_of, small_tokenizer
-from training.batch import IGNORED, Ints
-from training.encode import JOINT
-from training.tokens import Assembled, TokenSequence, assemble, sequence_of
+from training.data.batch import IGNORED, Ints
+from training.data.encode import JOINT
+from training.data.tokens import Assembled, TokenSequence, assemble, sequence_of
 
 IMAGE_TOKENS = 3
 PICTURE = picture(8, 8)

@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.training.shards import prose, word_tokenizer
-from training.tokenizer import ADDED, END, FAKE, IMAGE, extended, load, train_bpe
+from training.data.tokenizer import ADDED, END, FAKE, IMAGE, extended, load, train_bpe
 
 TEXTS = [prose(200, seed=seed) for seed in range(4)]
 

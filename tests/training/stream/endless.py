@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from training.order import RankPlan
-from training.stream import stream
+from training.data.order import RankPlan
+from training.data.stream import stream
 
 
 def main() -> None:

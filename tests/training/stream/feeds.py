@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from tests.training.shards import picture, prose, small_tokenizer
-from training.batch import Batch
-from training.counts import count_sources
-from training.order import Plan, RankPlan
-from training.rows import ImageRule, RowReader
-from training.sources import open_source
-from training.stream import Step, stream
-from training.windows import Order
+from training.data.batch import Batch
+from training.data.order import Plan, RankPlan
+from training.data.rows import ImageRule, RowReader
+from training.data.shards.counts import count_sources
+from training.data.shards.sources import open_source
+from training.data.stream import Step, stream
+from training.data.windows import Order
 
 Document = list[str | bytes]
 IMAGE_TOKENS = 4

@@ -22,8 +22,8 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import (
 )
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionEmbeddings
 
-from training import images
-from training.images import (
+from training.data import images
+from training.data.images import (
     FORMATS,
     assembled,
     decoded,

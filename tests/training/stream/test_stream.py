@@ -32,11 +32,11 @@ from tests.training.stream.feeds import (
     told,
 )
 from tests.training.stream.stores import Store, s3_bucket, web_store
-from training.batch import IGNORED
-from training.images import patches_of
-from training.order import OnePass, RankPlan, one_epoch
-from training.rows import ImageRule
-from training.stream import Made, stream
+from training.data.batch import IGNORED
+from training.data.images import patches_of
+from training.data.order import OnePass, RankPlan, one_epoch
+from training.data.rows import ImageRule
+from training.data.stream import Made, stream
 
 STEPS = 3
 

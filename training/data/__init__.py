@@ -1,0 +1,1 @@
+"""Data: shards of documents in, packed batches out, planned from token counts."""

@@ -1,0 +1,1 @@
+"""Shards: tars with their index and token counts, read by ranges."""

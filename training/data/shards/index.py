@@ -1,0 +1,171 @@
+"""Index: where each sample of a tar lies; read, or made of the tar where there is none.
+
+In:      an index/SHARD.parquet of schemas/index.py, or a tar of samples as schemas/sample.py has
+         them, members of one sample together (as webdataset needs them too).
+Out:     a table, or the bytes of a Parquet file of the same columns.
+Refused: a file that is no index or cannot be of its tar, a tar that is cut short or whose headers
+         lie (schemas/tar.py), a sample without its JSON, with two members of a name or of another
+         FORMAT_VERSION: ValueError naming the tar and the remedy.
+
+An image member that is missing is no error here: its document is trained without it, and counted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any, BinaryIO, Final
+
+import fsspec  # type: ignore[import-untyped]
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.index import INDEX, Place, index_row
+from schemas.sample import BYTES, Sample, decode
+from schemas.tar import BLOCK, BrokenTarError, members
+from training.data.shards.parquet import open_parquet
+
+JSON: Final = "json"
+FAR: Final = 1 << 61  # bytes; two of them can be added
+REMEDY: Final = "remove it, and it is made anew from its tar"
+
+
+def read_index(url: str, columns: list[str] | None = None, *, tar_bytes: int) -> pa.Table:
+    """Rows of the index of a tar of so many bytes.
+
+    Raises:
+        ValueError: for a file that is none.
+    """
+    wanted = pa.schema([INDEX.field(name) for name in columns or INDEX.names])
+    with open_parquet(url, f"{url} is no index ({{}}): {REMEDY}", most=tar_bytes) as opened:
+        missing = sorted(set(wanted.names) - set(opened.schema_arrow.names))
+        table = opened.read(columns=[name for name in wanted.names if name not in missing])
+        if not missing:
+            table = table.select(wanted.names).cast(wanted)
+        table.validate(full=True)
+    if missing:
+        raise ValueError(f"{url} is no index: it lacks {', '.join(missing)}; {REMEDY}")
+    return table
+
+
+def end_of(table: pa.Table) -> int:
+    """The byte to which the members in an index go, 0 where there are none."""
+    places = table["members"].combine_chunks().flatten()
+    starts, lengths = (
+        np.minimum(places.field(name).fill_null(0).to_numpy(), FAR) for name in ("offset", "length")
+    )
+    return int((starts + lengths).max(initial=0))
+
+
+def problem_of(table: pa.Table) -> str:
+    """Why an index cannot be that of a tar, as far as it can be seen from itself; or ""."""
+    lists = table["members"].combine_chunks()
+    places = lists.flatten()
+    names, starts, lengths = (places.field(name) for name in ("name", "offset", "length"))
+    columns = (table["key"], lists, places, names, starts, lengths)
+    sizes = np.diff(lists.offsets.to_numpy())  # members of each sample
+    if any(column.null_count for column in columns) or not sizes.all():
+        return "it has a sample without key or members"
+    first = np.cumsum(sizes) - sizes
+    if set(names.take(pa.array(first)).to_pylist()) != {JSON}:
+        return f"it has a sample whose first member is not {JSON}"
+    start, length = starts.to_numpy(), lengths.to_numpy()
+    order = np.argsort(start, kind="stable")
+    ends = np.concatenate([[0], (start + length)[order]])
+    if length.min() < 0 or (start[order] < ends[:-1] + BLOCK).any():
+        return f"its members do not follow each other from byte {BLOCK} on"
+    if (most := length[first].max()) > BYTES:
+        return f"it has JSON of {most:,} bytes, over the limit of {BYTES:,}"
+    named = names.dictionary_encode()
+    of_sample = np.repeat(np.arange(len(sizes)), sizes) * len(named.dictionary)
+    if len(np.unique(of_sample + named.indices.to_numpy())) < len(names):
+        return "it has a sample with two members of one name"
+    return ""
+
+
+def make_index(tar: str, size: int) -> bytes:
+    """The index of a tar, by reading its headers and its JSON members once.
+
+    Raises:
+        ValueError: for a tar that is cut short or holds something else than samples.
+    """
+    system, path = fsspec.core.url_to_fs(tar)
+    with system.open(path, "rb") as stream:
+        try:
+            rows = list(_rows(stream, tar, size))
+        except BrokenTarError as error:
+            raise ValueError(
+                f"{tar} of {size:,} bytes is no whole tar ({error}): copy it again"
+            ) from error
+        closing = stream.read(BLOCK)  # behind the first block of zeros, where the members end
+    if closing != bytes(BLOCK):
+        raise ValueError(
+            f"{tar} is cut short: it ends at byte {size:,} without the two empty blocks that end a "
+            "tar; copy it again"
+        )
+    try:
+        table = pa.Table.from_pylist(rows, INDEX)
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{tar} has a member whose name is no UTF-8 ({error}): write the tar again"
+        ) from error
+    held = io.BytesIO()
+    pq.write_table(table, held, compression="zstd")
+    return held.getvalue()
+
+
+def _rows(stream: BinaryIO, tar: str, size: int) -> Iterator[Mapping[str, Any]]:
+    files = (member for member in members(stream, size=size) if member.is_file)
+    for key, of_sample in groupby(files, lambda member: _split(member.name)[0]):
+        places: dict[str, Place] = {}
+        sample: Sample | None = None
+        for member in of_sample:
+            name = _split(member.name)[1]
+            if name in places:
+                raise ValueError(
+                    f"{tar}: sample {key} has 2 members {key}.{name}, and at most 1 can be: write "
+                    "the tar again with one of them"
+                )
+            places[name] = (name, member.offset, member.size)
+            if name == JSON:
+                stream.seek(member.offset)
+                sample = read_sample(stream.read(min(member.size, BYTES + 1)), key, tar)
+        if sample is None:
+            raise ValueError(
+                f"{tar}: sample {key} has 0 members {key}.{JSON}, and 1 is needed: give tars that "
+                "interloom made, or write them as schemas/README.md tells"
+            )
+        yield index_row(sample, [places.pop(JSON), *places.values()])
+
+
+def _split(name: str) -> tuple[str, str]:
+    """KEY and the rest, at the first dot of the last part, as webdataset has it."""
+    folder, _, last = name.rpartition("/")
+    key, _, rest = last.partition(".")
+    return f"{folder}/{key}" if folder else key, rest
+
+
+def read_sample(body: bytes, key: str, tar: str) -> Sample:
+    """A sample's JSON member, which must be that of `key`.
+
+    Raises:
+        ValueError: for what is no sample of this format version.
+    """
+    try:
+        sample = decode(body)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{tar}, sample {key}: what stands where its JSON should is none ({error}): copy the "
+            "tar again, or shard again"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{tar}, sample {key}: {error}") from error
+    if sample.key != key:
+        raise ValueError(
+            f"{tar}: the sample at {key} has id {sample.key}: remove its index, which is then made "
+            "anew, or write the tar again with the id as KEY"
+        )
+    return sample

@@ -1,0 +1,274 @@
+"""Sources: folders of shards, checked before anything is trained on them.
+
+In:      a folder, local or any URL that fsspec opens: of a run (shards/, index/), or plain tars
+         with their index beside; and whether its training or its held-out shards are wanted.
+Out:     a Source: its shards by name, each with where its tar and its index lie and how many
+         samples it has. A tar without an index gets one (kept.py says where), by one read.
+Refused: an empty folder, a run whose shards are not whole, another FORMAT_VERSION, a tar that is
+         cut short, an index that does not fit its tar: ValueError with the remedy, at the start.
+See it:  interloom-train plan --shards DIR
+
+Checked of each shard is that the members in its index lie within its tar, one behind the other; and
+of the tar, at any size, small ranges: the last member's header lies where the index says and
+nothing but zeros follows it, and the first sample is of this format version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import fsspec  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.manifest import Manifest
+from schemas.tables import PARTS
+from schemas.tar import BLOCK, BrokenTarError, read_header
+from training.data.shards.index import end_of, make_index, problem_of, read_index, read_sample
+from training.data.shards.kept import WEB, Kept
+from training.data.shards.members import Members, Range
+from training.data.shards.parquet import readable
+
+Split = Literal["train", "heldout"]
+HELDOUT: Final = "heldout-"  # how the names of held-out shards begin
+LONGEST: Final = 2**23  # bytes that may close a tar: it is written in records of any size
+WRITTEN: Final = pa.schema([PARTS.field(name) for name in ("part", "counts")])
+THREADS: Final = 8  # shards looked at side by side, since a store answers slowly
+
+
+class NoShardsError(ValueError):
+    """A folder whose tars are all of the other split."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    name: str  # train-00000
+    tar: str
+    index: str
+    root: str  # folder under which what is made of it is kept
+    tar_bytes: int
+    samples: int
+
+    def kept(self, name: str) -> Kept:
+        return Kept(root=self.root, name=name, tar=self.tar, tar_bytes=self.tar_bytes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """`weight` is the share of rows that come from here, among those of all sources."""
+
+    name: str
+    weight: float
+    shards: tuple[Shard, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+
+def open_source(folder: str, *, weight: float = 1.0, split: Split = "train") -> Source:
+    """The shards of a folder.
+
+    Raises:
+        NoShardsError: where there are tars, but none of this split.
+        ValueError: for what cannot be trained on, with the remedy.
+    """
+    if not 0 < weight < float("inf"):
+        raise ValueError(
+            f"weight of {folder} is {weight}: choose a number above 0, or leave it out"
+        )
+    place = folder.rstrip("/")
+    tars = _tars(place)
+    wanted = [
+        name for name in sorted(tars.sizes) if name.startswith(HELDOUT) == (split == "heldout")
+    ]
+    if not wanted:
+        remedy = (
+            "shard with a larger --heldout share" if split == "heldout" else "give another folder"
+        )
+        raise NoShardsError(
+            f"{folder} holds {len(tars.sizes)} tars, but 0 of them are {split} shards, and at "
+            f"least 1 is needed: {remedy}"
+        )
+    with ThreadPoolExecutor(THREADS) as pool:
+        shards = tuple(pool.map(lambda name: _shard(tars, name), wanted))
+    return Source(name=folder, weight=weight, shards=shards)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tars:
+    root: str
+    folder: str
+    sizes: Mapping[str, int | None]  # by name without .tar
+    written: Mapping[str, int]  # samples that the run wrote, by the same name
+
+
+def _tars(place: str) -> Tars:
+    """What a folder holds: in its shards/ where there is one."""
+    of_run, plain = _listed(f"{place}/shards"), {}
+    root, folder = place, f"{place}/shards"
+    if not of_run:
+        plain, folder = _listed(place), place
+        if place.endswith("/shards"):
+            root = place.removesuffix("/shards")
+    manifest = _manifest(root)
+    sizes = of_run or plain
+    written = {} if manifest is None else _written(root)
+    if not sizes and root.startswith(WEB):  # a server that lists nothing
+        sizes, folder = dict.fromkeys(written), f"{root}/shards"
+    if manifest is not None:
+        expected = manifest.counts.get("shards", 0)
+        if expected != len(sizes):
+            raise ValueError(
+                f"{place} holds {len(sizes)} tars, but its shard.manifest.json tells of "
+                f"{expected}: copy the folder again, or run the shard stage again"
+            )
+    elif _file(f"{root}/run.json") is not None:
+        raise ValueError(
+            f"{place} is a run with 0 whole shard stages (no shard.manifest.json), and 1 is "
+            "needed: run `interloom run` again, it goes on where it stopped"
+        )
+    if not sizes:
+        raise ValueError(
+            f"{place} holds 0 tars, and at least 1 is needed: give a run's folder, or one of tars"
+        )
+    return Tars(root=root, folder=folder, sizes=sizes, written=written)
+
+
+def _listed(folder: str) -> dict[str, int | None]:
+    system, path = fsspec.core.url_to_fs(folder)
+    try:
+        entries: Iterable[Mapping[str, Any]] = system.ls(path, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    files = (entry for entry in entries if entry.get("type") != "directory")
+    names = {str(entry["name"]).rpartition("/")[2]: entry.get("size") for entry in files}
+    return {
+        name.removesuffix(".tar"): size for name, size in names.items() if name.endswith(".tar")
+    }
+
+
+def _written(root: str) -> dict[str, int]:
+    """Samples of each shard that the run wrote, by its own table."""
+    path = f"{root}/shard.parts.parquet"
+    body = _file(path)
+    if body is None:
+        return {}
+    with readable(f"{path} is damaged ({{}}): copy the folder again, or run the shard stage again"):
+        table = pq.read_table(pa.BufferReader(body), columns=WRITTEN.names).cast(WRITTEN)
+        table.validate(full=True)
+    counts = {row["part"]: dict(row["counts"] or ()) for row in table.to_pylist()}
+    return {
+        part: sum(count for name, count in told.items() if name.startswith("samples."))
+        for part, told in counts.items()
+        if told.get("shards")
+    }
+
+
+def _manifest(root: str) -> Manifest | None:
+    path = f"{root}/shard.manifest.json"
+    body = _file(path)
+    try:
+        return None if body is None else Manifest.from_json(body)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _file(url: str) -> bytes | None:
+    system, path = fsspec.core.url_to_fs(url)
+    try:
+        return bytes(system.cat_file(path))
+    except FileNotFoundError:
+        return None
+
+
+def _shard(tars: Tars, name: str) -> Shard:
+    tar = f"{tars.folder}/{name}.tar"
+    size = tars.sizes[name]
+    if size is None:  # a web server's list tells names only
+        system, path = fsspec.core.url_to_fs(tar)
+        size = system.size(path)
+    if size is None:
+        raise ValueError(f"{tar}: its server tells no size: use one that does, or copy it here")
+    kept = Kept(root=tars.root, name=f"index/{name}.parquet", tar=tar, tar_bytes=int(size))
+    beside = _beside(tars, name)
+    index = next(iter([*beside, *kept.found()]), None) or kept.write(make_index(tar, int(size)))
+    samples = _check(tar, index, int(size))
+    if samples != (told := tars.written.get(name, samples)):
+        raise ValueError(
+            f"{index} tells of {samples:,} samples, but the run wrote {told:,} into {tar}: copy "
+            "the folder again, or run the shard stage again"
+        )
+    return Shard(
+        name=name, tar=tar, index=index, root=tars.root, tar_bytes=int(size), samples=samples
+    )
+
+
+def _beside(tars: Tars, name: str) -> list[str]:
+    """An index right beside its tar, as plain folders may have it."""
+    place = f"{tars.folder}/{name}.parquet"
+    system, path = fsspec.core.url_to_fs(place)
+    return [place] if system.isfile(path) else []
+
+
+def _check(tar: str, index: str, size: int) -> int:
+    """Samples of a shard whose index fits; three ranges of the tar are read."""
+    table = read_index(index, ["key", "members"], tar_bytes=size)
+    if not table.num_rows:
+        raise ValueError(f"{tar} holds 0 samples, and at least 1 is needed: remove it")
+    remedy = "copy the tar again, or remove its index, which is then made anew"
+    misfit = f"{tar}: its index {index} does not fit it ({{}}): {remedy}"
+    if (end := end_of(table)) > size:
+        raise ValueError(
+            f"{tar} ends at byte {size:,}, but its index {index} goes to {end:,}: {remedy}"
+        )
+    if problem := problem_of(table):
+        raise ValueError(misfit.format(problem))
+    first, last = (table.slice(row, 1).to_pylist()[0] for row in (0, table.num_rows - 1))
+    opening, closing = first["members"][0], max(last["members"], key=lambda one: one["offset"])
+    end = closing["offset"] + closing["length"]
+    header, body, again, rest = _ranges(tar, size, opening, closing)
+    for row, member, block in ((first, opening, header), (last, closing, again)):
+        _check_header(block, f"{row['key']}.{member['name']}", member, misfit)
+    if rest.strip(b"\0") or size - end > LONGEST:
+        raise ValueError(
+            f"{tar} goes on to byte {size:,}, but its index {index} ends at {end:,}: {remedy}"
+        )
+    read_sample(body, first["key"], tar)
+    return int(table.num_rows)
+
+
+def _ranges(
+    tar: str, size: int, opening: Mapping[str, Any], closing: Mapping[str, Any]
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """The first member's header and bytes, the last one's header, and what follows it."""
+    start, length = opening["offset"], opening["length"]
+    end = closing["offset"] + closing["length"]
+    members = Members()
+    try:
+        header, body, again, rest = members.read(
+            [
+                Range(url=tar, offset=start - BLOCK, length=BLOCK),
+                Range(url=tar, offset=start, length=length),
+                Range(url=tar, offset=closing["offset"] - BLOCK, length=BLOCK),
+                Range(url=tar, offset=end, length=min(size - end, LONGEST)),
+            ]
+        )
+    finally:
+        members.close()
+    return header, body, again, rest
+
+
+def _check_header(block: bytes, name: str, member: Mapping[str, Any], message: str) -> None:
+    try:
+        found, size, _ = read_header(block, member["offset"] - BLOCK)
+    except BrokenTarError as error:
+        raise ValueError(message.format(f"no member at {name}: {error}")) from error
+    length = member["length"]
+    if size != length or not name.endswith(found.rpartition("/")[2][:100]):
+        raise ValueError(
+            message.format(f"{found} of {size:,} bytes where it has {name} of {length:,}")
+        )

@@ -1,0 +1,1 @@
+"""Evaluate: what a model is worth: held-out losses, generation, an export for transformers."""

@@ -1,0 +1,121 @@
+"""What a training run would be, before it is one; and the counts from which that is told.
+
+In:      shards, a configuration, a number of GPUs of a named kind and the share of their peak.
+Out:     printed: samples, tokens, patches, fill, pieces without targets, FLOPs a step, days.
+Refused: a kind of GPU that is not known: ValueError.
+See it:  interloom-train plan --shards DIR --config idefics2-8b --gpus 8 --gpu H100
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+from training.data import tokenizer
+from training.data.images import patch_grid
+from training.data.order import one_epoch
+from training.data.shards.sources import open_source
+from training.data.windows import RowPlan, Totals, row_patches
+from training.fit.prepare import Prepared, count, prepare
+from training.model.flops import PEAKS, Flops, flops
+from training.parallel import ALONE
+from training.recipe import Asked, Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One epoch of all sources."""
+
+    totals: Totals
+    patches: int
+    flops: Flops  # forward
+
+
+def show_plan(asked: Asked, console: Console, *, gpus: int, gpu: str, mfu: float) -> None:
+    """Print what training on these shards would be."""
+    if gpu not in PEAKS:
+        raise ValueError(f"--gpu is {gpu!r}: choose one of {', '.join(PEAKS)}")
+    with TemporaryDirectory() as room:  # a tokenizer that is trained for this is not kept
+        prepared = prepare(Path(room), asked, world=ALONE, say=console.print)
+        epoch = epoch_of(prepared)
+    chosen, totals, order = asked.config, epoch.totals, prepared.recipe.order
+    steps = chosen.optimizer.steps
+    step = epoch.flops.step(frozen_backbones=_is_lora(asked)) * order.rows / totals.rows
+    seconds = steps * step / (gpus * PEAKS[gpu] * mfu)
+    table = Table(show_header=False, title=f"{chosen.shape} on {len(asked.shards)} shard folders")
+    for name, value in (
+        ("documents", f"{totals.samples:,}"),
+        ("pieces of them", f"{totals.pieces:,} of at most {order.sequence_length:,} tokens"),
+        ("without a target, left out", f"{totals.dropped_pieces:,} pieces, "
+                                       f"{totals.dropped_images:,} images"),
+        ("tokens", f"{totals.tokens:,}, {totals.targets:,} of them trained"),
+        ("images", f"{totals.images:,}, {epoch.patches:,} patches"),
+        ("rows", f"{totals.rows:,}, filled to {totals.fill(order.sequence_length):.2%}"),
+        ("an epoch", f"{totals.rows / order.rows:,.1f} steps of {order.rows:,} rows"),
+        ("the run", f"{steps:,} steps, {steps * order.rows / totals.rows:,.2f} epochs"),
+        ("a step", f"{step:.3g} FLOPs, of its forward vision "
+                   f"{epoch.flops.vision / epoch.flops.forward:.0%}, connector "
+                   f"{epoch.flops.connector / epoch.flops.forward:.0%}"),
+        ("on GPUs", f"{gpus:,} {gpu} at an MFU of {mfu:.0%}: {seconds / 86_400:,.2f} days"),
+    ):  # fmt: skip
+        table.add_row(name, value)
+    console.print(table)
+
+
+def epoch_of(prepared: Prepared) -> Epoch:
+    """Sums over the first epoch, from index and counts alone."""
+    recipe = prepared.recipe
+    grid = partial(patch_grid, longest=recipe.shape.longest, shortest=recipe.shape.shortest)
+    totals, patches = Totals(), 0
+    sums = Flops(vision=0, connector=0, text=0)
+    for window in one_epoch(prepared.sources, recipe.loaded.digest, recipe.order):
+        totals.add(window.totals)
+        if window.rows:  # all of one source
+            source = prepared.sources[window.rows[0][0].source]
+            per_row = row_patches(source, window.rows, grid)
+            patches += sum(per_row)
+            sums = _plus(sums, _flops(recipe, window.rows, per_row))
+    sums = replace(sums, text=sums.text + _head(recipe, totals.targets))
+    return Epoch(totals=totals, patches=patches, flops=sums)
+
+
+def _flops(recipe: Recipe, rows: tuple[RowPlan, ...], patches: list[int]) -> Flops:
+    """Of rows; the images of a row are taken to be of one size."""
+    documents = [piece.size for row in rows for piece in row]
+    images = []
+    for row, of_row in zip(rows, patches, strict=True):
+        shown = sum(piece.images for piece in row)
+        images += [of_row // shown] * shown if shown else []
+    return flops(recipe.shape, 0, documents=documents, images=images, targets=0)
+
+
+def _head(recipe: Recipe, targets: int) -> float:
+    vocabulary = recipe.loaded.vocabulary
+    return flops(recipe.shape, vocabulary, documents=[], images=[], targets=targets).text
+
+
+def _plus(one: Flops, other: Flops) -> Flops:
+    return Flops(
+        vision=one.vision + other.vision,
+        connector=one.connector + other.connector,
+        text=one.text + other.text,
+    )
+
+
+def _is_lora(asked: Asked) -> bool:
+    return asked.language_model is not None and asked.config.lora.rank > 0
+
+
+def show_counts(folders: tuple[tuple[str, float], ...], named: str, console: Console) -> None:
+    """Make the token counts of shards, and say what they come to."""
+    loaded = tokenizer.load(named)
+    for folder, weight in folders:
+        source = open_source(folder, weight=weight)
+        count([source], loaded, console.print)
+        console.print(f"{folder}: {source.samples:,} samples in {len(source.shards):,} shards")
+    console.print(f"tokenizer {loaded.digest}, {loaded.vocabulary:,} tokens")

@@ -1,0 +1,1 @@
+"""Model: Idefics2 on packed documents; its pretrained parts, adapters and cost."""
