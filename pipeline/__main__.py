@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO, cast
 
-from pipeline.workers import end_by_signals
+from pipeline.local.workers import end_by_signals
 
 
 def main() -> None:

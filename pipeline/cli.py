@@ -93,7 +93,9 @@ def run(  # noqa: PLR0913  # an option each
     ] = None,
 ) -> None:
     """Turn a web crawl into image-text shards, and account for every document."""
-    from pipeline import choose, choose_fetching, ending  # noqa: PLC0415  # Beam takes seconds to import
+    from pipeline import ending  # noqa: PLC0415  # Beam takes seconds to import
+    from pipeline.options import fetching as choose_fetching  # noqa: PLC0415  # Beam takes seconds to import
+    from pipeline.options import launch as choose  # noqa: PLC0415  # Beam takes seconds to import
 
     words = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
@@ -137,7 +139,9 @@ def refetch(
     workers: Annotated[int | None, typer.Option(help="Local processes.")] = None,
 ) -> None:
     """Ask again for images that failed or were deferred, and do the stages behind it anew."""
-    from pipeline import choose, choose_fetching, ending  # noqa: PLC0415
+    from pipeline import ending  # noqa: PLC0415
+    from pipeline.options import fetching as choose_fetching  # noqa: PLC0415
+    from pipeline.options import launch as choose  # noqa: PLC0415
 
     with user_errors():
         asked = choose_fetching.AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)

@@ -8,13 +8,18 @@ from typing import Final
 
 from rich.console import Console
 
-from pipeline import layout, memory, run, stages, store, unreadable
-from pipeline.choose import Launch, job_of
+from pipeline import stages
+from pipeline.account import unreadable
+from pipeline.account.funnel import in_units, show_funnel
 from pipeline.fetch import figures
-from pipeline.funnel import in_units, show_funnel
 from pipeline.job import Job, read_crawl
-from pipeline.progress import Progress
-from pipeline.read.raw import file_systems
+from pipeline.local import memory
+from pipeline.options.launch import Launch, job_of
+from pipeline.run import execute as run
+from pipeline.run import layout
+from pipeline.run.progress import Progress
+from pipeline.store import store
+from pipeline.store.raw import file_systems
 from schemas.manifest import Manifest
 from schemas.terminal import printable
 from schemas.verdict import Reason

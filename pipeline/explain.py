@@ -30,14 +30,14 @@ from filters.recipe_file import recipe_from_toml
 from filters.rules import Refusal
 from filters.signals import measure_document, ratios
 from filters.text import judge_text
-from pipeline.choose import job_of
-from pipeline.decode import sniff
 from pipeline.extract.document import Origin, document_of
 from pipeline.extract.page import Page, read_page
-from pipeline.extract.urls import absolute_url
-from pipeline.language import Identifier, find_model
-from pipeline.lexicon import load_lexicon
+from pipeline.media.decode import sniff
+from pipeline.options.launch import job_of
 from pipeline.problem import Problem
+from pipeline.words.language import Identifier, find_model
+from pipeline.words.lexicon import load_lexicon
+from pipeline.words.urls import absolute_url
 from schemas.document import Document, ImageNode, Node, TextNode
 from schemas.rows import document_to_row
 from schemas.terminal import printable, printable_lines

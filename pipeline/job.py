@@ -16,8 +16,8 @@ from typing import Any, Final
 from filters.recipe import OFF, RECIPES, Recipe
 from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
-from pipeline import forms, store
 from pipeline.fetching import Fetching
+from pipeline.store import forms, store
 from schemas.from_json import built
 from schemas.manifest import FORMAT_VERSION, version_shown
 

@@ -13,8 +13,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.forms import Form
 from pipeline.job import Job, Settings
+from pipeline.store.forms import Form
 
 if TYPE_CHECKING:
     import apache_beam as beam

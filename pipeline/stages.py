@@ -17,24 +17,24 @@ from apache_beam.pvalue import PCollection
 
 from filters.recipe import as_settings
 from filters.signals import signals_settings
-from pipeline import filter_images as images
-from pipeline import filter_text as texts
-from pipeline import forms
-from pipeline.account import ByPart, ListParts, WriteManifest
-from pipeline.dedup_images import DropNearImages, DropSameSets
-from pipeline.dedup_text import Decided, DropFrequent, DropNearTexts, KeepLatestURL
+from pipeline.account.facts import Decided, TextFact
+from pipeline.account.manifest import ByPart, ListParts, WriteManifest
 from pipeline.extract.steps import CutInputs, ExtractParts, planned_parts
-from pipeline.facts import TextFact
+from pipeline.fetch.progress import Urls
 from pipeline.fetch.settle import tidy
 from pipeline.fetch.steps import FetchPartitions
-from pipeline.fetch_progress import Urls
+from pipeline.filter_images import judge as images
+from pipeline.filter_images.dedup import DropNearImages, DropSameSets
+from pipeline.filter_text import judge as texts
+from pipeline.filter_text.dedup import DropFrequent, DropNearTexts, KeepLatestURL
+from pipeline.filter_text.wanted import FindWanted
 from pipeline.job import Crawl, Job, Settings
-from pipeline.plan import PlanShards, planned_files
-from pipeline.report.build import write_report
-from pipeline.report.tables import write_tables
-from pipeline.shard import write_shard
+from pipeline.shard.plan import PlanShards, planned_files
+from pipeline.shard.report.build import write_report
+from pipeline.shard.report.tables import write_tables
+from pipeline.shard.write import write_shard
 from pipeline.stage import Stage
-from pipeline.wanted import FindWanted
+from pipeline.store import forms
 from schemas.manifest import FORMAT_VERSION, fingerprint
 from schemas.verdict import Reason
 

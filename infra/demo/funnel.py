@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pipeline.choose import job_of
-from pipeline.funnel import as_text, funnel
+from pipeline.account.funnel import as_text, funnel
 from pipeline.job import read_crawl
-from pipeline.run import manifests
+from pipeline.options.launch import job_of
+from pipeline.run.execute import manifests
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 GOLDEN: Final = ROOT / "tests" / "pipeline" / "golden"

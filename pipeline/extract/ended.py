@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 
-from pipeline import store
-from pipeline.forms import ENDED
 from pipeline.job import Job
+from pipeline.store import store
+from pipeline.store.forms import ENDED
 from schemas.verdict import Reason
 
 Place = tuple[int, int]  # a record's offset, and its ordinal within the member

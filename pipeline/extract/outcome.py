@@ -13,17 +13,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline import parquet
-from pipeline.decode import ImageLook, sniff
 from pipeline.extract.document import Origin, document_of
 from pipeline.extract.page import Page, heard, read_page
-from pipeline.extract.page_signals import header_signals
 from pipeline.extract.tools import Tools
-from pipeline.extract.urls import normal_url
-from pipeline.look import Looked, Reencoded
+from pipeline.media.decode import ImageLook, sniff
+from pipeline.media.look import Looked, Reencoded
 from pipeline.problem import Fault, Problem, fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Record
+from pipeline.store import parquet
+from pipeline.words.page_signals import header_signals
+from pipeline.words.urls import normal_url
 from schemas.document import PageSignals, TextNode
 from schemas.manifest import Ledger
 from schemas.rows import document_to_row

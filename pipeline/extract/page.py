@@ -20,17 +20,17 @@ from typing import Final
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
-from pipeline.extract.charset import Decoded, decode_page
-from pipeline.extract.dom import Walker
-from pipeline.extract.layout import ImageBlock, Layout
-from pipeline.extract.limits import PageLimits, broken_limit
-from pipeline.extract.nodes import nodes_of
-from pipeline.extract.page_signals import header_signals, page_signals
-from pipeline.extract.paragraphs import clean
-from pipeline.extract.rules import judge
-from pipeline.extract.second_opinion import is_unsure, second_opinion
-from pipeline.extract.urls import base_url
+from pipeline.extract.boilerplate.rules import judge
+from pipeline.extract.boilerplate.second_opinion import is_unsure, second_opinion
+from pipeline.extract.html.charset import Decoded, decode_page
+from pipeline.extract.html.dom import Walker
+from pipeline.extract.html.layout import ImageBlock, Layout
+from pipeline.extract.html.limits import PageLimits, broken_limit
+from pipeline.extract.html.nodes import nodes_of
+from pipeline.extract.html.paragraphs import clean
 from pipeline.problem import Problem
+from pipeline.words.page_signals import header_signals, page_signals
+from pipeline.words.urls import base_url
 from schemas.document import Node, PageSignals
 from schemas.verdict import Reason
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from pipeline import parquet, store
 from pipeline.extract.ended import Place, add_ended
 from pipeline.extract.outcome import Outcome, Rows
 from pipeline.extract.tools import Tools
 from pipeline.job import Job
-from pipeline.packs import PackWriter, pack_name
 from pipeline.problem import fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, given_up, read_part
+from pipeline.store import parquet, store
+from pipeline.store.packs import PackWriter, pack_name
 from schemas.manifest import Ledger, PartResult
 from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS

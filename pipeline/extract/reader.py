@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from pipeline.extract.ended import add_ended, read_ended
 from pipeline.job import Job
-from pipeline.look import close_pools, end_with_parent
+from pipeline.media.look import close_pools, end_with_parent
 from pipeline.read.parts import Part
 from schemas.manifest import PartResult
 from schemas.verdict import Reason

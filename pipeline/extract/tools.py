@@ -11,9 +11,9 @@ from typing import Protocol
 from filters.signals import Lexicon
 from pipeline.extract.document import Identify
 from pipeline.job import Job
-from pipeline.language import Identifier, find_model
-from pipeline.lexicon import load_lexicon
-from pipeline.look import AheadLookers, look_ahead
+from pipeline.media.look import AheadLookers, look_ahead
+from pipeline.words.language import Identifier, find_model
+from pipeline.words.lexicon import load_lexicon
 
 
 class Watcher(Protocol):

@@ -20,12 +20,12 @@ from typing import Any, Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import parquet
 from pipeline.fetch.errand import AWAY
-from pipeline.forms import FETCHED, files
 from pipeline.job import Job
-from pipeline.packs import PackWriter
-from pipeline.read.raw import size_of
+from pipeline.store import parquet
+from pipeline.store.forms import FETCHED, files
+from pipeline.store.packs import PackWriter
+from pipeline.store.raw import size_of
 from schemas.sample import EXTENSIONS
 from schemas.tables import IMAGES
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipeline import parquet
 from pipeline.fetch.commits import Brought, Known, read_brought, rows_that_count
 from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetching import Fetching
 from pipeline.job import Job
+from pipeline.store import parquet
 
 
 def read_due(

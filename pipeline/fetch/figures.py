@@ -18,10 +18,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import parquet
-from pipeline.account import part_names
-from pipeline.domain import host_of
+from pipeline.account.manifest import part_names
 from pipeline.job import Job
+from pipeline.store import parquet
+from pipeline.words.domain import host_of
 from schemas.terminal import printable
 from schemas.verdict import OK
 

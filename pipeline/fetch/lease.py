@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-from pipeline import store
-from pipeline.read.raw import file_systems
+from pipeline.store import store
+from pipeline.store.raw import file_systems
 
 SECONDS: Final = 120.0  # that a lease holds unless renewed
 SKEW: Final = 60.0  # that a lease has to be past before it is run out by our clock, too

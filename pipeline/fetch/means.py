@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from pipeline.fetch.guard import Guard
-from pipeline.fetch.optout import OptOutService, service_at
-from pipeline.fetch.pace import Rates
-from pipeline.fetch.texts import read_texts
-from pipeline.fetch.wire import Wire
+from pipeline.fetch.hosts.guard import Guard
+from pipeline.fetch.hosts.optout import OptOutService, service_at
+from pipeline.fetch.hosts.pace import Rates
+from pipeline.fetch.hosts.texts import read_texts
+from pipeline.fetch.hosts.wire import Wire
 from pipeline.job import Job
-from pipeline.look import Lookers, default_processes
-from pipeline.opt_out_list import OptOutList, opted_out
+from pipeline.media.look import Lookers, default_processes
+from pipeline.words.opt_out_list import OptOutList, opted_out
 
 
 @dataclass(frozen=True, kw_only=True)

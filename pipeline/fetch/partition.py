@@ -27,19 +27,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from pipeline.domain import host_of
 from pipeline.fetch.commits import Commits, Known
 from pipeline.fetch.due import read_due, read_outcome
 from pipeline.fetch.errand import AWAY, Errand, Outcome
-from pipeline.fetch.host import Host, Hosts
+from pipeline.fetch.hosts.host import Host, Hosts
+from pipeline.fetch.hosts.optout import OptOuts
+from pipeline.fetch.hosts.request import Ending, Requester, row_of
 from pipeline.fetch.lease import Lease, LostLeaseError
 from pipeline.fetch.means import Means, open_means
-from pipeline.fetch.optout import OptOuts
-from pipeline.fetch.request import Ending, Requester, row_of
 from pipeline.job import Job
-from pipeline.look import Reencoded
+from pipeline.media.look import Reencoded
 from pipeline.problem import Problem
-from pipeline.wanted import partition_of
+from pipeline.words.domain import host_of, partition_of
 from schemas.verdict import FORBIDDING, OK, UNDECIDED, Reason
 
 MOMENT: Final = 1.0  # seconds in which what several hosts ask for is told together

@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import parquet, store
 from pipeline.fetch.commits import list_files, read_files, that_count
 from pipeline.fetch.errand import AWAY, PASSES
 from pipeline.fetch.lease import worth_keeping
-from pipeline.forms import FETCHED_PACKS, LEASES, files
 from pipeline.job import Job
-from pipeline.wanted import partition_of
+from pipeline.store import parquet, store
+from pipeline.store.forms import FETCHED_PACKS, LEASES, files
+from pipeline.words.domain import partition_of
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import IMAGES
 from schemas.verdict import OK, Reason

@@ -25,7 +25,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline.fetch.errand import PASSES, Errand, Outcome
 from pipeline.fetch.settle import settle
 from pipeline.job import Job
-from pipeline.wanted import partition_of
+from pipeline.words.domain import partition_of
 from schemas.manifest import PartResult
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from pipeline.read.parts import Part
-from pipeline.read.raw import below, open_raw
+from pipeline.store.raw import below, open_raw
 
 MOST_RANGES: Final = 1000  # of one part, so that a part stays small
 FARTHEST: Final = 10**14 - 1  # bytes: a part's name has 14 digits for where it starts

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.read.index import files_of, is_index
-from pipeline.read.raw import (
+from pipeline.store.raw import (
     CLOUD,
     WEB,
     below,
@@ -30,7 +30,7 @@ from pipeline.read.raw import (
     scheme_of,
     size_of,
 )
-from pipeline.read.web_address import check_address
+from pipeline.store.web_address import check_address
 
 _LISTS: Final = (".paths", ".paths.gz")
 _CRAWL: Final = (".warc", ".arc")  # anywhere in a name: *.warc.gz, *.arc.zst, *.warc.wet.gz

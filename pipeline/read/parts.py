@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from pipeline.read.codec import Codec
-from pipeline.read.members import Member, codec_of, count_records, members
-from pipeline.read.raw import is_ranged, open_raw
-from pipeline.read.window import Window
+from pipeline.read.walk.codec import Codec
+from pipeline.read.walk.members import Member, codec_of, count_records, members
+from pipeline.read.walk.window import Window
+from pipeline.store.raw import is_ranged, open_raw
 
 MIN_PART: Final = 1 << 20
 MAX_PART: Final = 64 << 20

@@ -27,8 +27,6 @@ from warcio.recordloader import ArcWarcRecordLoader
 
 from pipeline.problem import Problem, fault_of
 from pipeline.read.capture_date import arc_date, warc_date
-from pipeline.read.codec import as_arc_1
-from pipeline.read.members import Member, codec_of, members, members_in, unpack
 from pipeline.read.parts import Part, near_ranges
 from pipeline.read.payload import (
     Headers,
@@ -39,9 +37,11 @@ from pipeline.read.payload import (
     parse_headers,
     parse_http,
 )
-from pipeline.read.plain_record import split_header
-from pipeline.read.raw import open_raw
-from pipeline.read.window import Window
+from pipeline.read.walk.codec import as_arc_1
+from pipeline.read.walk.members import Member, codec_of, members, members_in, unpack
+from pipeline.read.walk.plain_record import split_header
+from pipeline.read.walk.window import Window
+from pipeline.store.raw import open_raw
 from schemas.verdict import Reason
 
 DAMAGED: Final = "damaged"  # the type of what cannot be read at all

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.extract.urls import normal_url
-from pipeline.opt_out_list import OptOutList, read_list
 from pipeline.verify.claims import Files
 from pipeline.verify.crawl import AtRest, input_of
 from pipeline.verify.differences import (
@@ -28,6 +26,8 @@ from pipeline.verify.fate import DECIDING, Fate
 from pipeline.verify.folder import Row, RunFolder
 from pipeline.verify.limits import Limits, Recipe
 from pipeline.verify.wanted import Wanted
+from pipeline.words.opt_out_list import OptOutList, read_list
+from pipeline.words.urls import normal_url
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from pipeline import store
+from pipeline.store import store
 from schemas import tar
 
 BLOCK: Final = tar.BLOCK

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pipeline import store
+from pipeline.store import store
 from pipeline.verify.checks import Check, compare, named, not_counted
 from pipeline.verify.count import KINDS
 from pipeline.verify.differences import FATES_OF_SAMPLES

@@ -17,11 +17,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.opt_out_list import OptOutList
 from pipeline.verify.digest import key_of
 from pipeline.verify.fate import Fate
 from pipeline.verify.folder import Row
 from pipeline.verify.limits import Recipe, asks
+from pipeline.words.opt_out_list import OptOutList
 from schemas.verdict import OK, Reason
 
 _DIGEST: Final = 16

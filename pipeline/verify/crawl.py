@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from pipeline.extract.outcome import ASIDE_TYPES
 from pipeline.extract.page import heard
-from pipeline.extract.page_signals import header_signals
-from pipeline.extract.urls import normal_url
 from pipeline.read.payload import Http, decode, parse_http
 from pipeline.verify.checks import Check, compare, named, not_counted
 from pipeline.verify.folder import Row, RunFolder
 from pipeline.verify.records import WHOLE, CannotJudge, Met, count_records
+from pipeline.words.page_signals import header_signals
+from pipeline.words.urls import normal_url
 from schemas.document import PageSignals
 from schemas.manifest import Ledger
 

@@ -15,14 +15,15 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline import layout, store
-from pipeline.forms import ENDED
-from pipeline.opt_out_list import digest_name
-from pipeline.run import seconds_of
+from pipeline.run import layout
+from pipeline.run.execute import seconds_of
 from pipeline.stages import NAMES as STAGES
+from pipeline.store import store
+from pipeline.store.forms import ENDED
 from pipeline.verify.checks import RUN, STRAYS, Check, compare, named, not_counted
 from pipeline.verify.folder import RunFolder
 from pipeline.verify.packed import Packed
+from pipeline.words.opt_out_list import digest_name
 
 # counts of the rows of a file, which its mark tells: of the folder it lies in
 ROWS: Final = {

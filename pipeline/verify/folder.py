@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from pipeline import forms, parquet, store
 from pipeline.job import read_run, shortened
 from pipeline.stages import NAMES as STAGES
+from pipeline.store import forms, parquet, store
 from pipeline.verify.packed import Packed, pack_again
 from schemas.index import INDEX
 from schemas.manifest import FORMAT_VERSION, Ledger, Manifest, fingerprint

@@ -22,7 +22,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-from pipeline import parquet, store
+from pipeline.store import parquet, store
 from schemas.tables import COUNTS_KEY, FAULTS_KEY, FINGERPRINT_KEY
 
 

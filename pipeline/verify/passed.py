@@ -13,9 +13,9 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.opt_out_list import OptOutList
 from pipeline.verify.fate import Fate
 from pipeline.verify.limits import DIRECTIONS, Recipe, asks, measured
+from pipeline.words.opt_out_list import OptOutList
 from schemas.verdict import Reason
 
 _GIVEN: Final = "AtLeastFrom"  # asked only where another signal is large enough

@@ -20,7 +20,7 @@ from typing import Final
 import imagehash
 from PIL import Image
 
-from pipeline.decode import quiet_decoders
+from pipeline.media.decode import quiet_decoders
 
 DECODED: Final = 1_000
 ORIENTATION: Final = 0x0112

@@ -28,9 +28,9 @@ from warcio.recordloader import ArcWarcRecord
 
 from pipeline.problem import fault_of
 from pipeline.read.capture_date import arc_date, warc_date
-from pipeline.read.codec import as_arc_1
 from pipeline.read.payload import Headers, Http, parse_http
-from pipeline.read.raw import open_raw
+from pipeline.read.walk.codec import as_arc_1
+from pipeline.store.raw import open_raw
 from schemas.manifest import Ledger
 
 GZIP: Final = b"\x1f\x8b"

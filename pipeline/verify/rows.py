@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pipeline.domain import registered_domain
 from pipeline.verify.folder import Row
 from pipeline.verify.limits import FETCHED, RECORDS, Bound, why_no_record
+from pipeline.words.domain import registered_domain
 from schemas.document import Role
 from schemas.verdict import (
     ALLOWED,

@@ -20,8 +20,8 @@ from typing import Final
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline import store
 from pipeline.stages import NAMES as STAGES
+from pipeline.store import store
 from pipeline.verify.folder import RunFolder
 from schemas.manifest import KINDS, Ledger
 

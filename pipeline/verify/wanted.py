@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.domain import registered_domain
 from pipeline.verify.fate import Fate
 from pipeline.verify.folder import Row
+from pipeline.words.domain import registered_domain
 
 _HALF: Final = 16  # bytes of a sha256
 _DATE: Final = 20  # characters of a date to the second

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline import decode, look
-from pipeline.look import Looked
+from pipeline.media import decode, look
+from pipeline.media.look import Looked
+from pipeline.media.reencode import Encoding
 from pipeline.problem import Problem
-from pipeline.reencode import Encoding
 from schemas.verdict import Reason
 
 _honest_look_at_all = look._look_at_all

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
-from pipeline.bombs import HEADER_BYTES, JPEG_EXIFS, JPEG_SCANS, PNG_PROFILES
-from pipeline.decode import DECODERS, ImageLimits, ImageLook, look_at, sniff
+from pipeline.media.bombs import HEADER_BYTES, JPEG_EXIFS, JPEG_SCANS, PNG_PROFILES
+from pipeline.media.decode import DECODERS, ImageLimits, ImageLook, look_at, sniff
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 

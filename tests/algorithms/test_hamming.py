@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import pipeline.hamming
-from pipeline.hamming import Bands, HashFacts, Picture, merge
-from pipeline.phash import phash
+import pipeline.filter_images.hamming
+from pipeline.filter_images.hamming import Bands, HashFacts, Picture, merge
+from pipeline.media.phash import phash
 
 CHOICES = [
     (distance, bands)
@@ -88,7 +88,7 @@ def test_synthetic_hashes_are_as_uneven_as_those_of_photos() -> None:
 def test_every_pair_within_the_distance_is_found_once(
     monkeypatch: pytest.MonkeyPatch, distance: int, bands: int, few: int
 ) -> None:
-    monkeypatch.setattr(pipeline.hamming, "FEW", few)
+    monkeypatch.setattr(pipeline.filter_images.hamming, "FEW", few)
     hashes = some_hashes(seed=distance * 100 + bands, count=300)
     expected = by_brute_force(hashes, distance)
     pairs, _ = found(Bands(distance=distance, bands=bands), hashes)
@@ -133,8 +133,8 @@ def test_a_large_bucket_is_compared_in_blocks(
     hashes = some_hashes(seed=1, count=150)
     bands = Bands(distance=choice[0], bands=choice[1])
     whole, compared = found(bands, hashes)
-    monkeypatch.setattr(pipeline.hamming, "FEW", 0)
-    monkeypatch.setattr(pipeline.hamming, "BLOCK", 4)
+    monkeypatch.setattr(pipeline.filter_images.hamming, "FEW", 0)
+    monkeypatch.setattr(pipeline.filter_images.hamming, "BLOCK", 4)
     in_blocks, compared_in_blocks = found(bands, hashes)
     assert sorted(in_blocks) == sorted(whole) == by_brute_force(hashes, choice[0])
     assert compared_in_blocks == compared

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from pipeline import phash
-from pipeline.decode import ImageLimits, ImageLook, look_at
+from pipeline.media import phash
+from pipeline.media.decode import ImageLimits, ImageLook, look_at
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 from tests.algorithms.test_decode import DEFAULTS, encoded, photo

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline import look as look_module
-from pipeline.decode import BYTES_A_PIXEL, ImageLook, look_at
-from pipeline.look import BATCH, BATCH_BYTES, Looked, Lookers
+from pipeline.media import look as look_module
+from pipeline.media.decode import BYTES_A_PIXEL, ImageLook, look_at
+from pipeline.media.look import BATCH, BATCH_BYTES, Looked, Lookers
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 from tests.algorithms import deadly
@@ -125,7 +125,7 @@ def test_a_decoder_gets_no_more_memory_than_its_limit(log: Path) -> None:
 
 HARD = """
 import asyncio, resource, sys
-from pipeline.look import Lookers
+from pipeline.media.look import Lookers
 
 async def run(data):
     async with Lookers() as lookers:
@@ -172,7 +172,7 @@ def test_an_error_that_nobody_foresaw_ends_the_waiting_of_all_that_were_in_its_b
 
 PEAK = """
 import sys
-from pipeline.decode import look_at
+from pipeline.media.decode import look_at
 from tests.fuzz.rounds import peak
 
 small, large = (open(path, "rb").read() for path in sys.argv[1:])
@@ -229,7 +229,7 @@ def sharing_exif() -> bytes:
 BOUND = """
 import os
 import sys
-from pipeline import look
+from pipeline.media import look
 from tests.fuzz.rounds import peak
 
 small, large = (open(path, "rb").read() for path in sys.argv[1:])

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.minhash
-from pipeline.minhash import WORD, MinHash
+import pipeline.filter_text.minhash
+from pipeline.filter_text.minhash import WORD, MinHash
 
-ROOT = Path(pipeline.minhash.__file__).parents[1]
+ROOT = Path(pipeline.filter_text.minhash.__file__).parents[2]
 
 
 def documents(path: Path, words: int = 700) -> list[str]:
@@ -112,14 +112,14 @@ def test_the_curve_of_the_docstring_is_that_of_the_defaults() -> None:
     printed = "   probability  " + "  ".join(
         f"{chance:.2f}" if chance > 0.999 else f"{chance:.3f}".removeprefix("0") for chance in curve
     )
-    assert pipeline.minhash.__doc__ is not None
-    assert printed in pipeline.minhash.__doc__
+    assert pipeline.filter_text.minhash.__doc__ is not None
+    assert printed in pipeline.filter_text.minhash.__doc__
 
 
 def test_every_process_and_version_gives_these_keys() -> None:
     """Pinned: other keys mean that stored ones no longer compare."""
     program = (
-        "from pipeline.minhash import MinHash;"
+        "from pipeline.filter_text.minhash import MinHash;"
         "text = 'In the beginning was the Word, and the Word was with God';"
         "print(*MinHash().band_keys(text)[:3])"
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.decode import look_at
+from pipeline.media.decode import look_at
 from pipeline.problem import Problem
-from pipeline.report.thumbnail import thumbnail
+from pipeline.shard.report.thumbnail import thumbnail
 
 COMPRESSIONS = (None, "tiff_lzw", "tiff_deflate", "jpeg", "group4")
 KINDS = [

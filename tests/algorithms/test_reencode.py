@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.decode import ImageLook, look_at
-from pipeline.reencode import Encoding, reencoded
+from pipeline.media.decode import ImageLook, look_at
+from pipeline.media.reencode import Encoding, reencoded
 
 RED, CLEAR = (200, 30, 30, 255), (0, 0, 0, 0)
 

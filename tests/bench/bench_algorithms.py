@@ -33,10 +33,10 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SHARED: Final = ROOT.parent / "shared" / "data"
 sys.path.insert(0, str(ROOT))
 
-from pipeline.decode import look_at  # noqa: E402
-from pipeline.hamming import Bands  # noqa: E402
-from pipeline.minhash import WORD, MinHash  # noqa: E402
-from pipeline.phash import phash  # noqa: E402
+from pipeline.filter_images.hamming import Bands  # noqa: E402
+from pipeline.filter_text.minhash import WORD, MinHash  # noqa: E402
+from pipeline.media.decode import look_at  # noqa: E402
+from pipeline.media.phash import phash  # noqa: E402
 
 Row = tuple[str, ...]
 

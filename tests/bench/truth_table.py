@@ -30,7 +30,7 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 from warcio.archiveiterator import ArchiveIterator
 
-from pipeline.extract.urls import absolute_url
+from pipeline.words.urls import absolute_url
 
 KEPT: Final = "kept"
 HELP: Final = argparse.RawDescriptionHelpFormatter

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.extract.charset import decode_page
+from pipeline.extract.html.charset import decode_page
 
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. " * 4
 JAPANESE = "これは日本語の文章です。文字コードを調べるために、少し長く書いてあります。" * 4

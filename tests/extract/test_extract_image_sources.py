@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.extract.images import (
+from pipeline.extract.html.images import (
     LAZY_SOURCES,
     MOST_OTHERS,
     SENSIBLE_WIDTH,
-    Attributes,
     Candidate,
     declared_side,
     largest_sensible,
@@ -18,6 +17,7 @@ from pipeline.extract.images import (
     parse_srcset,
     references,
 )
+from pipeline.words.page_signals import Attributes
 
 GIF = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 

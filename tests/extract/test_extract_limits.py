@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.extract.limits import PageLimits, _Counts, _is_small
+from pipeline.extract.html.limits import PageLimits, _Counts, _is_small
 from pipeline.extract.page import Page, read_page
 from pipeline.problem import Problem
 from schemas.verdict import Reason

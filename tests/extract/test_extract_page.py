@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.extract.html.vocabulary import words
 from pipeline.extract.page import Page, read_page
-from pipeline.extract.vocabulary import words
 from pipeline.problem import Problem
 from schemas.document import ImageNode, Node, TextNode
 from schemas.verdict import Reason

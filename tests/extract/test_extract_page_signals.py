@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.extract.images import Attributes
-from pipeline.extract.page_signals import page_signals
+from pipeline.words.page_signals import Attributes, page_signals
 from schemas.document import PageSignals
 
 BASE = "https://example.com/a/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.extract.images import MOST_OTHERS
+from pipeline.extract.html.images import MOST_OTHERS
 from pipeline.extract.page import Page, read_page
 from schemas.document import ImageNode, Role, TextNode
 

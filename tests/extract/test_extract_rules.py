@@ -6,9 +6,8 @@ import dataclasses
 
 import pytest
 
-from pipeline.extract.page import Page, read_page
-from pipeline.extract.rules import RuleSettings
-from pipeline.extract.signs import (
+from pipeline.extract.boilerplate.rules import RuleSettings
+from pipeline.extract.html.signs import (
     CAPTION,
     HIDDEN,
     IS_COMMENTS,
@@ -19,7 +18,8 @@ from pipeline.extract.signs import (
     SITE_HEADER,
     signs_of,
 )
-from pipeline.extract.vocabulary import HIDDEN_PHRASES, LONGEST_NAME, words_of
+from pipeline.extract.html.vocabulary import HIDDEN_PHRASES, LONGEST_NAME, words_of
+from pipeline.extract.page import Page, read_page
 from schemas.document import ImageNode, TextNode
 
 PROSE = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.extract.urls import absolute_url, base_url
 from pipeline.read.records import LONGEST_URL
+from pipeline.words.urls import absolute_url, base_url
 
 PAGE = "https://example.com/docs/page.html?x=1#top"
 CASES = [

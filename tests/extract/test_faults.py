@@ -13,23 +13,23 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import parquet
-from pipeline.choose import Asked, choose_settings
-from pipeline.choose_fetching import AskedFetching
 from pipeline.extract import outcome as extract
 from pipeline.extract.page import read_page
 from pipeline.extract.part import KINDS, extract_part
 from pipeline.extract.tools import Tools
 from pipeline.job import Crawl
+from pipeline.options.fetching import AskedFetching
+from pipeline.options.launch import Asked, choose_settings
 from pipeline.problem import Fault
 from pipeline.read import records as reading
-from pipeline.read.codec import Found, Sink
-from pipeline.read.gzip_member import GzipMembers
-from pipeline.read.members import members
 from pipeline.read.parts import cut, whole
-from pipeline.read.plain_record import PlainRecords
-from pipeline.read.window import Window
+from pipeline.read.walk.codec import Found, Sink
+from pipeline.read.walk.gzip_member import GzipMembers
+from pipeline.read.walk.members import members
+from pipeline.read.walk.plain_record import PlainRecords
+from pipeline.read.walk.window import Window
 from pipeline.stages import make_job
+from pipeline.store import parquet
 from schemas.manifest import Ledger
 from schemas.rows import document_to_row
 from schemas.verdict import Reason
@@ -227,7 +227,9 @@ def test_a_row_that_its_table_cannot_hold_is_its_records_drop(
     assert found.counts[UNREADABLE] == 2
     last = undisturbed.rows["documents"][2:]
     assert list(map(comparable, found.rows["documents"])) == list(map(comparable, last))
-    assert {one.partition(" in ")[0] for one in found.faults} == {"pipeline.parquet.UnfitRowError"}
+    assert {one.partition(" in ")[0] for one in found.faults} == {
+        "pipeline.store.parquet.UnfitRowError"
+    }
     others = undisturbed.rows["images"]
     assert list(map(comparable, found.rows["images"])) == list(map(comparable, others))
 
@@ -286,7 +288,7 @@ def test_where_reading_a_member_raises_the_others_are_read_and_cuts_change_nothi
         "damaged",
         Reason.UNREADABLE_RECORD,
     )
-    assert lost.problem.raised.startswith("ZeroDivisionError in pipeline/read/codec.py:")
+    assert lost.problem.raised.startswith("ZeroDivisionError in pipeline/read/walk/codec.py:")
     for size in (1, 300):
         assert read(path, cut(str(path), 0, part_size=size)) == found
 

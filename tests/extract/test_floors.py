@@ -24,11 +24,11 @@ from typing import Any, Final
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.extract import second_opinion
-from pipeline.extract.images import parse_srcset
-from pipeline.extract.layout import Layout
+from pipeline.extract.boilerplate import second_opinion
+from pipeline.extract.html.images import parse_srcset
+from pipeline.extract.html.layout import Layout
 from pipeline.extract.page import Page, read_page
-from pipeline.extract.urls import absolute_url
+from pipeline.words.urls import absolute_url
 from schemas.document import ImageNode, TextNode
 
 Find = Callable[[str], Path]

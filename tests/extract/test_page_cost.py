@@ -16,7 +16,7 @@ import pytest
 from filters.signals import Lexicon
 from pipeline.extract.document import Origin, document_of
 from pipeline.extract.page import Page, read_page
-from pipeline.lexicon import load_lexicon
+from pipeline.words.lexicon import load_lexicon
 
 GROWTH = 6.0  # of the time, for four times the page
 FLOOR = 0.1  # seconds: less is not told apart from chance

@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from pipeline import parquet
-from pipeline.choose import Asked, choose_settings
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import Outcome
 from pipeline.fetch.partition import Worker
 from pipeline.fetching import Fetching
+from pipeline.filter_text.wanted import write_wanted
 from pipeline.job import Crawl, Job
-from pipeline.run import prepare, run_stage, sweep, tidy
+from pipeline.options.launch import Asked, choose_settings
+from pipeline.run.execute import prepare, run_stage, sweep, tidy
 from pipeline.stages import FETCH
-from pipeline.wanted import partition_of, write_wanted
+from pipeline.store import parquet
+from pipeline.words.domain import partition_of
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PARTITIONS: Final = 4

@@ -11,8 +11,15 @@ from types import SimpleNamespace, TracebackType
 import aiohttp
 import pytest
 
-from pipeline.fetch import guard as guard_module
-from pipeline.fetch.guard import LOOKUPS, REMEMBERED, UNKNOWN, ForbiddenAddressError, Guard, HostMap
+from pipeline.fetch.hosts import guard as guard_module
+from pipeline.fetch.hosts.guard import (
+    LOOKUPS,
+    REMEMBERED,
+    UNKNOWN,
+    ForbiddenAddressError,
+    Guard,
+    HostMap,
+)
 
 PUBLIC, OTHER = "93.184.216.34", "2606:4700::1111"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.fetch.guard import HostMap
+from pipeline.fetch.hosts.guard import HostMap
 
 MAP = """
 # for tests

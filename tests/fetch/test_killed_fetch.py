@@ -18,14 +18,15 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 
-from pipeline import store
-from pipeline.fetch import commits, partition, wire
+from pipeline.fetch import commits, partition
 from pipeline.fetch.commits import read_brought
 from pipeline.fetch.errand import AWAY
-from pipeline.fetch.host import retry_after
+from pipeline.fetch.hosts import wire
+from pipeline.fetch.hosts.host import retry_after
 from pipeline.fetching import Fetching
 from pipeline.job import Job
-from pipeline.look import Looked, Lookers
+from pipeline.media.look import Looked, Lookers
+from pipeline.store import store
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import Hosts, answer
 from tests.fetch.stage import (

@@ -18,9 +18,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline import store
 from pipeline.fetch import lease as lease_module
 from pipeline.fetch.lease import SECONDS, SKEW, Lease, LostLeaseError, S3Cell, cell_of
+from pipeline.store import store
 
 HOLD = """
 import sys, time

@@ -19,12 +19,11 @@ from typing import Any, Final
 
 from PIL import Image
 
-from pipeline import store
-from pipeline.domain import host_of
 from pipeline.fetch.partition import MOMENT
 from pipeline.fetching import Fetching
-from pipeline.reencode import Encoding
-from pipeline.wanted import partition_of
+from pipeline.media.reencode import Encoding
+from pipeline.store import store
+from pipeline.words.domain import host_of, partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
 from tests.fetch.stage import CONTACT, PARTITIONS, do, job_for, rows, start

@@ -8,9 +8,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.domain import registered_domain
 from pipeline.fetching import Fetching
-from pipeline.wanted import partition_of
+from pipeline.words.domain import partition_of, registered_domain
 from tests.fetch.hostile import Hosts
 from tests.fetch.stage import CONTACT, PARTITIONS, do_elsewhere, job_for, rows, rows_brought, start
 from tests.fetch.world import world

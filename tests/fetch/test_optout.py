@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeline.fetch.optout import BATCH, KEY, TRIES, OptOuts, SpawningService
-from pipeline.opt_out_list import OptOutList
+from pipeline.fetch.hosts.optout import BATCH, KEY, TRIES, OptOuts, SpawningService
+from pipeline.words.opt_out_list import OptOutList
 
 LIST = """
 # those who wrote to us

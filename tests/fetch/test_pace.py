@@ -9,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from pipeline.fetch.pace import Pace, Rate, Rates, turn
+from pipeline.fetch.hosts.pace import Pace, Rate, Rates, turn
 
 MANY = 1_000  # a limit of connections that none of these reaches
 SLACK = 0.002  # seconds between a start and the clock's being read for it

@@ -14,13 +14,12 @@ from typing import Any, Final, cast
 
 import pytest
 
-from pipeline import parquet, store
-from pipeline.domain import host_of
 from pipeline.fetch import commits, partition
 from pipeline.fetch.lease import Lease, read_lease
 from pipeline.fetch.partition import Holder
 from pipeline.fetching import Fetching
-from pipeline.wanted import partition_of
+from pipeline.store import parquet, store
+from pipeline.words.domain import host_of, partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
 from tests.fetch.stage import CONTACT, do, do_elsewhere, fetch_partition, job_for, rows, start
@@ -93,7 +92,7 @@ def test_without_a_deadline_nobody_waits_for_a_slow_host_which_ends_too(
     kind: str, slow: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A drip by the time of a request; of the delay, two seconds here."""
-    monkeypatch.setattr("pipeline.fetch.robots.LONGEST_DELAY", 2.0)
+    monkeypatch.setattr("pipeline.fetch.hosts.robots.LONGEST_DELAY", 2.0)
     plan = Plan(2)
     late = plan.add(kind, slow)
     quick = [plan.add("quick", place) for place in range(2)]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline import parquet
+from pipeline.store import parquet
 from pipeline.verify import verify
 from tests.crawl import responses, write_crawl, write_responses
 from tests.fetch.nginx import NGINX, nginx

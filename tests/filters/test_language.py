@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import language
-from pipeline.language import Identifier, file_sha256, find_model
+from pipeline.words import language
+from pipeline.words.language import Identifier, file_sha256, find_model
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from filters.everyday_words import EVERYDAY_WORDS
 from filters.signals import Lexicon, words_of, words_sha256
-from pipeline.lexicon import load_lexicon, profanity_entries
+from pipeline.words.lexicon import load_lexicon, profanity_entries
 
 KINDS = ("stop_words", "flagged_words", "common_words", "spam_words")
 

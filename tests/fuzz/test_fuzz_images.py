@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from pipeline.decode import DECODERS, look_at
+from pipeline.media.decode import DECODERS, look_at
+from pipeline.media.reencode import Encoding, reencoded
 from pipeline.problem import Problem
-from pipeline.reencode import Encoding, reencoded
 from tests.algorithms.test_decode import encoded
 from tests.fuzz.rounds import SLOWEST, mutated, peak, rounds
 

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 
 from filters.signals import Lexicon
-from pipeline.extract.charset import decode_page
 from pipeline.extract.document import Origin, document_of
+from pipeline.extract.html.charset import decode_page
 from pipeline.extract.page import Page, heard, read_page
-from pipeline.lexicon import load_lexicon
+from pipeline.words.lexicon import load_lexicon
 from schemas.rows import document_to_row
 from schemas.tables import DOCUMENTS
 from tests.conftest import SHARED

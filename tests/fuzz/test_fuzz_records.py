@@ -18,16 +18,16 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pipeline import parquet
-from pipeline.choose import Asked, choose_settings
-from pipeline.choose_fetching import AskedFetching
 from pipeline.extract.part import extract_part
 from pipeline.extract.tools import Tools
 from pipeline.job import Crawl, Job
-from pipeline.read.members import members
+from pipeline.options.fetching import AskedFetching
+from pipeline.options.launch import Asked, choose_settings
 from pipeline.read.parts import Part, cut, whole
 from pipeline.read.records import Limits, Record, read_part
+from pipeline.read.walk.members import members
 from pipeline.stages import make_job
+from pipeline.store import parquet
 from schemas.manifest import Ledger, total
 from schemas.verdict import Reason
 from tests.conftest import SHARED

@@ -19,11 +19,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.pvalue import PCollection
 
-from pipeline.choose import Asked, launch
-from pipeline.choose_fetching import AskedFetching
 from pipeline.job import Job, read_crawl
+from pipeline.options.fetching import AskedFetching
+from pipeline.options.launch import Asked, launch
 from pipeline.read.parts import FEW_INPUTS
-from pipeline.run import run_stage
+from pipeline.run.execute import run_stage
 from pipeline.stage import Stage
 from pipeline.stages import EXTRACT, STAGES
 from tests.infra.cloud import Cloud, local_cloud
@@ -42,7 +42,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         patch.setenv("STORAGE_EMULATOR_HOST", running.url)
         # else Beam looks for this machine's own, for 17 s
         patch.setattr("apache_beam.internal.gcp.auth.get_service_credentials", lambda _: None)
-        patch.setattr("pipeline.choose.find_model", lambda _: model)  # none is needed to submit
+        patch.setattr(
+            "pipeline.options.launch.find_model", lambda _: model
+        )  # none is needed to submit
         FileSystems.set_options(PipelineOptions(options(running)))
         yield running
         FileSystems.set_options(PipelineOptions([]))

@@ -125,7 +125,7 @@ def test_what_the_image_copies_is_in_the_project() -> None:
 def test_the_image_holds_the_language_model_where_the_pipeline_looks_for_it() -> None:
     lines = dockerfile()
     cache = next(i for i, line in enumerate(lines) if line[1].startswith("XDG_CACHE_HOME=/opt/"))
-    assert any("pipeline.language import find_model" in line[1] for line in lines[cache:])
+    assert any("pipeline.words.language import find_model" in line[1] for line in lines[cache:])
 
 
 def test_the_image_starts_as_a_beam_worker_and_holds_the_launcher() -> None:

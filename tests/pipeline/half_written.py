@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from unittest import mock
 
-from pipeline.store import ASIDE
+from pipeline.store.store import ASIDE
 
 _open = Path.open
 

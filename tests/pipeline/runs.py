@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from pipeline.stages import FETCH, NAMES, STAGES
-from pipeline.store import ASIDE
+from pipeline.store.store import ASIDE
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # small parts and shards, so that a little crawl has many of each

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import parquet, store
-from pipeline.packs import PackReader, PackWriter
+from pipeline.store import parquet, store
+from pipeline.store.packs import PackReader, PackWriter
 from schemas.tables import WANTED
 
 ROW = {"url": "https://a.org/1.jpg", "sha256": "0" * 64, "date": "2024-01-01T00:00:00Z"}

@@ -15,11 +15,11 @@ from typing import Final
 
 import pytest
 
-from pipeline.read import gzip_member
-from pipeline.read.codec import TRIAL
-from pipeline.read.members import BUDGET, NAMED
 from pipeline.read.parts import cut
 from pipeline.read.records import Limits, read_part
+from pipeline.read.walk import gzip_member
+from pipeline.read.walk.codec import TRIAL
+from pipeline.read.walk.members import BUDGET, NAMED
 from tests.pipeline.bad_crawls import (
     Fates,
     good,

@@ -9,12 +9,13 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline import layout, parquet, store
-from pipeline.choose import Asked, choose_settings
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl
-from pipeline.run import prepare, sweep
+from pipeline.options.launch import Asked, choose_settings
+from pipeline.run import layout
+from pipeline.run.execute import prepare, sweep
 from pipeline.stages import STAGES
+from pipeline.store import parquet, store
 from schemas.tables import WANTED
 from tests.crawl import write_crawl
 from tests.pipeline.runs import interloom, tree

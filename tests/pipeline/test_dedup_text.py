@@ -14,8 +14,14 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dedup_text import Decided, KeepLatestURL, by_url, keep_first, keep_latest, refusal_of
-from pipeline.facts import WHOLE, Decision, Place, TextFact
+from pipeline.account.facts import WHOLE, Decided, Decision, Place, TextFact
+from pipeline.filter_text.dedup import (
+    KeepLatestURL,
+    by_url,
+    keep_first,
+    keep_latest,
+    refusal_of,
+)
 from schemas.manifest import Ledger, total
 from schemas.verdict import Reason
 

@@ -10,7 +10,7 @@ import pytest
 
 from infra.demo.folder_to_warc import Site, write_warc
 from infra.demo.packages import debian_manual, wheel_documentation
-from pipeline.funnel import as_text, funnel_of
+from pipeline.account.funnel import as_text, funnel_of
 from pipeline.stages import NAMES as STAGES
 from pipeline.verify import verify
 from schemas.manifest import Ledger

@@ -19,8 +19,8 @@ from typing import Final
 import pytest
 
 from pipeline.extract import reader
-from pipeline.failure import cause_of
-from pipeline.store import ASIDE, FullDiskError, write_bytes
+from pipeline.run.failure import cause_of
+from pipeline.store.store import ASIDE, FullDiskError, write_bytes
 from tests.pipeline.bad_crawls import command
 from tests.pipeline.in_reader import Disk, on_disk
 from tests.pipeline.processes import Running, command_line, start

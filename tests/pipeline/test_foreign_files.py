@@ -19,12 +19,12 @@ from typing import Final
 
 import pytest
 
-from pipeline import layout
-from pipeline.choose import job_of
-from pipeline.forms import files
-from pipeline.progress import count
-from pipeline.run import execute
+from pipeline.options.launch import job_of
+from pipeline.run import layout
+from pipeline.run.execute import execute
+from pipeline.run.progress import count
 from pipeline.stages import FETCH, STAGES
+from pipeline.store.forms import files
 from tests.pipeline.bad_crawls import (
     SITE,
     command,

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.account import part_names
-from pipeline.choose import Asked, job_of, launch
-from pipeline.parquet import DamagedFileError
+from pipeline.account.manifest import part_names
+from pipeline.options.launch import Asked, job_of, launch
 from pipeline.stages import NAMES as STAGES
+from pipeline.store.parquet import DamagedFileError
 from tests.crawl import write_crawl
 from tests.pipeline.bad_crawls import Ended, command, good
 from tests.read.crawls import gzipped

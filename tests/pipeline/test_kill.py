@@ -19,17 +19,17 @@ from typing import Final
 import pytest
 
 from pipeline.stages import NAMES as STAGES
-from pipeline.store import ASIDE
+from pipeline.store.store import ASIDE
 from tests.pipeline.runs import ROOT, SMALL, STAGE, before, environment, interloom, parts, tree
 
 WORKERS: Final = 2
 # (stage, module, function, call): where a run is stopped, to be killed there
 PAUSES: Final = [
-    ("filter_text", "pipeline.dedup_text", "keep_latest", 7),
-    ("filter_text", "pipeline.dedup_text", "_but_first", 40),
+    ("filter_text", "pipeline.filter_text.dedup", "keep_latest", 7),
+    ("filter_text", "pipeline.filter_text.dedup", "_but_first", 40),
     ("fetch", "pipeline.fetch.steps", "fetch_own", 2),
-    ("filter_images", "pipeline.dedup_images", "_compare", 9),
-    ("filter_images", "pipeline.dedup_images", "_other_sets", 5),
+    ("filter_images", "pipeline.filter_images.dedup", "_compare", 9),
+    ("filter_images", "pipeline.filter_images.dedup", "_other_sets", 5),
 ]
 
 

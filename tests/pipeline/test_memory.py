@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import memory
-from pipeline.memory import BASE, BYTES_A_DOCUMENT, check, group_limits, memory_here, warning
+from pipeline.local import memory
+from pipeline.local.memory import BASE, BYTES_A_DOCUMENT, check, group_limits, memory_here, warning
 from tests.pipeline.bad_crawls import write
 
 GIB = 1 << 30

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from pipeline.store import ASIDE
+from pipeline.store.store import ASIDE
 from tests.pipeline.bad_crawls import command, good, write
 from tests.pipeline.runs import interloom, tree
 from tests.read.crawls import gzipped

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from filters.recipe import OBELICS
 from pipeline.job import MIB, Settings
-from pipeline.plan import GROUP, Cut, Group, Weight, cut_sizes, group, name_shards, split_of
+from pipeline.shard.plan import GROUP, Cut, Group, Weight, cut_sizes, group, name_shards, split_of
 
 SIZES = st.lists(st.integers(1, 500), max_size=60)
 ONE = Group(0, "train", ("a",))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.choose import Asked, launch
-from pipeline.choose_fetching import AskedFetching
 from pipeline.job import Job
-from pipeline.run import execute
+from pipeline.options.fetching import AskedFetching
+from pipeline.options.launch import Asked, launch
+from pipeline.run.execute import execute
 from pipeline.stage import Stage
 from tests.pipeline.runs import SMALL, counts, interloom, rows, run, tree
 
@@ -52,7 +52,7 @@ def test_bundles_that_run_twice_give_the_same_bytes(
     import apache_beam as beam  # noqa: PLC0415
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner  # noqa: PLC0415
 
-    from pipeline import run as running  # noqa: PLC0415
+    from pipeline.run import execute as running  # noqa: PLC0415
 
     def repeating(job: Job, stage: Stage, **_: object) -> dict[str, float]:
         pipeline = beam.Pipeline(runner=FnApiRunner(bundle_repeat=1))

@@ -10,10 +10,11 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from pipeline import forms, parquet, stages
-from pipeline.account import ListParts, WriteManifest
+from pipeline import stages
+from pipeline.account.manifest import ListParts, WriteManifest
 from pipeline.job import Job, Settings
 from pipeline.stage import Stage
+from pipeline.store import forms, parquet
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import VERDICTS
 from tests.pipeline.bad_crawls import command, good

@@ -16,8 +16,8 @@ from typing import Final
 
 import pytest
 
+from pipeline.local.workers import STOPPED
 from pipeline.stages import NAMES as STAGES
-from pipeline.workers import STOPPED
 from tests.pipeline.processes import Running, start
 from tests.pipeline.runs import SMALL, interloom, members, parts, tree
 from tests.pipeline.terminal import Terminal

@@ -14,11 +14,11 @@ import pytest
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from pipeline import store
 from pipeline.fetch.figures import Figures
 from pipeline.fetch.figures import show as show_figures
-from pipeline.fetch_progress import Urls
+from pipeline.fetch.progress import Urls
 from pipeline.fetching import Fetching
+from pipeline.store import store
 from schemas.terminal import PlainConsole, PlainStream, one_line, printable, printable_lines
 from tests.fetch.stage import job_for
 from tests.pipeline.bad_crawls import Ended, command, good, html_of, image_record, page_record

@@ -11,11 +11,11 @@ from typing import Final
 import pytest
 import typer
 
-from pipeline.beam_options import OURS
-from pipeline.choose import Asked, choose_crawl
 from pipeline.cli import app
+from pipeline.options.beam import OURS
+from pipeline.options.launch import Asked, choose_crawl
 from pipeline.read.parts import FEW_INPUTS
-from pipeline.run import check_same
+from pipeline.run.execute import check_same
 from tests.pipeline.bad_crawls import Ended, command, good, write
 from tests.pipeline.runs import SMALL, interloom, tree
 from tests.read.crawls import gzipped

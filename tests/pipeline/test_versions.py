@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.account import check_versions
-from pipeline.choose import Asked, Launch, job_of, launch
-from pipeline.run import manifests, whole
+from pipeline.account.manifest import check_versions
+from pipeline.options.launch import Asked, Launch, job_of, launch
+from pipeline.run.execute import manifests, whole
 from pipeline.stage import version_of
 from pipeline.stages import EXTRACT, NAMES, SHARD, STAGES, versions_here
 from tests.pipeline.bad_crawls import command
@@ -24,10 +24,19 @@ from tests.pipeline.runs import ROOT, tree
 # where a stage's work begins
 ENTRIES: Mapping[str, tuple[str, ...]] = {
     "extract": ("pipeline.extract.steps",),
-    "filter_text": ("pipeline.filter_text", "pipeline.dedup_text", "pipeline.wanted"),
+    "filter_text": (
+        "pipeline.filter_text.judge",
+        "pipeline.filter_text.dedup",
+        "pipeline.filter_text.wanted",
+    ),
     "fetch": ("pipeline.fetch.steps",),
-    "filter_images": ("pipeline.filter_images", "pipeline.dedup_images"),
-    "shard": ("pipeline.shard", "pipeline.plan", "pipeline.report.build", "pipeline.report.tables"),
+    "filter_images": ("pipeline.filter_images.judge", "pipeline.filter_images.dedup"),
+    "shard": (
+        "pipeline.shard.write",
+        "pipeline.shard.plan",
+        "pipeline.shard.report.build",
+        "pipeline.shard.report.tables",
+    ),
 }
 # imported, and yet no byte at rest is of their making
 ONLY_MOVE: Mapping[str, str] = {

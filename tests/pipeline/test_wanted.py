@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.fetch.figures import age_of
+from pipeline.filter_text.wanted import NO_URL, sort_on_disk
 from pipeline.verify import verify
-from pipeline.wanted import NO_URL, sort_on_disk
 from tests.pipeline.bad_crawls import good, html_of, page_record, run_here, url_of, write
 from tests.pipeline.runs import rows
 from tests.read.crawls import http, warc

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.read.inputs import expand
 from pipeline.read.parts import cut
-from pipeline.read.raw import open_raw, size_of
+from pipeline.store.raw import open_raw, size_of
 from tests.read.crawls import gzipped, pages, read
 
 boto3 = pytest.importorskip("boto3", reason="needs interloom[s3]")

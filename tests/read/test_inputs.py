@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.read.inputs import expand
-from pipeline.read.raw import open_raw
+from pipeline.store.raw import open_raw
 from tests.read.web_server import Web, serving
 
 

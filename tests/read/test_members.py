@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.read.members import BUDGET, NAMED, PROOF, Effort, Member, members
+from pipeline.read.walk.members import BUDGET, NAMED, PROOF, Effort, Member, members
 from schemas.verdict import Reason
 from tests.read.crawls import (
     LIMITS,

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.read import members as reading
 from pipeline.read.parts import (
     MAX_PART,
     MIN_PART,
@@ -22,6 +21,7 @@ from pipeline.read.parts import (
     to_json,
     whole,
 )
+from pipeline.read.walk import members as reading
 from tests.read.crawls import (
     arc,
     dictionary,

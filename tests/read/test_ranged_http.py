@@ -14,13 +14,13 @@ from typing import NoReturn
 
 import pytest
 
-from pipeline.read import ranged_http
-from pipeline.read.http_range import Patience
 from pipeline.read.inputs import expand
 from pipeline.read.parts import Part, cut, whole
-from pipeline.read.ranged_http import AHEAD, RangedHttp
-from pipeline.read.raw import open_raw, size_of
 from pipeline.read.records import read_part
+from pipeline.store import ranged_http
+from pipeline.store.http_range import Patience
+from pipeline.store.ranged_http import AHEAD, RangedHttp
+from pipeline.store.raw import open_raw, size_of
 from tests.read.crawls import LIMITS, gzipped, pages, read, starts
 from tests.read.web_server import Reply, Web, serving
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.read import ranged_http
-from pipeline.read.http_range import Patience
 from pipeline.read.inputs import expand
-from pipeline.read.ranged_http import RangedHttp
-from pipeline.read.web_address import check_address
+from pipeline.store import ranged_http
+from pipeline.store.http_range import Patience
+from pipeline.store.ranged_http import RangedHttp
+from pipeline.store.web_address import check_address
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,16 @@ import pyarrow as pa
 from PIL import Image
 
 from filters.recipe import OBELICS
-from pipeline import parquet
-from pipeline.account import write_manifest
-from pipeline.facts import verdict_row
+from pipeline.account.facts import verdict_row
+from pipeline.account.manifest import write_manifest
 from pipeline.job import Crawl, Job, Settings
-from pipeline.packs import PackWriter
-from pipeline.plan import cut, group, name_shards, weigh
-from pipeline.report.build import write_report
-from pipeline.report.tables import write_tables
-from pipeline.shard import write_shard
+from pipeline.shard.plan import cut, group, name_shards, weigh
+from pipeline.shard.report.build import write_report
+from pipeline.shard.report.tables import write_tables
+from pipeline.shard.write import write_shard
 from pipeline.stages import SHARD, make_job, versions_here
+from pipeline.store import parquet
+from pipeline.store.packs import PackWriter
 from schemas.document import Document, ImageNode, Node, Role, TextNode, document_id
 from schemas.manifest import Ledger, PartResult
 from schemas.rows import document_to_row

@@ -11,7 +11,7 @@ import pytest
 import webdataset
 import yaml
 
-from pipeline.report.card import feature, front_matter
+from pipeline.shard.report.card import feature, front_matter
 from schemas.sample import SampleImage, SampleText, decode
 from schemas.sample_json import SAMPLE_JSON
 from tests.report.fabricated import Fabricate, Fabricator, Pages

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report import plots
-from pipeline.report.figures import SAMPLES_A_REASON, Dropped, choose_parts, read_figures
-from pipeline.report.samples import NODES, PICTURES, read_samples
+from pipeline.shard.report import plots
+from pipeline.shard.report.figures import SAMPLES_A_REASON, Dropped, choose_parts, read_figures
+from pipeline.shard.report.samples import NODES, PICTURES, read_samples
 from tests.report.fabricated import Fabricate, Fabricator, Pages
 
 

@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.account import read_manifest
-from pipeline.ending import show_places
-from pipeline.funnel import (
+from pipeline.account.funnel import (
     WIDTH,
     Yield,
     as_text,
@@ -19,6 +17,8 @@ from pipeline.funnel import (
     render,
     show_funnel,
 )
+from pipeline.account.manifest import read_manifest
+from pipeline.ending import show_places
 from pipeline.stages import NAMES as STAGES
 from schemas.manifest import KINDS, Ledger, Manifest
 from schemas.verdict import Reason

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.report.build import span
-from pipeline.report.pages import HERE, big, environment, percent, short
-from pipeline.report.samples import printable
+from pipeline.shard.report.build import span
+from pipeline.shard.report.pages import HERE, big, environment, percent, short
+from pipeline.shard.report.samples import printable
 from schemas.document import ImageNode, Role, TextNode
 from schemas.verdict import Reason
 from tests.report.fabricated import Fabricate, Fabricator, Pages

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import parquet
-from pipeline.account import read_manifest
-from pipeline.report.tables import EXCERPT, ByRow, excerpt, write_tables
+from pipeline.account.manifest import read_manifest
+from pipeline.shard.report.tables import EXCERPT, ByRow, excerpt, write_tables
+from pipeline.store import parquet
 from schemas.tables import KEPT, TABLE_DOCUMENTS, TABLE_DROPS, TABLE_IMAGES
 from schemas.verdict import Reason
 from tests.report.fabricated import Fabricate, Fabricator, Pages

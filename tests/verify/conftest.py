@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.choose import Asked, choose_crawl, choose_settings
-from pipeline.choose_fetching import AskedFetching
-from pipeline.run import execute, prepare
+from pipeline.options.fetching import AskedFetching
+from pipeline.options.launch import Asked, choose_crawl, choose_settings
+from pipeline.run.execute import execute, prepare
 from tests.verify.small_crawl import write_crawl
 
 

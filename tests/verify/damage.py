@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import parquet
+from pipeline.store import parquet
 from pipeline.verify.folder import SCHEMAS
 
 Rows = list[dict[str, Any]]

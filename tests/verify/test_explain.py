@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from filters.recipe import OFF, RECIPES
-from pipeline import parquet
 from pipeline.explain import NODES, Explanation, explain, show, write_json
+from pipeline.store import parquet
 from schemas.document import ImageNode, TextNode
 from schemas.rows import document_from_row
 from schemas.verdict import Reason

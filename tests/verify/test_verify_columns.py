@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pytest
 
-from pipeline import parquet
+from pipeline.store import parquet
 from pipeline.verify import verify
 from pipeline.verify.files import stage_of
 from pipeline.verify.folder import SCHEMAS

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import parquet
 from pipeline.stages import NAMES as STAGES
+from pipeline.store import parquet
 from pipeline.verify import Verification, verify
 from tests.verify.damage import (
     delete_row,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from warcio.warcwriter import WARCWriter
 
-from pipeline import parquet
+from pipeline.store import parquet
 from pipeline.verify import Verification, verify
 from pipeline.verify.pictures import DECODED, is_drawn
 from pipeline.verify.printed import remedy

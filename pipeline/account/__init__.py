@@ -1,0 +1,1 @@
+"""Account: facts and places that cross documents, drops, ledgers to manifests, the funnel."""

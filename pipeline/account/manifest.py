@@ -1,0 +1,179 @@
+"""Accounting: the parts a stage reads, and the manifest that it writes when all are done.
+
+In:   PartResults, one a part, from wherever they were made.
+Out:  STAGE.parts.parquet and, as the last thing of a stage's graph, STAGE.manifest.json.
+Fails when a kind does not balance, when a stage has not seen what the one before it kept, when too
+many records are unreadable, or when it was done with other packages than those that the run was
+started with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.combiners import ToListCombineFn
+from apache_beam.typehints.decorators import no_annotations
+
+from pipeline.account import unreadable
+from pipeline.job import Job
+from pipeline.stage import Stage
+from pipeline.store import parquet, store
+from schemas.manifest import Ledger, Manifest, PartResult, total
+from schemas.tables import PARTS
+
+K = TypeVar("K")
+Before = Callable[[Job, Ledger], None]  # what is still to be written before the manifest
+
+_PART: Final = re.compile(r"[\w-]+")  # of any stage: no path
+HANDED: Final = ("documents", "texts", "images")
+
+
+class ListParts(beam.PTransform[PBegin, PCollection[str]]):
+    """Names of the parts of a whole stage, read from its table so that no graph grows with them."""
+
+    def __init__(self, job: Job, *, of: Stage) -> None:
+        super().__init__()
+        self._table = job.parts_table(of.name)
+
+    def expand(self, root: PBegin) -> PCollection[str]:
+        return (
+            root
+            | "Name the table" >> beam.Create([self._table])
+            | "Read names" >> beam.FlatMap(part_names)
+            | "Spread" >> beam.Reshuffle()
+        )
+
+
+def part_names(table: str) -> list[str]:
+    """The parts of a stage, by its table. Files are read and written under these names.
+
+    Raises:
+        DamagedFileError: also for a name that leads to another folder.
+    """
+    names = [row["part"] for row in parquet.read_rows(table, ["part"])]
+    if not all(isinstance(name, str) and _PART.fullmatch(name) for name in names):
+        raise parquet.DamagedFileError(table, "it names what is no part")
+    return names
+
+
+class ByPart(beam.PTransform[dict[str, PCollection[Any]], PCollection[Any]]):
+    """What was decided, each (PART, x), gathered by PART -> (PART, lists of x by name).
+
+    `parts` names every PART, so that one about which nothing was decided comes too.
+    """
+
+    @no_annotations
+    def expand(self, known: dict[str, PCollection[Any]]) -> PCollection[Any]:
+        keyed = known["parts"] | "Key parts" >> beam.Map(as_key)
+        joined = {**known, "parts": keyed} | "Join" >> beam.CoGroupByKey()
+        return joined | "Leave names" >> beam.MapTuple(_without_parts)
+
+
+def as_key(one: K) -> tuple[K, None]:
+    """A function with a name: a lambda would carry its source's path into the graph."""
+    return one, None
+
+
+def _without_parts(
+    part: str, gathered: dict[str, Iterable[Any]]
+) -> tuple[str, dict[str, Iterable[Any]]]:
+    named = list(gathered["parts"])
+    assert len(named) == 1, f"{part} is named {len(named)} times"
+    return part, {name: decided for name, decided in gathered.items() if name != "parts"}
+
+
+class WriteManifest(beam.PTransform[PCollection[PartResult], PCollection[str]]):
+    """All results -> the parts table and the manifest. The last step of every stage.
+
+    A result without a part's name only adds its counts to the sums.
+    """
+
+    def __init__(self, job: Job, *, stage: Stage, before: Before | None = None) -> None:
+        super().__init__()
+        self._job = job
+        self._stage = stage
+        self._before = before
+
+    def expand(self, results: PCollection[PartResult]) -> PCollection[str]:
+        gathered = results | "Gather parts" >> beam.CombineGlobally(ToListCombineFn())
+        return gathered | "Write manifest" >> beam.Map(
+            write_manifest, self._job, self._stage, self._before
+        )
+
+
+def write_manifest(
+    results: Iterable[PartResult], job: Job, stage: Stage, before: Before | None = None
+) -> str:
+    """The path of the manifest. Raises RuntimeError where the sums do not balance."""
+    check_versions(job, stage)
+    ordered = sorted(results, key=lambda result: result.part)
+    counts = total(result.counts for result in ordered)
+    ordered = [result for result in ordered if result.part]
+    wrong = [*counts.imbalances(), *lost_between_stages(job, stage, counts)]
+    if wrong:
+        raise RuntimeError(f"{stage.name} does not balance: {'; '.join(wrong)}")
+    unreadable.check(job, ordered, counts)
+    fingerprint = job.fingerprints[stage.name]
+    parquet.write_rows(
+        job.parts_table(stage.name), PARTS, map(_parts_row, ordered), fingerprint=fingerprint
+    )
+    manifest = Manifest(
+        stage=stage.name,
+        fingerprint=fingerprint,
+        settings=stage.settings(job.settings),
+        versions=job.settings.versions[stage.name],
+        parts=len(ordered),
+        counts={name: n for name, n in sorted(counts.items()) if n},
+    )
+    if before is not None:
+        before(job, counts)
+    path = job.manifest(stage.name)
+    store.write_bytes(path, manifest.to_json().encode())
+    return path
+
+
+def check_versions(job: Job, stage: Stage) -> None:
+    """Raises RuntimeError on a worker of other versions than the fingerprint of its work says."""
+    here = replace(job.settings, versions={stage.name: stage.versions})
+    if other := list(stage.changes(job.settings, here)):
+        raise RuntimeError(
+            f"{stage.name} was done by workers with {', '.join(other)}: give them the packages of "
+            "where the run is started (constraints.txt), and run it again"
+        )
+
+
+def lost_between_stages(job: Job, stage: Stage, counts: Ledger) -> Iterator[str]:
+    """What one stage kept and the next has not seen."""
+    if not stage.sees:
+        return
+    kept = read_manifest(job, stage.sees).ledger
+    for kind in HANDED:
+        if kept[f"{kind}.kept"] != counts[f"{kind}.seen"]:
+            yield (
+                f"{kind}: {stage.sees} kept {kept[f'{kind}.kept']:,}, "
+                f"{stage.name} saw {counts[f'{kind}.seen']:,}"
+            )
+
+
+def read_manifest(job: Job, stage: str) -> Manifest:
+    """Raises ValueError for one that is damaged, or of another format version."""
+    path = job.manifest(stage)
+    try:
+        return Manifest.of(store.read_json(path))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be used ({error}): remove it, and {stage} is done again"
+        ) from error
+
+
+def _parts_row(result: PartResult) -> dict[str, object]:
+    return {
+        "part": result.part,
+        "fingerprint": result.fingerprint,
+        "counts": sorted((name, n) for name, n in result.counts.items() if n),
+    }

@@ -1,0 +1,1 @@
+"""Boilerplate: which blocks of a page are its content."""

@@ -1,0 +1,1 @@
+"""html: a page's bytes -> nodes in reading order."""

@@ -1,0 +1,267 @@
+"""Image sources: the attributes of an `<img>` and its `<source>`s in, URL references out.
+
+In:   attributes as parsed; a `<picture>`'s `<source>` elements come with their `<img>`.
+Out:  references, the best first; the caller takes the first that resolves. Empty where there is
+      none but a `data:` URI, which stands for an image that a script puts in later. Apart from
+      them, the URLs of the same picture in other sizes: a crawl may hold it under any of them.
+Order: the largest sensible candidate of a (lazy) srcset, that of the sources, a lazy attribute,
+      `src`, and last any `data-*` that looks like an image's file name.
+
+A srcset is parsed by the HTML standard (4.8.4.3.10): a URL may hold commas, and a candidate whose
+descriptors are wrong is not a candidate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from pipeline.words.page_signals import Attributes
+from pipeline.words.urls import absolute_url
+
+SENSIBLE_WIDTH: Final = 2_048  # pixels; more is not seen by any vision tower, and costs its bytes
+SENSIBLE_DENSITY: Final = 3.0
+LONGEST_SRCSET: Final = 65_536  # characters
+MOST_OTHERS: Final = 8  # URLs of one picture beside its own
+_MOST_UNSIZED: Final = 4  # of these, lazy attributes and `src`, which tell no size
+
+LAZY_SRCSETS: Final = (
+    "data-srcset",
+    "data-lazy-srcset",
+    "data-src-set",
+    "data-ll-srcset",
+    "srcset",
+)
+LAZY_SOURCES: Final = (
+    "data-src", "data-lazy-src", "data-original", "data-lazy", "data-src-fg", "data-scroll-image",
+    "data-lateloadsrc", "data-img-src", "data-gt-lazy-src", "data-actualsrc", "data-echo",
+    "data-defer-src", "data-cfsrc", "data-ezsrc", "data-hi-res-src", "data-image-src",
+    "data-original-src", "data-pagespeed-lazy-src", "data-url", "data-image", "lazy-src",
+    "lazysrc", "src2",
+)  # fmt: skip
+_LAZY: Final = frozenset(LAZY_SOURCES)
+_SIZED: Final = _LAZY | frozenset(LAZY_SRCSETS)  # an image without them has its `src` and no other
+_TYPES: Final = ("image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
+_FILE: Final = re.compile(r"^[^\s{}<>]+\.(?:jpe?g|png|webp|gif)(?:\?[^\s]*)?$", re.IGNORECASE)
+_PLACEHOLDER: Final = re.compile(  # by its file's name
+    r"(?:^|[^a-z])(?:blank|spacer|placeholder|loading|loader|spinner|transparent|pixel|clear|empty"
+    r"|dummy|lazy|lazyload|trans|1x1|1px)(?:[^a-z]|$)|^(?:0|1|s|t|x|grey|gray|white)\.gif$",
+    re.IGNORECASE,
+)
+_URL: Final = re.compile(r"[ \t\n\f\r,]*([^ \t\n\f\r]+)")
+_DESCRIPTORS: Final = re.compile(r"(?:[^,()]++|\([^)]*+\)?+|\))*+")
+_WIDTH: Final = re.compile(r"([0-9]{1,9})w")
+_HEIGHT: Final = re.compile(r"([0-9]{1,9})h")
+_DENSITY: Final = re.compile(r"([0-9]{0,9}(?:\.[0-9]{1,9})?(?:[eE][+-]?[0-9]{1,2})?)x")
+_SIDE: Final = re.compile(r"\s*([0-9]{1,7})(?![0-9])(?:\.[0-9]*)?\s*(%|[a-z]*)", re.IGNORECASE)
+
+
+class Candidate(NamedTuple):
+    """One candidate of a srcset; at most one of its descriptors is given."""
+
+    url: str
+    width: int | None = None
+    density: float | None = None
+
+
+class Offer(NamedTuple):
+    """An image element with its sources, and the URL that was taken of what they offer."""
+
+    image: Attributes
+    sources: Sequence[Attributes]
+    url: str
+
+
+def parse_srcset(text: str) -> list[Candidate]:
+    """The candidates of a srcset, in its order."""
+    return list(_candidates(text[:LONGEST_SRCSET]))
+
+
+def _candidates(text: str) -> Iterator[Candidate]:
+    position = 0
+    while found := _URL.match(text, position):
+        url, position = found[1], found.end()
+        if url.endswith(","):
+            url = url.rstrip(",")
+            descriptors: list[str] = []
+        else:
+            rest = _DESCRIPTORS.match(text, position)
+            assert rest is not None  # it matches nothing, too
+            descriptors, position = rest[0].split(), rest.end()
+        candidate = _candidate(url, descriptors) if url else None
+        if candidate is not None:
+            yield candidate
+
+
+def _candidate(url: str, descriptors: list[str]) -> Candidate | None:
+    width = density = height = None
+    for descriptor in descriptors:
+        if (found := _WIDTH.fullmatch(descriptor)) and width is density is None and int(found[1]):
+            width = int(found[1])
+        elif (found := _DENSITY.fullmatch(descriptor)) and found[1] and width is density is None:
+            density = float(found[1])
+        elif (found := _HEIGHT.fullmatch(descriptor)) and height is density is None:
+            height = int(found[1])
+        else:
+            return None
+    if height is not None and width is None:
+        return None
+    return Candidate(url=url, width=width, density=density)
+
+
+def largest_sensible(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The widest up to SENSIBLE_WIDTH, else the narrowest above it; so with densities."""
+    return min((c for c in candidates if not is_data(c.url)), key=_rank, default=None)
+
+
+def _rank(candidate: Candidate) -> tuple[int, bool, float]:
+    """The least is the best: told by width, else by density, the largest that is sensible."""
+    if candidate.width:
+        kind, size, limit = 0, float(candidate.width), float(SENSIBLE_WIDTH)
+    elif candidate.density:
+        kind, size, limit = 1, candidate.density, SENSIBLE_DENSITY
+    else:
+        return 2, False, 0.0
+    return kind, size > limit, size if size > limit else -size
+
+
+def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[str]:
+    """What the image may be loaded from, the best first."""
+    if not sources and image.keys().isdisjoint(_SIZED):
+        return [value] if (value := _reference(image.get("src"))) else _named_files(image)
+    found: list[str] = []
+    own = _of_srcsets(image)
+    offered = [best for source in sources if _readable(source) and (best := _of_srcsets(source))]
+    widest = largest_sensible(offered) if offered else None
+    if own is not None:
+        found.append(own.url)
+    if widest is not None and widest.width is not None:
+        found.append(widest.url)
+    found += _lazy_references(image)
+    found += [value] if (value := _reference(image.get("src"))) else []
+    if widest is not None:
+        found.append(widest.url)
+    found += [value for source in sources if (value := _reference(source.get("src")))]
+    return found or _named_files(image)
+
+
+def _named_files(image: Attributes) -> list[str]:
+    return [
+        value.strip()
+        for name, value in image.items()
+        if value and name.startswith("data-") and _FILE.match(value.strip())
+    ]
+
+
+def others_of(offers: Sequence[Offer], *, base: str) -> tuple[str, ...]:
+    """The URLs of a picture beside that of the first offer; the others are of its twins."""
+    url = offers[0].url
+    found: dict[str, None] = {}  # in order
+    for offer in offers:
+        found[offer.url] = None
+        found |= dict.fromkeys(other_urls(offer.image, offer.sources, url=offer.url, base=base))
+        if len(found) > MOST_OTHERS:
+            break
+    return tuple(one for one in found if one != url)[:MOST_OTHERS]
+
+
+def other_urls(
+    image: Attributes, sources: Sequence[Attributes], *, url: str, base: str
+) -> tuple[str, ...]:
+    """The absolute URLs of the same picture beside `url`, the best first."""
+    if not sources and image.keys().isdisjoint(_SIZED):
+        return ()
+    offered = [image, *(source for source in sources if _readable(source))]
+    sized = sorted((c for one in offered for c in _candidates_of(one)), key=_rank)
+    larger = _absolute([c.url for c in sized[: 2 * MOST_OTHERS]], base=base)
+    lazy = _absolute(_lazy_references(image), base=base)
+    shown = _absolute([_reference(image.get("src"))], base=base)
+    if lazy or any(map(_waits, offered)):
+        shown = _named_as(shown, (url, *larger, *lazy))
+    shown = [one for one in shown if not _PLACEHOLDER.search(_file(one))]
+    unsized = lazy[: _MOST_UNSIZED - len(shown)] + shown
+    sizes = [one for one in larger if one != url][: MOST_OTHERS - len(unsized)]
+    return tuple(one for one in dict.fromkeys(sizes + unsized) if one != url)
+
+
+def _waits(attributes: Attributes) -> bool:
+    """Whether a script is to put the srcset in."""
+    return any(attributes.get(name) for name in LAZY_SRCSETS if name != "srcset")
+
+
+def _named_as(urls: Sequence[str], known: Sequence[str]) -> list[str]:
+    """What is shown while a picture loads is shared by many, unless its file is called the same."""
+    names = {name for url in known if _FILE.match(name := _file(url))}
+    return [url for url in urls if _file(url) in names]
+
+
+def _absolute(found: Sequence[str], *, base: str) -> list[str]:
+    """Those that may be asked for, each once."""
+    urls = dict.fromkeys(absolute_url(one, base=base) for one in found if one)
+    return [url for url in urls if url.startswith(("http://", "https://"))]
+
+
+def _file(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]
+
+
+def _of_srcsets(attributes: Attributes) -> Candidate | None:
+    candidates = _candidates_of(attributes)
+    return min(candidates, key=_rank, default=None)
+
+
+def _candidates_of(attributes: Attributes) -> list[Candidate]:
+    """The candidates of its first srcset that has any."""
+    for name in LAZY_SRCSETS:
+        text = attributes.get(name)
+        if text and (found := [c for c in _parsed(text) if not is_data(c.url)]):
+            return found
+    return []
+
+
+@lru_cache(maxsize=32)  # the image at hand is asked about twice
+def _parsed(text: str) -> tuple[Candidate, ...]:
+    return tuple(parse_srcset(text))
+
+
+def _readable(source: Attributes) -> bool:
+    kind = (source.get("type") or "").partition(";")[0].strip().lower()
+    return not kind or kind in _TYPES
+
+
+def _reference(value: str | None) -> str:
+    """The value without the space around it, "" for a data: URI."""
+    value = (value or "").strip()
+    return "" if is_data(value) else value
+
+
+def _lazy_references(image: Attributes) -> list[str]:
+    if image.keys().isdisjoint(_LAZY):
+        return []
+    return [value for name in LAZY_SOURCES if (value := _lazy_reference(image.get(name)))]
+
+
+def _lazy_reference(value: str | None) -> str:
+    """The value if it may be a URL: no flag, no JSON, no template of a script."""
+    value = _reference(value)
+    if "{" in value or value[:1] in {"[", "<", "#"}:
+        return ""
+    return "" if value.lower() in {"true", "false", "null", "undefined", "about:blank"} else value
+
+
+def is_data(reference: str) -> bool:
+    return reference[:5].lower() == "data:"
+
+
+def declared_side(value: str | None) -> int | None:
+    """A width or height attribute in pixels; None for none, for a share, and for 0.
+
+    Frameworks write 0 for an image that fills its box, so 0 says nothing about it.
+    """
+    found = _SIDE.match(value or "")
+    if found is None or found[2].lower() not in {"", "px"}:
+        return None
+    return int(found[1]) or None

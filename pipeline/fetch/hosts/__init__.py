@@ -1,0 +1,1 @@
+"""Hosts: how one host is asked: its addresses, pace, wishes and answers."""

@@ -1,0 +1,172 @@
+"""Guard: where a connection may go. A host name in, addresses that are open to strangers out.
+
+In:      a name, looked up once and remembered (a failure too), so many look-ups at a time.
+Out:     its globally routable addresses, pinned: the connection is made to these, and what the
+         name says a moment later changes nothing.
+Refused: every other address, whoever named it: once when the name is looked up, and again where
+         the socket is made, which no literal address and no redirect gets past.
+The one way past it is a HostMap that the user wrote: names that stand for loopback, for tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import AsyncResolver
+
+from pipeline.fetch.hosts.addresses import is_address, is_global
+
+LOOKUPS: Final = 64  # at a time; more only wait in the name server
+REMEMBERED: Final = 600.0  # seconds that an answer holds
+UNKNOWN: Final = 120.0  # seconds that "no such host" holds
+
+Lookup = Callable[[str], Awaitable[Sequence[str]]]  # a name's addresses; OSError where it has none
+
+
+class ForbiddenAddressError(Exception):
+    """A host at an address that is not globally routable. No OSError: nobody is to try again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostMap:
+    """Names, as patterns, that stand for an address of the user's: `*.test 127.0.0.1:8080`."""
+
+    lines: tuple[tuple[str, str, int | None], ...] = ()  # pattern, address, port
+
+    @classmethod
+    def parse(cls, text: str) -> HostMap:
+        """Raises ValueError for a line that is no pair of pattern and address."""
+        lines = []
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.partition("#")[0].split()
+            if not words:
+                continue
+            address, _, port = words[-1].rpartition(":") if "." in words[-1] else ("", "", "")
+            address, port = (address, port) if address else (words[-1], "")
+            if (
+                len(words) != 2
+                or not is_address(address)
+                or (port and not (port.isdecimal() and 0 < int(port) < 65_536))
+            ):
+                raise ValueError(
+                    f"line {number} of the host map is {line.strip()!r}: write a name or pattern "
+                    "and an address, as in *.test 127.0.0.1:8080"
+                )
+            lines.append((words[0].lower(), address, int(port) if port else None))
+        return cls(lines=tuple(lines))
+
+    def find(self, host: str) -> tuple[str, int | None] | None:
+        for pattern, address, port in self.lines:
+            if fnmatchcase(host, pattern):
+                return address, port
+        return None
+
+    def allows(self, address: str) -> bool:
+        """Loopback alone, and only where the map names it."""
+        return address.startswith(("127.", "::1")) and any(
+            address == one for _, one, _ in self.lines
+        )
+
+
+@dataclass(slots=True)
+class _Known:
+    until: float
+    addresses: Sequence[str] = ()
+    forbidden: str = ""  # why
+    unknown: str = ""  # why
+
+
+@dataclass(kw_only=True)
+class Guard(AbstractResolver):
+    """aiohttp's resolver and maker of sockets, which lets nothing through but the open internet."""
+
+    mapped: HostMap = field(default_factory=HostMap)
+    lookup: Lookup | None = None  # else DNS, by c-ares
+    _known: dict[str, _Known] = field(default_factory=dict)
+    _asking: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _dns: AsyncResolver | None = None
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(LOOKUPS)
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
+    ) -> list[ResolveResult]:
+        """aiohttp asks here for every new connection to a name.
+
+        Raises:
+            OSError: no such host, or nobody to ask.
+            ForbiddenAddressError: all its addresses are ones that no stranger may have.
+        """
+        if (found := self.mapped.find(host)) is not None:
+            address, other = found
+            if not self.mapped.allows(address):
+                _check(host, [address])
+            return [_result(host, address, other or port)]
+        known = self._known.get(host)
+        if known is None or known.until < time.monotonic():
+            known = await self._look_up(host)
+        if known.forbidden:
+            raise ForbiddenAddressError(known.forbidden)
+        if known.unknown:
+            raise OSError(known.unknown)
+        return [_result(host, address, port) for address in known.addresses]
+
+    async def _look_up(self, host: str) -> _Known:
+        """One look-up for all that wait for the same name."""
+        async with self._asking.setdefault(host, asyncio.Lock()):
+            known = self._known.get(host)
+            if known is not None and known.until >= time.monotonic():
+                return known
+            try:
+                async with self._slots:
+                    found = await (self.lookup or self._ask_dns)(host)
+                known = _Known(time.monotonic() + REMEMBERED, _check(host, found))
+            except ForbiddenAddressError as error:
+                known = _Known(time.monotonic() + UNKNOWN, forbidden=str(error))
+            except OSError as error:
+                known = _Known(time.monotonic() + UNKNOWN, unknown=str(error) or host)
+            self._known[host] = known
+        self._asking.pop(host, None)
+        return known
+
+    async def _ask_dns(self, host: str) -> Sequence[str]:
+        if self._dns is None:
+            self._dns = AsyncResolver(timeout=5.0, tries=3)
+        found = await self._dns.resolve(host, 0, socket.AF_UNSPEC)
+        return [one["host"] for one in found]
+
+    def make_socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """The last door: a socket for an address that was looked up, or stood in a URL."""
+        family, kind, protocol, _, address = info
+        if not (is_global(address[0]) or self.mapped.allows(address[0])):
+            raise ForbiddenAddressError(f"{address[0]} is not open to strangers")
+        return socket.socket(family, kind, protocol)
+
+    async def close(self) -> None:
+        if self._dns is not None:
+            await self._dns.close()
+
+
+def _check(host: str, addresses: Sequence[str]) -> list[str]:
+    """Those that are open to strangers, if any is."""
+    good = [one for one in addresses if is_global(one)]
+    if not good:
+        raise ForbiddenAddressError(f"{host} is {', '.join(addresses) or 'nowhere'}")
+    return good
+
+
+def _result(host: str, address: str, port: int) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0,
+                         flags=socket.AI_NUMERICHOST)  # fmt: skip

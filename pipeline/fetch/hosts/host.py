@@ -1,0 +1,278 @@
+"""Host: one site, and our manners towards it: its pace, its rules, its failures.
+
+In:   URLs of one origin (scheme, host, port).
+Out:  what it answers, after as many tries as it is worth. 429 and 503 are a host in need of rest:
+      nobody asks it again before it said so (Retry-After), or for a while that doubles; nor does
+      the partition's next holder, to whom the rests are handed on.
+Deferred at once: what a host may be asked for only after the deadline, by its own wish or its pace.
+Given up: a host that fails so often in a row, with whatever was the last failure: its other URLs
+      are then not asked for, and have the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pipeline.fetch.hosts.pace import Pace, Rates, turn
+from pipeline.fetch.hosts.robots import FILES, READ, Rules, closed, read_rules
+from pipeline.fetch.hosts.wire import Answer, Wire
+from pipeline.fetch.lease import START
+from pipeline.fetching import Fetching
+from pipeline.problem import Problem
+from pipeline.words.domain import host_of, registered_domain
+from schemas.verdict import Reason
+
+RESTING: Final = frozenset({429, 503})
+AGAIN: Final = frozenset({500, 502, 504})  # beside those
+LONGEST_REST: Final = 300.0  # seconds; a host that wants more is left for a refetch
+RETRIED: Final = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TRUNCATED_PAYLOAD})
+# what tells that nobody is there, or nobody who can answer
+FAILURES: Final = frozenset(
+    {Reason.NO_SUCH_HOST, Reason.FORBIDDEN_ADDRESS, Reason.CONNECTION_FAILED, Reason.TLS_FAILED,
+     Reason.TIMED_OUT, Reason.CONNECTION_LOST}
+)  # fmt: skip
+FREE: Final = 10  # retries of a host, and one for each RETRIES_PER images asked of it
+RETRIES_PER: Final = 5
+RULES_REDIRECTS: Final = 5  # RFC 9309, 2.3.1.2
+
+Outcome = Answer | Problem
+Rests = dict[str, tuple[float, float]]  # by name of a pace, Pace.until()
+
+
+@dataclass(kw_only=True, eq=False)  # a key of the queues
+class Host:
+    """One origin."""
+
+    origin: str
+    wire: Wire
+    fetching: Fetching
+    paces: tuple[Pace, Pace]  # the host's, its domain's
+    everywhere: asyncio.Semaphore  # requests under way
+    others: Callable[[str], Host]  # the origin of another URL of the domain
+    told: asyncio.Event  # set where it has asked for a long rest
+    until: float = math.inf  # seconds since 1970: the deadline
+    asked: int = 0
+    retries: int = 0
+    failures: int = 0
+    gone: Problem | None = None
+    seconds: float = 0.0  # spent in its answers
+    bytes: int = 0  # of its answers
+    _rules: list[Rules] | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def refuse(self, url: str) -> Problem | None:
+        """What its robots.txt or ai.txt says against a URL."""
+        if self._rules is None:
+            async with self._reading:
+                if self._rules is None:
+                    self._rules = await self._read_all_rules()
+        refusals = (rules.refuse(url) for rules in self._rules)
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def let_in(self, entered: set[Pace]) -> Problem | None:
+        """None where a further image may be asked of it, or one that has led to it before."""
+        most, pace = self.fetching.host_images, self.paces[0]  # whatever its ports and spellings
+        if pace in entered:
+            return None
+        if most is not None and pace.images >= most:
+            return Problem(reason=Reason.DEFERRED, value=pace.images, limit=most)
+        entered.add(pace)
+        pace.images += 1
+        return None
+
+    async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
+        """What it answers, in the end."""
+        self.asked += 1
+        for attempt in range(1, self.fetching.tries + 1):
+            outcome = await self._ask_once(url, **wishes)
+            rest = self._rest(outcome, attempt)
+            if rest is None:
+                return outcome
+            if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
+                self._let_rest(rest)
+                if rest > LONGEST_REST:  # nor is it asked for anything else
+                    self.wire.release(outcome)
+                    self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
+                    return self.gone
+            if attempt == self.fetching.tries or self.retries >= self._budget:
+                return outcome
+            self.retries += 1
+            if isinstance(outcome, Answer):
+                self.wire.release(outcome)
+            else:
+                await asyncio.sleep(rest)
+        raise AssertionError("tries is 1 or more")
+
+    def _let_rest(self, seconds: float) -> None:
+        """Its own wish; a long one is told at once to whoever holds the partition after a kill."""
+        self.paces[0].rest(seconds)
+        if seconds >= START:
+            self.told.set()
+
+    def _given_up(self) -> Problem | None:
+        """It is, or has told us, or an earlier holder, to stay away for longer than we wait, or its
+        next turn comes after the deadline.
+        """
+        if self.gone is not None:
+            return self.gone
+        late = max(pace.resting for pace in self.paces) > self.until - time.time()
+        if late or self.paces[0].told > LONGEST_REST:
+            return Problem(reason=Reason.DEFERRED)
+        return None
+
+    @property
+    def _budget(self) -> int:
+        return FREE + self.asked // RETRIES_PER
+
+    async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
+        if (gone := self._given_up()) is not None:
+            return gone
+        await self.wire.room()
+        async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
+            if (gone := self._given_up()) is not None:
+                return gone
+            if max(pace.resting for pace in self.paces) >= START:
+                self.told.set()  # a pace so slow that the next holder has to know of it
+            started = time.monotonic()
+            outcome = await self.wire.get(url, **wishes)
+            self.seconds += time.monotonic() - started
+        self.bytes += outcome.held if isinstance(outcome, Answer) else 0
+        self._count(outcome)
+        return outcome
+
+    def _count(self, outcome: Outcome) -> None:
+        busy = isinstance(outcome, Answer) and outcome.status in RESTING
+        if not busy and not (isinstance(outcome, Problem) and outcome.reason in FAILURES):
+            self.failures = 0
+            return
+        self.failures += 1
+        if self.failures >= self.fetching.host_failures:
+            most = self.fetching.host_failures
+            late = Problem(reason=Reason.DEFERRED, value=self.failures, limit=most)
+            self.gone = outcome if isinstance(outcome, Problem) else late
+
+    def _rest(self, outcome: Outcome, attempt: int) -> float | None:
+        """Seconds until it is worth another try; None where it never is."""
+        backoff = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311  # jitter
+        if isinstance(outcome, Problem):
+            return backoff if outcome.reason in RETRIED else None
+        if outcome.status in RESTING:
+            told = retry_after(outcome.header("retry-after"))
+            return backoff if told is None else told
+        return backoff if outcome.status in AGAIN else None
+
+    async def _read_all_rules(self) -> list[Rules]:
+        """ai.txt too where robots.txt came, and no sooner than that one asks for."""
+        read: list[Rules] = []
+        for name in FILES:
+            rules = await self._read_rules(name)
+            read.append(rules)
+            if rules.delay is not None:
+                self.paces[0].slow_down(rules.delay)
+            if rules.closed is not None:
+                break
+        return read
+
+    async def _read_rules(self, name: str) -> Rules:
+        url = f"{self.origin}/{name}"
+        for _ in range(RULES_REDIRECTS + 1):
+            outcome = await self._ask_for_rules(url)
+            if isinstance(outcome, Problem):
+                return closed(name, outcome)
+            if (target := outcome.target) is None:
+                return read_rules(name, status=outcome.status, body=outcome.body)
+            if registered_domain(target) != registered_domain(url):
+                # another worker's affair: it is not asked from here, and so the site is closed
+                why = Problem(reason=Reason.RULES_UNREACHABLE, value=outcome.status)
+                return closed(name, why)
+            url = target
+        return read_rules(name, status=404, body=b"")
+
+    async def _ask_for_rules(self, url: str) -> Outcome:
+        """Again where it may be chance; 429 is an answer: the host is closed."""
+        for attempt in range(1, self.fetching.tries + 1):
+            host = self.others(url)
+            outcome = await host._ask_once(url, most=READ)
+            rest = self._rest(outcome, attempt)
+            if isinstance(outcome, Answer):
+                self.wire.release(outcome)
+                if outcome.status in RESTING:
+                    host._let_rest(rest or 0.0)
+                    return outcome
+            if rest is None or attempt == self.fetching.tries:
+                return outcome
+            await asyncio.sleep(rest)
+        raise AssertionError("tries is 1 or more")
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds; of a date those until then (RFC 9110, 10.2.3). None for neither."""
+    if value.isdecimal():
+        return float(value[:9])  # 31 years are as good as more
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+@dataclass(kw_only=True)
+class Hosts:
+    """All origins of a partition, with the paces that they share."""
+
+    wire: Wire
+    fetching: Fetching
+    rates: Rates
+    everywhere: asyncio.Semaphore  # requests under way
+    until: float = math.inf  # seconds since 1970: the deadline
+    rests: Rests = field(default_factory=dict)  # that earlier holders have left
+    known: dict[str, Host] = field(default_factory=dict)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    _paces: dict[str, Pace] = field(default_factory=dict)
+
+    def of(self, url: str) -> Host:
+        origin = origin_of(url)
+        if origin not in self.known:
+            # a dot behind a name makes another origin, and no other host
+            paces = self._paces_of(host_of(url).rstrip("."), registered_domain(url).rstrip("."))
+            self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
+                                      paces=paces, everywhere=self.everywhere,
+                                      others=self.of, told=self.told,
+                                      until=self.until)  # fmt: skip
+        return self.known[origin]
+
+    def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:
+        rate, wide = self.rates.of_host(host), self.rates.of_domain(domain)
+        return (
+            self._pace(f"host {host}", rate.requests, rate.connections),
+            self._pace(f"domain {domain}", wide.domain_requests, wide.domain_connections),
+        )
+
+    def _pace(self, name: str, requests: float, connections: int) -> Pace:
+        if name not in self._paces:
+            self._paces[name] = Pace(requests=requests, connections=connections)
+            if name in self.rests:
+                self._paces[name].resume(*self.rests[name])
+        return self._paces[name]
+
+    def rests_left(self) -> Rests:
+        """What the next holder has to wait for, of earlier ones' too."""
+        now = {name: pace.until() for name, pace in self._paces.items()}
+        return {name: until for name, until in {**self.rests, **now}.items()
+                if max(until) > time.time()}  # fmt: skip

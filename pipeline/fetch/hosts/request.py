@@ -1,0 +1,154 @@
+"""Request: one wanted URL, hop by hop, until there is a row to write or another partition's turn.
+
+In:   an Errand: the wanted URL, and the one to ask now (another one behind a redirect).
+Out:  Got (bytes to decode), Row of why there are none, or the Errand of another partition, since a
+      registered domain is asked by its own partition alone.
+Order: may this URL be asked at all (scheme, port, opt-out, robots.txt, ai.txt of its host), then
+      what its answer asks for (noai, noimageai, tdm-reservation, as far as the recipe keeps them),
+      then its bytes. Each hop anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from filters.page_rules import ConsentRule, refuse_asking
+from pipeline.fetch.errand import Errand
+from pipeline.fetch.hosts.host import Hosts, Outcome
+from pipeline.fetch.hosts.optout import OptOuts
+from pipeline.fetch.hosts.pace import Pace
+from pipeline.fetch.hosts.wire import Answer
+from pipeline.media.decode import sniff
+from pipeline.problem import Problem
+from pipeline.words.page_signals import header_signals
+from schemas.document import PageSignals
+from schemas.tables import IMAGES
+from schemas.verdict import ALLOWED, FORBIDDING, UNDECIDED, Reason
+
+SNIFFED: Final = 64  # bytes that tell an image; fewer in the first piece tell nothing yet
+NO_SIGNALS: Final = header_signals(())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """What became of an errand; `body` where there is something to decode."""
+
+    errand: Errand
+    problem: Problem | None = None
+    decision: str = ALLOWED
+    status: int | None = None  # HTTP
+    signals: PageSignals = NO_SIGNALS
+    body: bytes = field(default=b"", repr=False)
+    answer: Answer | None = None  # whose body is held until it is released
+
+
+@dataclass(kw_only=True)
+class Requester:
+    """Runs errands of one partition."""
+
+    hosts: Hosts
+    opt_outs: OptOuts
+    consent: Sequence[ConsentRule]
+    mine: Callable[[str], bool]  # whether a URL's domain is this partition's
+
+    async def run(self, errand: Errand) -> Ending | Errand:
+        """To its end, or to where it leaves this partition."""
+        entered: set[Pace] = set()
+        while True:
+            if (ending := await self._refuse(errand)) is not None:
+                return ending
+            host = self.hosts.of(errand.at)
+            if (full := host.let_in(entered)) is not None:
+                return Ending(errand=errand, problem=full)
+            signals: list[PageSignals] = [NO_SIGNALS]
+            outcome = await host.ask(errand.at, wish=self._hear(signals), look=_look)
+            if isinstance(outcome, Answer) and outcome.target is not None:
+                self.hosts.wire.release(outcome)
+                further = self._follow(errand, outcome.target)
+                if isinstance(further, Problem):
+                    return Ending(errand=errand, problem=further, status=outcome.status)
+                errand = further
+                if not self.mine(errand.at):
+                    return errand
+                continue
+            return _end(errand, outcome, signals[0])
+
+    async def _refuse(self, errand: Errand) -> Ending | None:
+        """What may not even be asked for, and who forbids it."""
+        if (problem := self.hosts.wire.check(errand.at)) is not None:
+            return Ending(errand=errand, problem=problem, decision=UNDECIDED)
+        out = await self.opt_outs.opted_out(errand.at)
+        if out is None:
+            late = Problem(reason=Reason.DEFERRED)
+            return Ending(errand=errand, problem=late, decision=UNDECIDED)
+        if out:
+            problem = Problem(reason=Reason.OPTED_OUT)
+        else:
+            problem = await self.hosts.of(errand.at).refuse(errand.at)
+        if problem is None:
+            return None
+        decision: str = problem.reason
+        if problem.reason is Reason.DEFERRED:
+            decision = UNDECIDED
+        elif problem.reason not in FORBIDDING:  # a host that could not be asked for its rules
+            decision = Reason.RULES_UNREACHABLE
+        return Ending(errand=errand, problem=problem, decision=decision)
+
+    def _hear(self, signals: list[PageSignals]) -> Callable[..., Problem | None]:
+        def wish(headers: Sequence[tuple[str, str]]) -> Problem | None:
+            signals[0] = header_signals(headers)
+            refusal = refuse_asking(self.consent, signals[0])
+            if refusal is None:
+                return None
+            return Problem(reason=refusal.reason, value=refusal.value, limit=refusal.limit)
+
+        return wish
+
+    def _follow(self, errand: Errand, target: str) -> Errand | Problem:
+        most = self.hosts.fetching.redirects
+        if errand.hops >= most:
+            return Problem(reason=Reason.TOO_MANY_REDIRECTS, value=errand.hops + 1, limit=most)
+        if not target:
+            return Problem(reason=Reason.BAD_URL)
+        return errand._replace(at=target, hops=errand.hops + 1)
+
+
+def _look(first: bytes) -> Problem | None:
+    """A page called an image need not be read to its end."""
+    if len(first) < SNIFFED or sniff(first) is not None:
+        return None
+    return Problem(reason=Reason.NOT_AN_IMAGE)
+
+
+def _end(errand: Errand, outcome: Outcome, signals: PageSignals) -> Ending:
+    if isinstance(outcome, Problem):
+        return Ending(errand=errand, problem=outcome, signals=signals)
+    problem = None
+    if outcome.status != 200:
+        problem = Problem(reason=Reason.HTTP_STATUS, value=outcome.status, limit=200)
+    elif not outcome.body:
+        problem = Problem(reason=Reason.EMPTY_PAYLOAD)
+    return Ending(errand=errand, problem=problem, status=outcome.status, signals=signals,
+                  body=b"" if problem else outcome.body, answer=outcome)  # fmt: skip
+
+
+def row_of(ending: Ending, *, round_: int) -> dict[str, Any]:
+    """A row of images/, without what is known of its pixels."""
+    problem, now = ending.problem, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dict.fromkeys(IMAGES.names) | {
+        "url": ending.errand.url,
+        "date": now,
+        "status": str(problem.reason) if problem else None,
+        "value": problem.value if problem else None,
+        "limit": problem.limit if problem else None,
+        "robots": list(ending.signals.robots),
+        "tdm_reservation": ending.signals.tdm_reservation,
+        "decision": ending.decision,
+        "decided": now,
+        "final_url": ending.errand.at,
+        "http_status": ending.status,
+        "attempt": round_,
+    }

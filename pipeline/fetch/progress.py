@@ -1,0 +1,113 @@
+"""Progress of fetch: how many URLs have their answer, of those that a start has to ask for.
+
+In:   wanted/, the rows of earlier starts and those that come, and what the holders of partitions
+      tell of themselves with their leases.
+Out:  how many are done, and a line of what is going on.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.fetch.commits import list_files, read_files, that_count
+from pipeline.fetch.errand import AWAY
+from pipeline.fetch.lease import read_lease
+from pipeline.job import Job
+from pipeline.store import parquet, store
+from pipeline.store.forms import LEASES, files
+from schemas.terminal import printable
+from schemas.verdict import OK
+
+NEWS: Final = frozenset({"commits", "asked", "done", "ok", "bytes", "seconds", "hosts", "slowest"})
+
+
+class Urls:
+    """The URLs of a stage; those that have a row before it starts are not asked for."""
+
+    unit = "URLs"
+    about = ""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._before = set(list_files(job))
+        self._killed = {one["commits"] for one in self._news()}  # holders of an earlier start
+        self._counted: dict[str, tuple[int, int]] = {}  # by commit: rows, and those that are ok
+
+    def look(self) -> tuple[int, str]:
+        news = [one for one in self._news() if one["commits"] not in self._killed]
+        done, ok = self._answered(news)
+        return done, _line(news, done=done, ok=ok, left=max(0, self.total - done)) if news else ""
+
+    def end(self) -> int:
+        """All commits are still there."""
+        return self._answered([])[0]
+
+    def _answered(self, news: list[dict[str, Any]]) -> tuple[int, int]:
+        """URLs, and those of them that are ok: as holders tell it, or by what they have left."""
+        for path in list_files(self._job):
+            if path not in self._before and path not in self._counted and not _is_settled(path):
+                status = parquet.read_table(path, ["status"])["status"]
+                done = pc.sum(pc.not_equal(status, AWAY)).as_py() or 0
+                self._counted[path] = (done, pc.sum(pc.equal(status, OK)).as_py() or 0)
+        live = {one["commits"]: (one["done"], one["ok"]) for one in news}
+        ended = (counts for path, counts in self._counted.items() if _holder(path) not in live)
+        done, ok = (sum(column) for column in zip((0, 0), *ended, *live.values(), strict=True))
+        return done, ok
+
+    @cached_property
+    def total(self) -> int:
+        """Wanted URLs that had no row, and those whose row a refetch wants anew."""
+        fetching, left = self._job.settings.fetching, 0
+        if not fetching.on:
+            return 0
+        anew = pa.array([*fetching.again, AWAY])
+        for number in range(self._job.partitions):
+            with parquet.open_file(self._job.part("wanted", f"{number:05d}")) as file:
+                left += file.metadata.num_rows
+            rows = that_count(read_files(self._job, number, self._before))
+            old = pc.less(rows["attempt"], fetching.round)
+            again = pc.and_(old, pc.is_in(rows["status"], anew))
+            opened = pc.or_(again, pc.equal(rows["status"], AWAY))
+            left -= len(rows) - (pc.sum(opened).as_py() or 0)
+        return max(0, left)
+
+    def _news(self) -> list[dict[str, Any]]:
+        news = []
+        for path, _ in files(self._job.output, "leases", LEASES):
+            with suppress(FileNotFoundError):  # let go meanwhile
+                news.append(read_lease(store.read_bytes(path)).get("news"))
+        return [one for one in news if isinstance(one, dict) and _is_told(one)]
+
+
+def _is_told(news: dict[str, Any]) -> bool:
+    """Whether a holder may have told it: the lease of a foreign folder holds anything."""
+    if not (news.keys() >= NEWS and isinstance(news["slowest"], dict)):
+        return False
+    numbers = [*(news[name] for name in NEWS - {"commits", "slowest"}), *news["slowest"].values()]
+    return isinstance(news["commits"], str) and all(type(one) in {int, float} for one in numbers)
+
+
+def _holder(path: str) -> str:
+    return path.rsplit("/", 1)[-1].rpartition("-")[0]
+
+
+def _is_settled(path: str) -> bool:
+    """fetch, the partition, the round; the name of a commit has its holder and number besides."""
+    return path.rsplit("/", 1)[-1].count("-") == 2
+
+
+def _line(news: list[dict[str, Any]], *, done: int, ok: int, left: int) -> str:
+    images = sum(one["asked"] / max(1.0, one["seconds"]) for one in news)
+    size = sum(one["bytes"] / max(1.0, one["seconds"]) for one in news) / 1e6
+    hosts = sum(one["hosts"] for one in news)
+    slowest = max((item for one in news for item in one["slowest"].items()),
+                  key=lambda item: item[1], default=("", 0.0))  # fmt: skip
+    return (
+        f"{ok / max(1, done):.0%} ok, {images:,.0f}/s, {size:,.1f} MB/s, {hosts:,} hosts, "
+        f"slowest {printable(slowest[0])} {slowest[1]:.1f} s, {left / max(0.1, images):,.0f} s left"
+    )

@@ -1,0 +1,1 @@
+"""Options: what the user asked for, checked at once, before hours of work."""

@@ -1,0 +1,1 @@
+"""Run: which stages are whole; sweep, do the others in order, show how far they are."""

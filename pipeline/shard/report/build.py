@@ -1,0 +1,240 @@
+"""report.html and the dataset card of a run, written just before the last manifest.
+
+In:   the manifests of the stages before, the counts of the shard stage, tables/, shards/ through
+      index/, packs/ for pictures of what was dropped.
+Out:  report.html, one file that needs no other and no network, and README.md (card.py).
+Safe: the crawl's text passes jinja's escaping, is never a link, and meets a Content-Security-
+      Policy without script; pictures are decoded and encoded again.
+Same: nothing of it depends on time, host, runner or the output's path.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from markupsafe import Markup
+
+from pipeline.account.funnel import FunnelRow, Yield, funnel_of
+from pipeline.account.manifest import read_manifest
+from pipeline.job import Job
+from pipeline.shard.report import plots
+from pipeline.shard.report.card import write_card
+from pipeline.shard.report.figures import Dropped, Figures, read_figures
+from pipeline.shard.report.pages import HERE, environment
+from pipeline.shard.report.peers import PEERS
+from pipeline.shard.report.pictures import find_pictures
+from pipeline.shard.report.rules import parameters_of, rules_of
+from pipeline.shard.report.samples import printable, read_samples
+from pipeline.shard.report.thumbnail import Thumbnail
+from pipeline.store import store
+from schemas.manifest import KINDS, Ledger
+
+# the order in which the report tells the funnel: what comes out first
+TOLD: Final = ("documents", "images", "texts", "records", "files", "wanted")
+TITLES: Final[Mapping[str, str]] = {
+    "documents": "Documents",
+    "images": "Images in documents",
+    "texts": "Paragraphs",
+    "records": "Records of the crawl",
+    "files": "Image files",
+    "wanted": "Images to fetch",
+}
+
+
+class ReasonLine(NamedTuple):
+    name: str
+    total: int
+    share: float  # of what the stage saw
+    measured: str
+    limit: str
+
+
+class StageLine(NamedTuple):
+    """One kind at one stage; shares are of the kind's greatest `seen`, for its bar."""
+
+    row: FunnelRow
+    kept: float
+    dropped: float
+    reasons: list[ReasonLine]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindFunnel:
+    kind: str
+    title: str
+    meaning: str
+    stages: list[StageLine]
+
+
+class DropSample(NamedTuple):
+    url: str
+    excerpt: str
+    measured: str
+    picture: Thumbnail | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropGroup:
+    """A reason with a few of those it dropped."""
+
+    stage: str
+    kind: str
+    reason: str
+    count: int
+    measured: str
+    limit: str
+    samples: list[DropSample]
+
+
+def write_report(job: Job, counts: Ledger) -> None:
+    """Both files; `counts` are those of the shard stage, whose manifest is not written yet."""
+    before = job.stages[: job.stages.index(job.stage)]
+    ledgers = {stage: read_manifest(job, stage).ledger for stage in before} | {job.stage: counts}
+    figures = read_figures(job)
+    html = render_report(job, ledgers, figures)
+    store.write_bytes(job.path("report.html"), html.encode())
+    write_card(job, ledgers)
+
+
+def render_report(job: Job, ledgers: Mapping[str, Ledger], figures: Figures) -> str:
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            style=Markup(style),  # noqa: S704  # a file of ours
+            style_hash=digest,
+            came=Yield.of(ledgers["shard"]),
+            read=ledgers["extract"],
+            shard=ledgers["shard"],
+            figures=figures,
+            kinds=list(kind_funnels(ledgers, figures)),
+            peers=PEERS,
+            charts=charts(figures),
+            domains=plots.lines(figures.domains, most=12),
+            languages=plots.lines(figures.languages_read, most=12),
+            edits=plots.lines(below(ledgers["extract"], "edits."), most=12),
+            types=plots.lines(below(ledgers["extract"], "records.type."), most=12),
+            comparisons=comparisons(ledgers),
+            samples=read_samples(job),
+            dropped=list(drop_groups(job, figures)),
+            rules=rules_of(read_manifest(job, "filter_text").settings["recipe"]),
+            parameters=parameters_of(read_manifest(job, "filter_text").settings["recipe"]),
+            lists=read_manifest(job, "extract").settings.get("word_lists", []),
+        )
+    )
+
+
+def kind_funnels(ledgers: Mapping[str, Ledger], figures: Figures) -> Iterator[KindFunnel]:
+    for kind in TOLD:
+        rows = [
+            row
+            for stage in ledgers
+            for row in funnel_of(stage, ledgers[stage])
+            if row.kind == kind and row.seen
+        ]
+        most = max((row.seen for row in rows), default=0)
+        if most:
+            yield KindFunnel(
+                kind=kind,
+                title=TITLES[kind],
+                meaning=KINDS[kind],
+                stages=[_stage_line(row, most, figures) for row in rows],
+            )
+
+
+def _stage_line(row: FunnelRow, most: int, figures: Figures) -> StageLine:
+    reasons = []
+    for name, count in row.reasons.items():
+        dropped = figures.dropped.get((row.stage, row.kind.removesuffix("s"), name), Dropped())
+        reasons.append(ReasonLine(name, count, count / row.seen, measured(dropped), limit(dropped)))
+    return StageLine(row, row.kept / most, row.dropped / most, reasons)
+
+
+def measured(dropped: Dropped) -> str:
+    return span(dropped.lowest, dropped.highest)
+
+
+def limit(dropped: Dropped) -> str:
+    return span(*(dropped.limits or (None, None)))
+
+
+def span(low: float | None, high: float | None) -> str:
+    """3 to 12, or one number where both are the same, or nothing."""
+    if low is None or high is None:
+        return ""
+    first, last = (
+        f"{value:,.0f}" if abs(value) >= 1_000 or float(value).is_integer() else f"{value:.4g}"
+        for value in (low, high)
+    )
+    return first if first == last else f"{first} to {last}"
+
+
+def charts(figures: Figures) -> list[plots.Chart]:
+    def note(median: int | None) -> str:
+        return "" if median is None else f"median {median:,}"
+
+    return [
+        plots.chart("Images a document", "documents", note(figures.median_images),
+                    plots.bins(figures.images_each, plots.IMAGES_EACH)),
+        plots.chart("Words a document", "documents", note(figures.median_words),
+                    plots.bins(figures.words_each, plots.WORDS_EACH)),
+        plots.chart("Shorter side of an image", "images", "pixels",
+                    plots.bins(figures.short_sides, plots.SHORT_SIDES)),
+    ]  # fmt: skip
+
+
+def below(ledger: Ledger, start: str) -> Counter[str]:
+    """The counts whose names begin so, by what follows."""
+    return Counter({
+        name.removeprefix(start).replace("_", " "): count
+        for name, count in ledger.items()
+        if name.startswith(start) and count
+    })  # fmt: skip
+
+
+def comparisons(ledgers: Mapping[str, Ledger]) -> int:
+    return sum(ledger["comparisons"] for ledger in ledgers.values())
+
+
+def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
+    """In the order of the stages, then of what counts most, then the most frequent first."""
+    order = {kind.removesuffix("s"): place for place, kind in enumerate(TOLD)}
+    causes = sorted(
+        figures.dropped.items(),
+        key=lambda item: (job.stages.index(item[0][0]), order[item[0][1]], -item[1].count, item[0]),
+    )
+    wanted = {
+        row["url"] for (_, kind, _), dropped in causes if kind == "image" for row in dropped.samples
+    }
+    pictures = find_pictures(job, wanted, parts=figures.parts_chosen)
+    for (stage, kind, reason), dropped in causes:
+        yield DropGroup(
+            stage=stage,
+            kind=kind,
+            reason=reason,
+            count=dropped.count,
+            measured=measured(dropped),
+            limit=limit(dropped),
+            samples=[_sample(row, pictures) for row in dropped.samples],
+        )
+
+
+def _sample(row: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -> DropSample:
+    value = span(row["value"], row["value"])
+    told = (
+        f"{value}, limit {span(row['limit'], row['limit'])}" if row["limit"] is not None else value
+    )
+    place = f"{row['part']}, byte {row['row']:,}" if row["url"] is None else row["url"]
+    return DropSample(
+        url=printable(place),
+        excerpt=printable(row["excerpt"] or ""),
+        measured=told,
+        picture=pictures.get(row["url"]) if row["kind"] == "image" else None,
+    )

@@ -1,0 +1,183 @@
+"""Store: files of a run, on a local disk or in an object store, whole or absent.
+
+In:      paths: a local one, or gs://, s3:// through Beam's FileSystems.
+Out:     bytes. A local file is written aside and moved to its name; an object is put once all
+         of it lies in a temporary file. A second writer of the same bytes may win or lose, it
+         makes no difference.
+Refused: a full disk and the like: OSError with the path, which ends the run. What a killed run
+         left aside is swept at the next start (run.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pipeline.store.raw import create_cloud, file_systems, open_cloud, open_local
+from schemas.from_json import json_object
+
+LARGEST_JSON: Final = 1 << 28  # bytes: a run.json of a million inputs has less
+COPIED: Final = 1 << 20  # bytes at a time into an object store
+ASIDE: Final = ".aside-"  # in the name of a file that is being written
+FULL: Final = {  # errors of a place that takes no more: what is wanting, and what helps
+    errno.ENOSPC: ("no space left", "free some"),
+    errno.EDQUOT: ("no quota left", "free some of it"),
+    errno.EFBIG: ("a file may not be large enough", "raise the limit (ulimit -f)"),
+}
+
+
+class FullDiskError(OSError):
+    """There is no space for a file of the run; the message says for which, and what to do."""
+
+
+def is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def join(base: str, *names: str) -> str:
+    return "/".join((base.rstrip("/") or "/", *names))
+
+
+def open_input(path: str) -> BinaryIO:
+    """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
+    if is_local(path):
+        return open_local(Path(path))
+    return open_cloud(path)
+
+
+@contextmanager
+def create(path: str) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name only when the block ends without an error."""
+    if not is_local(path):
+        # an object is whole when its handle is closed, and an error in the block would close it
+        with tempfile.TemporaryFile() as first:
+            yield first
+            first.seek(0)
+            with create_cloud(path) as handle:
+                shutil.copyfileobj(first, handle, COPIED)
+        return
+    target = Path(path)
+    if target.is_symlink() or target.is_dir():
+        raise OSError(
+            f"{path} is a link or a folder, and a run writes a file of that name: move it "
+            "elsewhere, then run the same command again"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}{ASIDE}{uuid.uuid4().hex}")
+    try:
+        with aside.open("xb") as handle:
+            yield handle
+        aside.replace(target)
+    except BaseException as error:
+        aside.unlink(missing_ok=True)
+        told = isinstance(error, FullDiskError)
+        if isinstance(error, OSError) and error.errno in FULL and not told:
+            reason, remedy = FULL[error.errno]
+            raise FullDiskError(
+                error.errno,
+                f"{reason} to write {path}: {remedy}, then run the same command again; what is "
+                "whole stays and is not done again",
+            ) from error
+        raise
+
+
+def read_bytes(path: str) -> bytes:
+    with open_input(path) as handle:
+        return handle.read()
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """The object that a JSON file of the run holds.
+
+    Raises:
+        ValueError: for anything else that lies there; its message quotes nothing of it.
+    """
+    if is_local(path) and not Path(path).is_file():  # a pipe would never end, nor would a device
+        raise ValueError("it is no regular file")
+    with open_input(path) as handle:
+        data = handle.read(LARGEST_JSON + 1)
+    if len(data) > LARGEST_JSON:
+        raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
+    return json_object(data)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    with create(path) as handle:
+        handle.write(data)
+
+
+def exists(path: str) -> bool:
+    if is_local(path):
+        return Path(path).exists()
+    return bool(file_systems().exists(path))
+
+
+@contextmanager
+def held(folder: str) -> Iterator[None]:
+    """Let no other process of this machine write to a local folder meanwhile.
+
+    Raises:
+        ValueError: where one does.
+    """
+    if not is_local(folder):
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)  # the folder itself: a killed process leaves nothing
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another run is at work in {folder}: wait for its end, or choose another output"
+            ) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def listing(folder: str) -> list[str]:
+    """Every file and link below a folder, sorted; a folder that is not there holds none."""
+    return sorted(walk(folder))
+
+
+def walk(folder: str) -> Iterator[str]:
+    """Every file and link below a folder, as they are found; no link below it is followed."""
+    if not is_local(folder):
+        found = file_systems().match([join(folder, "**")])[0].metadata_list
+        yield from (metadata.path for metadata in found)
+        return
+    for above, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(above, name).is_symlink()]
+        yield from (join(above, name) for name in (*files, *links))
+
+
+def beginning(start: str) -> list[str]:
+    """The files whose path begins so, sorted: of one folder, below it none, and no links."""
+    folder, _, name = start.rpartition("/")
+    if is_local(start):
+        if not Path(folder).is_dir():
+            return []
+        with os.scandir(folder) as found:
+            return sorted(join(folder, one.name) for one in found
+                          if one.name.startswith(name) and one.is_file(follow_symlinks=False)
+                          )  # fmt: skip
+    listed = file_systems().match([f"{start}*"])[0].metadata_list
+    return sorted(metadata.path for metadata in listed)
+
+
+def remove(paths: Iterable[str]) -> None:
+    paths = list(paths)
+    local = [path for path in paths if is_local(path)]
+    for path in local:
+        Path(path).unlink(missing_ok=True)
+    if remote := [path for path in paths if not is_local(path)]:
+        file_systems().delete(remote)
