@@ -308,7 +308,7 @@ MUTANTS: Final = (
     Mutant(
         "resume: parts of other settings are whole",
         "pipeline/extract/part.py",
-        'if mark is None or mark.fingerprint != job.fingerprints["extract"]:',
+        "if mark is None or mark.fingerprint != job.fingerprint:",
         "if mark is None:",
         "tests/pipeline/test_changed_settings.py tests/pipeline/test_kill.py tests/pipeline",
     ),
@@ -352,15 +352,15 @@ MUTANTS: Final = (
     Mutant(
         "sweep: through links",
         "pipeline/run/layout.py",
-        "if path.is_symlink() and (where := _where(path, output, folder=name in FOLDERS)):",
-        "if False and (where := _where(path, output, folder=name in FOLDERS)):",
+        "if path.is_symlink() and (where := _where(path, output, folder=name in folders())):",
+        "if False and (where := _where(path, output, folder=name in folders())):",
         "tests/pipeline/test_foreign_folders.py tests/pipeline/test_foreign_files.py",
     ),
     Mutant(
         "sweep: every name is the run's",
         "pipeline/run/layout.py",
-        "    return any(form(whole) for form in _FORMS.get(folder, ()))",
-        "    return folder in _FORMS",
+        "    return any(form(whole) for form in forms().get(folder, ()))",
+        "    return folder in forms()",
         "tests/pipeline/test_foreign_folders.py tests/pipeline/test_foreign_files.py",
     ),
 )
