@@ -359,8 +359,8 @@ MUTANTS: Final = (
     Mutant(
         "sweep: every name is the run's",
         "pipeline/run/layout.py",
-        "    return any(form(whole) for form in forms().get(folder, ()))",
-        "    return folder in forms()",
+        "        return any(form(file) for form in forms().get(folder, ()))",
+        "        return folder in forms()",
         "tests/pipeline/test_foreign_folders.py tests/pipeline/test_foreign_files.py",
     ),
 )

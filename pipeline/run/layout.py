@@ -10,50 +10,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from pipeline import stages
-from pipeline.stage import Stage
 from pipeline.store import store
-from pipeline.store.forms import ENDED, OPT_OUT, OPT_OUT_LIST, PART, Form
+from pipeline.store.forms import ENDED, NOTES, OPT_OUT, OPT_OUT_LIST, Form
 
 _OF_OTHERS: Final = "counts"  # made from shards and index by the trainer
 _ASIDE: Final = re.compile(rf"{re.escape(store.ASIDE)}[0-9a-f]{{32}}\Z")
+_OWN: Final = ("run.json", "report.html", "README.md")
+_OF_A_STAGE: Final = ("manifest.json", "parts.parquet", "host.json", "failure.host.json")
 
 
-@cache
-def _forms(stages: Sequence[Stage]) -> Mapping[str, Sequence[Form]]:
-    """By folder, "" for the run's own, the forms of the names that a run writes there."""
-    top = re.compile(
-        rf"run\.json|{OPT_OUT_LIST.pattern}|report\.html|README\.md"
-        rf"|(?:{'|'.join(stage.name for stage in stages)})"
-        r"\.(?:manifest\.json|parts\.parquet|host\.json|failure\.host\.json)"
-    )
-    notes = re.compile(rf"({PART})\.json")
-    found: dict[str, list[Form]] = {"": [top.fullmatch], ENDED: [notes.fullmatch]}
-    for stage in stages:
+def forms() -> dict[str, list[Form]]:
+    """By folder, the forms of the names that a run writes there."""
+    found: dict[str, list[Form]] = {ENDED: [NOTES]}
+    for stage in stages.STAGES:
         for folder, form in stage.tables.items():
             found.setdefault(folder, []).append(form)
-    return dict(sorted(found.items()))
-
-
-def forms() -> Mapping[str, Sequence[Form]]:
-    return _forms(stages.STAGES)
+    return found
 
 
 def folders() -> Sequence[str]:
     """Every folder of a run, those above others first."""
-    return ("verdicts", "tables", *filter(None, forms()))
+    return ("verdicts", "tables", *sorted(forms()))
 
 
 def is_own(name: str) -> bool:
     """Whether a run gives a file this name below its folder, or writes one of it aside."""
-    folder, _, file = name.rpartition("/")
-    whole = _ASIDE.sub("", file)
-    return any(form(whole) for form in forms().get(folder, ()))
+    folder, _, file = _ASIDE.sub("", name).rpartition("/")
+    if folder:
+        return any(form(file) for form in forms().get(folder, ()))
+    of_stages = (f"{stage.name}.{end}" for stage in stages.STAGES for end in _OF_A_STAGE)
+    return file in {*_OWN, *of_stages} or OPT_OUT_LIST.fullmatch(file) is not None
 
 
 def is_first(name: str) -> bool:
@@ -77,7 +68,7 @@ def opt_out_lists(output: str) -> list[str]:
 
 def own(output: str) -> Iterator[str]:
     """Every file of a run, whole or aside."""
-    for folder in forms():
+    for folder in ("", *sorted(forms())):
         above = _below(output, folder)
         for path in store.beginning(store.join(above, "")):
             if is_own(_name(folder, path.rsplit("/", 1)[-1])):

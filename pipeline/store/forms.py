@@ -31,6 +31,7 @@ SHARDS: Final[Form] = re.compile(rf"({SHARD})\.tar").fullmatch
 
 # notes of records that ended a process (extract/ended.py): no stage sweeps them
 ENDED: Final = "ended"
+NOTES: Final[Form] = re.compile(rf"({PART})\.json").fullmatch
 OPT_OUT: Final = "opt-out-"  # and the digest of the list
 OPT_OUT_LIST: Final = re.compile(rf"{OPT_OUT}[0-9a-f]{{16}}\.txt")
 
