@@ -5,10 +5,12 @@ The signals are real, to processes of their own, at moments that are seeded by t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,25 +97,24 @@ def test_stopped_while_importing(way: Send, crawl: list[Path], tmp_path: Path) -
 @pytest.fixture
 def choosing(crawl: list[Path], tmp_path: Path) -> Iterator[Running]:
     """A run that waits for ever, while choosing, in a call that does not return."""
-    words = tmp_path / "words.txt"
-    os.mkfifo(words)
-    arguments = ["run", *map(str, crawl), "-o", str(tmp_path / "run"), f"--stop-words={words}",
-                 "--no-fetch"]  # fmt: skip
-    running = start(arguments, tmp_path)
-    ends = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/crawl.warc.gz"
+        arguments = ["run", *map(str, crawl), url, "-o", str(tmp_path / "run"), "--no-fetch"]
+        running = start(arguments, tmp_path)
+        asked: list[socket.socket] = []  # held, so that no answer and no end comes
 
-    def reads() -> bool:
-        try:
-            ends.append(os.open(words, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:  # nobody reads
-            return False
-        return True
+        def asks() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                asked.append(silent.accept()[0])
+            return bool(asked)
 
-    running.wait_until(reads)
-    yield running
-    running.process.kill()
-    running.process.wait()
-    os.close(ends[0])
+        running.wait_until(asks)
+        yield running
+        running.process.kill()
+        running.process.wait()
+        for one in asked:
+            one.close()
 
 
 @pytest.mark.parametrize("way", [interrupt_group, terminate])

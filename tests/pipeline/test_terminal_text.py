@@ -66,6 +66,7 @@ def test_a_console_obeys_nothing_of_what_it_prints(
     if colours:
         monkeypatch.setenv("FORCE_COLOR", colours)
     monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no colours
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         console = PlainConsole()
