@@ -98,7 +98,7 @@ def test_stopped_while_importing(way: Send, crawl: list[Path], tmp_path: Path) -
 def choosing(crawl: list[Path], tmp_path: Path) -> Iterator[Running]:
     """A run that waits for ever, while choosing, in a call that does not return."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.setblocking(False)
+        silent.settimeout(0)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/crawl.warc.gz"
         arguments = ["run", *map(str, crawl), url, "-o", str(tmp_path / "run"), "--no-fetch"]
         running = start(arguments, tmp_path)
