@@ -105,6 +105,10 @@ class Job:
         """Of the stage that is being done."""
         return self.fingerprints[self.stage]
 
+    def doing(self, stage: str) -> Job:
+        """The same job, at a stage."""
+        return replace(self, stage=stage)
+
     @property
     def stages(self) -> tuple[str, ...]:
         return tuple(self.fingerprints)

@@ -205,7 +205,7 @@ def execute(
             _check_before(job, stage, runner)
             sweep(job, stage)
             started = time.time()
-            with (progress or Progress.silent()).watch(replace(job, stage=stage.name), stage):
+            with (progress or Progress.silent()).watch(job.doing(stage.name), stage):
                 spent = run_stage(job, stage, runner=runner, options=options)
             write_host(job, stage, started=started, runner=runner, spent=spent)
             if runner in RUNNERS_HERE and whole(job, stage) is None:

@@ -17,7 +17,7 @@ from pipeline.extract import outcome as extract
 from pipeline.extract.page import read_page
 from pipeline.extract.part import KINDS, extract_part
 from pipeline.extract.tools import Tools
-from pipeline.job import Crawl
+from pipeline.job import Crawl, Job, Settings
 from pipeline.options.fetching import AskedFetching
 from pipeline.options.launch import Asked, choose_settings
 from pipeline.problem import Fault
@@ -28,7 +28,7 @@ from pipeline.read.walk.gzip_member import GzipMembers
 from pipeline.read.walk.members import members
 from pipeline.read.walk.plain_record import PlainRecords
 from pipeline.read.walk.window import Window
-from pipeline.stages import make_job
+from pipeline.stages import EXTRACT, make_job
 from pipeline.store import parquet
 from schemas.manifest import Ledger
 from schemas.rows import document_to_row
@@ -73,10 +73,14 @@ RECORDS = [
 ]
 
 
+def job_in(output: str, settings: Settings) -> Job:
+    return make_job(output, Crawl(inputs=("crawl",)), settings).doing(EXTRACT.name)
+
+
 @pytest.fixture(scope="module")
 def tools() -> Tools:
     settings = choose_settings(Asked(fetching=AskedFetching(on=False)), None)
-    return Tools(job=make_job("nowhere", Crawl(inputs=("crawl",)), settings))
+    return Tools(job=job_in("nowhere", settings))
 
 
 class Extracted:
@@ -85,7 +89,7 @@ class Extracted:
     def __init__(self, crawl: bytes, output: Path, tools: Tools) -> None:
         output.mkdir()
         (output / "crawl").write_bytes(crawl)
-        job = make_job(str(output), Crawl(inputs=("crawl",)), tools.job.settings)
+        job = job_in(str(output), tools.job.settings)
         mine = Tools(job=job)
         mine.lexicon, mine.identify = tools.lexicon, tools.identify
         part = whole(str(output / "crawl"), 0)

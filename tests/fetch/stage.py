@@ -27,7 +27,7 @@ from pipeline.filter_text.wanted import write_wanted
 from pipeline.job import Crawl, Job
 from pipeline.options.launch import Asked, choose_settings
 from pipeline.run.execute import prepare, run_stage, sweep, tidy
-from pipeline.stages import FETCH
+from pipeline.stages import FETCH, FILTER_TEXT
 from pipeline.store import parquet
 from pipeline.words.domain import partition_of
 
@@ -56,8 +56,8 @@ def job_for(
     for url in urls:
         of[partition_of(url, partitions)[0]].append(url)
     for partition in range(partitions):
-        write_wanted(partition, of[partition], job)
-    return job
+        write_wanted(partition, of[partition], job.doing(FILTER_TEXT.name))
+    return job.doing(FETCH.name)
 
 
 def start(

@@ -26,7 +26,7 @@ from pipeline.options.launch import Asked, choose_settings
 from pipeline.read.parts import Part, cut, whole
 from pipeline.read.records import Limits, Record, read_part
 from pipeline.read.walk.members import members
-from pipeline.stages import make_job
+from pipeline.stages import EXTRACT, make_job
 from pipeline.store import parquet
 from schemas.manifest import Ledger, total
 from schemas.verdict import Reason
@@ -111,7 +111,8 @@ def said(record: Record) -> tuple[object, ...]:
 @pytest.fixture(scope="module")
 def settings_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Job]:
     settings = choose_settings(Asked(fetching=AskedFetching(on=False)), None)
-    return lambda output: make_job(str(output), Crawl(inputs=("crawl",)), settings)
+    crawl = Crawl(inputs=("crawl",))
+    return lambda output: make_job(str(output), crawl, settings).doing(EXTRACT.name)
 
 
 def extracted(parts: Sequence[Part], job: Job, tools: Tools) -> Ledger:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,7 +135,7 @@ def test_a_graph_does_not_grow_with_its_inputs(
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_every_step_of_a_stage_has_its_label(few: Job, stage: Stage) -> None:
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    stage.dataflow(pipeline, replace(few, stage=stage.name))
+    stage.dataflow(pipeline, few.doing(stage.name))
     assert unlabelled(pipeline) == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_bundles_that_run_twice_give_the_same_bytes(
 
     def repeating(job: Job, stage: Stage, **_: object) -> dict[str, float]:
         pipeline = beam.Pipeline(runner=FnApiRunner(bundle_repeat=1))
-        stage.dataflow(pipeline, replace(job, stage=stage.name))
+        stage.dataflow(pipeline, job.doing(stage.name))
         pipeline.run().wait_until_finish()
         return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +252,7 @@ class Fabricate:
             "heldout_by": heldout_by,
         }
         job = make_job(str(self.folder / name), Crawl(inputs=PARTS), Settings(**chosen))
-        job = replace(job, stage=SHARD.name)
+        job = job.doing(SHARD.name)
         nodes = [node for of_part in pages.values() for page in of_part for node in page.nodes]
         urls = sorted({node.url for node in nodes if isinstance(node, ImageNode)})
         formats = ("JPEG", "PNG", "WEBP")
