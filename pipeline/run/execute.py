@@ -11,7 +11,6 @@ written aside, and parts of another fingerprint, are swept first.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -205,8 +204,11 @@ def execute(
             _check_before(job, stage, runner)
             sweep(job, stage)
             started = time.time()
-            with (progress or Progress.silent()).watch(job.doing(stage.name), stage):
-                spent = run_stage(job, stage, runner=runner, options=options)
+            here = job.doing(stage.name)
+            if (deadline := job.settings.fetching.deadline) is not None:
+                here = replace(here, until=started + deadline)
+            with (progress or Progress.silent()).watch(here, stage):
+                spent = run_stage(here, stage, runner=runner, options=options)
             write_host(job, stage, started=started, runner=runner, spent=spent)
             if runner in RUNNERS_HERE and whole(job, stage) is None:
                 raise RuntimeError(f"{stage.name} ended without a manifest: the runner lost a step")
@@ -226,9 +228,7 @@ def _check_before(job: Job, stage: Stage, runner: str) -> None:
 def run_stage(job: Job, stage: Stage, *, runner: str, options: Sequence[str]) -> dict[str, float]:
     """One Beam job, to its end; the seconds that its workers say they spent on what."""
     pipeline = open_pipeline(runner, options)
-    deadline = job.settings.fetching.deadline
-    until = math.inf if deadline is None else time.time() + deadline
-    stage.dataflow(pipeline, replace(job, stage=stage.name, until=until))
+    stage.dataflow(pipeline, job.doing(stage.name))
     try:
         with end_when_a_worker_dies():
             result = pipeline.run()
