@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from schemas.terminal import PlainConsole, one_line
 
 NOTHING_KEPT: Final = 3
-# what is left over is for Beam: beam_options.py checks it
+# what is left over is for Beam: options/beam.py checks it
 FOR_BEAM: Final = {"ignore_unknown_options": True}
 
 app = typer.Typer(
@@ -94,22 +94,22 @@ def run(  # noqa: PLR0913  # an option each
 ) -> None:
     """Turn a web crawl into image-text shards, and account for every document."""
     from pipeline import ending  # noqa: PLC0415  # Beam takes seconds to import
-    from pipeline.options import fetching as choose_fetching  # noqa: PLC0415  # Beam takes seconds to import
-    from pipeline.options import launch as choose  # noqa: PLC0415  # Beam takes seconds to import
+    from pipeline.options.fetching import AskedFetching  # noqa: PLC0415
+    from pipeline.options.launch import Asked, launch  # noqa: PLC0415
 
     words = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
     word_files = {kind: path for kind, path in words.items() if path is not None}
     with user_errors():
-        launch = choose.launch(
+        launched = launch(
             inputs or [],
             output=output,
-            asked=choose.Asked(
+            asked=Asked(
                 recipe=recipe, language=language, base=base, limit=limit, part_size=part_size,
                 partitions=partitions, shard_size=shard_size, heldout=heldout,
                 heldout_by=heldout_by, unreadable=unreadable, lid_model=lid_model,
                 word_files=word_files, opt_out=opt_out,
-                fetching=choose_fetching.AskedFetching(
+                fetching=AskedFetching(
                     on=fetch, contact=contact, rates=rates, opt_out_service=opt_out_service,
                     host_map=host_map, ports=ports, requests=requests, deadline=fetch_deadline,
                     host_images=host_images, image_format=image_format,
@@ -120,7 +120,7 @@ def run(  # noqa: PLR0913  # an option each
             runner=runner,
             workers=workers,
         )  # fmt: skip
-        kept = ending.run_and_show(launch, PlainConsole())
+        kept = ending.run_and_show(launched, PlainConsole())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 
@@ -140,13 +140,13 @@ def refetch(
 ) -> None:
     """Ask again for images that failed or were deferred, and do the stages behind it anew."""
     from pipeline import ending  # noqa: PLC0415
-    from pipeline.options import fetching as choose_fetching  # noqa: PLC0415
-    from pipeline.options import launch as choose  # noqa: PLC0415
+    from pipeline.options.fetching import AskedFetching  # noqa: PLC0415
+    from pipeline.options.launch import again  # noqa: PLC0415
 
     with user_errors():
-        asked = choose_fetching.AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
-        launch = choose.again(folder, reason or [], asked, workers=workers)
-        kept = ending.run_and_show(launch, PlainConsole())
+        asked = AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
+        launched = again(folder, reason or [], asked, workers=workers)
+        kept = ending.run_and_show(launched, PlainConsole())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 

@@ -15,8 +15,15 @@ from pipeline.fetch import figures
 from pipeline.job import Job, read_crawl
 from pipeline.local import memory
 from pipeline.options.launch import Launch, job_of
-from pipeline.run import execute as run
 from pipeline.run import layout
+from pipeline.run.execute import (
+    RUNNERS_HERE,
+    check_output,
+    execute,
+    host_seconds,
+    manifests,
+    whole,
+)
 from pipeline.run.progress import Progress
 from pipeline.store import store
 from pipeline.store.raw import file_systems
@@ -44,11 +51,11 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     """Do what is not whole, print the ending; whether anything was kept (or not yet known)."""
     job = launch.job
     warning = memory.warning(sum(read_crawl(job.output).sizes))
-    if warning and launch.runner in run.RUNNERS_HERE:
+    if warning and launch.runner in RUNNERS_HERE:
         console.print(f"warning: {warning}")
     if launch.news:
         console.print(launch.news)
-    run.execute(
+    execute(
         job,
         todo=launch.todo,
         options=launch.options,
@@ -56,24 +63,24 @@ def run_and_show(launch: Launch, console: Console) -> bool:
         say=console.print,
         progress=Progress(console),
     )
-    manifests = run.manifests(job)
-    show_funnel(manifests, console)
-    if "extract" in manifests:
+    made = manifests(job)
+    show_funnel(made, console)
+    if "extract" in made:
         unreadable.show(job, console)
-    if "fetch" in manifests:
+    if "fetch" in made:
         figures.show(figures.Figures.of(job), console)
-    seconds = run.host_seconds(job)
-    if len(manifests) < len(job.stages):
-        console.print(f"{len(manifests)} of {len(job.stages)} stages are whole in {job.output}")
+    seconds = host_seconds(job)
+    if len(made) < len(job.stages):
+        console.print(f"{len(made)} of {len(job.stages)} stages are whole in {job.output}")
         return True
     console.print(
         f"{sum(seconds.values()):,.0f} s, of which "
         + ", ".join(f"{stage} {spent:,.0f}" for stage, spent in seconds.items())
     )
     console.print(f"report: {store.join(job.output, 'report.html')}")
-    if manifests["shard"].ledger["documents.kept"]:
+    if made["shard"].ledger["documents.kept"]:
         return True
-    console.print(f"0 documents: {why_nothing(manifests, job.output)}")
+    console.print(f"0 documents: {why_nothing(made, job.output)}")
     return False
 
 
@@ -106,12 +113,12 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
     """What became of the images of img2dataset's tars, and what to do next."""
     from pipeline.fetch.imported import import_tars  # noqa: PLC0415  # with aiohttp
 
-    run.check_output(folder)
+    check_output(folder)
     job = job_of(folder)
     layout.check(folder)
-    if run.whole(job, stages.FILTER_TEXT) is None:
+    if whole(job, stages.FILTER_TEXT) is None:
         raise ValueError(f"{folder} has no wanted/ yet: interloom run --stage filter_text first")
-    if run.whole(job, stages.FETCH) is not None:
+    if whole(job, stages.FETCH) is not None:
         raise ValueError(f"fetch is whole in {folder}: remove fetch.manifest.json there to have it "
                          "done again with these images")  # fmt: skip
     with store.held(folder):
@@ -123,12 +130,12 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
 
 def show_stats(folder: str, console: Console) -> None:
     job = job_of(folder)
-    show_funnel(run.manifests(job), console)
+    show_funnel(manifests(job), console)
     console.print()
     show_places(job, console)
-    if run.whole(job, stages.EXTRACT) is not None:
+    if whole(job, stages.EXTRACT) is not None:
         unreadable.show(job, console)
-    if run.whole(job, stages.FETCH) is not None:
+    if whole(job, stages.FETCH) is not None:
         figures.show(figures.Figures.of(job), console)
 
 

@@ -19,7 +19,7 @@ from schemas.manifest import FORMAT_VERSION
 
 EXTENSIONS: Final[Mapping[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 
-# More than any page makes: of its HTML 8 MiB are read, of its elements 200,000 (extract/limits.py).
+# More than any page makes: of its HTML 8 MiB are read, of its elements 200,000 (html/limits.py).
 # Python needs up to 72 bytes for each bracket.
 BYTES: Final = 1 << 26  # of a JSON member
 BRACKETS: Final = 1 << 23

@@ -23,8 +23,7 @@ from training.fit.optimizer import check as check_optimizer
 from training.fit.output import check_output
 from training.fit.prepare import count, open_heldout, prepare
 from training.fit.trained import open_trained
-from training.look import estimate
-from training.look import page as look
+from training.look import estimate, page
 from training.look.ending import show_ending, show_evaluation
 from training.parallel import ALONE, world
 from training.recipe import Asked, read_run, write_run
@@ -148,7 +147,7 @@ def data(run: Path, shards: Sequence[str] | None, step: int, output: Path | None
     if output is None:
         check_output(run)
     prepared = prepare(run, asked, world=ALONE, say=CONSOLE.print)
-    look.write_step(prepared, run, step, path)
+    page.write_step(prepared, run, step, path)
     CONSOLE.print(f"the documents of step {step:,}: {path}")
 
 

@@ -71,7 +71,7 @@ def _below(kind: type[PipelineOptions]) -> Iterable[type[PipelineOptions]]:
 
 
 def local_options(workers: int) -> list[str]:
-    """Options that make the local runner use so many processes; run.py chooses their kind.
+    """Options that make the local runner use so many processes; run/execute.py chooses their kind.
 
     Raises:
         ValueError: for workers under 1.

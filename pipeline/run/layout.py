@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from pipeline import stages
+from pipeline.stage import Stage
 from pipeline.store import store
 from pipeline.store.forms import ENDED, NOTES, OPT_OUT, OPT_OUT_LIST, Form
 
@@ -24,10 +26,15 @@ _OWN: Final = ("run.json", "report.html", "README.md")
 _OF_A_STAGE: Final = ("manifest.json", "parts.parquet", "host.json", "failure.host.json")
 
 
-def forms() -> dict[str, list[Form]]:
+def forms() -> Mapping[str, Sequence[Form]]:
     """By folder, the forms of the names that a run writes there."""
+    return _forms(stages.STAGES)
+
+
+@cache  # it is asked for every file of a run
+def _forms(of: Sequence[Stage]) -> Mapping[str, Sequence[Form]]:
     found: dict[str, list[Form]] = {ENDED: [NOTES]}
-    for stage in stages.STAGES:
+    for stage in of:
         for folder, form in stage.tables.items():
             found.setdefault(folder, []).append(form)
     return found

@@ -5,7 +5,7 @@ Out:     bytes. A local file is written aside and moved to its name; an object i
          of it lies in a temporary file. A second writer of the same bytes may win or lose, it
          makes no difference.
 Refused: a full disk and the like: OSError with the path, which ends the run. What a killed run
-         left aside is swept at the next start (run.py).
+         left aside is swept at the next start (run/execute.py).
 """
 
 from __future__ import annotations

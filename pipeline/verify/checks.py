@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 
 NAMED: Final = 3  # places that a note names before it only counts the others
 STRAYS: Final = "strays"  # kind of the checks for what no manifest names
@@ -64,7 +64,7 @@ class Verification:
     def stages(self) -> tuple[str, ...]:
         """The stages that do not balance, in their order."""
         failing = {one.stage for one in self.failed}
-        return tuple(stage for stage in (RUN, *STAGES) if stage in failing)
+        return tuple(stage for stage in (RUN, *NAMES) if stage in failing)
 
 
 def compare(

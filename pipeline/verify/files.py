@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.run import layout
 from pipeline.run.execute import seconds_of
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.store import store
 from pipeline.store.forms import ENDED
 from pipeline.verify.checks import RUN, STRAYS, Check, compare, named, not_counted
@@ -56,7 +56,7 @@ _OWNERS: Final = (  # of what lies in the folder, told by how its path begins
     ("wanted/", "filter_text"), ("verdicts/filter_text/", "filter_text"),
     ("verdicts/filter_images/", "filter_images"), ("kept/", "filter_images"),
     ("shards/", "shard"), ("index/", "shard"), ("tables/", "shard"),
-    ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in STAGES),
+    ("report.html", "shard"), ("README.md", "shard"), *((f"{one}.", one) for one in NAMES),
 )  # fmt: skip
 _KEPT: Final = ("leases/", f"{ENDED}/")
 _PACKED: Final = "files as their rows are packed"
@@ -70,7 +70,7 @@ def check_stages(folder: RunFolder) -> Iterator[Check]:
     if folder.opt_out:
         yield _check_list(folder, folder.opt_out)
     packed: dict[str, _Files] = {}
-    for stage in STAGES:
+    for stage in NAMES:
         if stage in folder.told:
             yield from _check_told(folder, stage, prints[stage])
             yield _check_settings(folder, stage)
@@ -82,7 +82,7 @@ def check_stages(folder: RunFolder) -> Iterator[Check]:
             yield compare(stage, "manifest", "none", "whole", counted_in=f"{stage}.manifest.json",
                           held_against="", note=f"{why}: use interloom run")  # fmt: skip
         else:
-            first = next(one for one in STAGES if one in folder.missing)
+            first = next(one for one in NAMES if one in folder.missing)
             yield not_counted(stage, "all of it", why=f"{first} is not whole")
     yield from _check_packed(folder, packed)
 
@@ -242,12 +242,12 @@ def partitions(folder: RunFolder) -> list[str]:
 def check_strays(folder: RunFolder) -> Iterator[Check]:
     """Nothing lies in the run folder but what the manifests name."""
     known = {"run.json", folder.opt_out}
-    for stage in STAGES:
+    for stage in NAMES:
         known |= {f"{stage}.{name}" for name in ("manifest.json", "parts.parquet", "host.json")}
         if stage in folder.told:
             known |= {f"{kind}/{part}.parquet" for kind, part, _ in _marked(folder, stage)}
             known |= set(_unmarked(folder, stage))
-    strays: dict[str, list[str]] = {stage: [] for stage in (RUN, *STAGES)}
+    strays: dict[str, list[str]] = {stage: [] for stage in (RUN, *NAMES)}
     base = folder.output.rstrip("/") + "/"
     for path in store.listing(folder.output):
         name = path.removeprefix(base)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from pipeline.job import read_run, shortened
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.store import forms, parquet, store
 from pipeline.verify.packed import Packed, pack_again
 from schemas.index import INDEX
@@ -50,7 +50,7 @@ SCHEMAS: Final = {
     "tables/drops": TABLE_DROPS,
 }
 _BESIDES: Final = {"filter_text": ("wanted",), "filter_images": ("kept",)}  # beside verdicts/
-_NAMES: Final = dict.fromkeys(STAGES, re.compile(forms.PART)) | {
+_NAMES: Final = dict.fromkeys(NAMES, re.compile(forms.PART)) | {
     "fetch": re.compile(forms.SETTLED),
     "shard": re.compile(forms.SHARD),
 }
@@ -109,7 +109,7 @@ class RunFolder:
 
     def load(self) -> None:
         """Read what the stages tell; behind one that tells nothing, the others are not asked."""
-        for stage in STAGES:
+        for stage in NAMES:
             if self.missing:
                 self.missing[stage] = ""
                 self._leave(stage)
@@ -146,7 +146,7 @@ class RunFolder:
         """What each stage's must be: by run.json, and by the settings its manifest tells."""
         chain: list[object] = [FORMAT_VERSION, self.run["crawl"]]
         prints: dict[str, str] = {}
-        for stage in STAGES:
+        for stage in NAMES:
             if stage not in self.told:
                 break
             settings = self.told[stage].manifest.settings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.verify.across import Across
 from pipeline.verify.count import count_file, count_part
 from pipeline.verify.differences import FETCHED, FETCHED_ROWS, KINDS, TARS, WANTED, Differences
@@ -170,7 +170,7 @@ def needs_of(stage: str, name: str) -> tuple[str, ...]:
 def _find_broken(folder: RunFolder, found: Found) -> None:
     """In the order of the stages, so that a stage is not blamed for what lies before it."""
     told = folder.told.get("filter_text")
-    for stage in STAGES:
+    for stage in NAMES:
         tally = found.tallies.get(stage)
         for name in () if tally is None else tally.differing:
             own = folder_of(stage, name)

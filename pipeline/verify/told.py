@@ -20,7 +20,7 @@ from typing import Final
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.store import store
 from pipeline.verify.folder import RunFolder
 from schemas.manifest import KINDS, Ledger
@@ -52,8 +52,8 @@ def wrong_in(name: str, folder: RunFolder) -> list[str]:
     text = store.read_bytes(folder.path(name)).decode("utf-8", "replace")
     check = {REPORT: _check_report, CARD: _check_card}[name]
     told = folder.told
-    wrong = list(check(text, {stage: told[stage].manifest.ledger for stage in STAGES}))
-    if wrong and not list(check(text, {stage: told[stage].sums() for stage in STAGES})):
+    wrong = list(check(text, {stage: told[stage].manifest.ledger for stage in NAMES}))
+    if wrong and not list(check(text, {stage: told[stage].sums() for stage in NAMES})):
         return []
     return wrong
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.verify.balance import checks_of
 from pipeline.verify.checks import RUN, Check, Verification, compare, not_counted
 from pipeline.verify.crawl import check_inputs
@@ -35,7 +35,7 @@ def verify(output: str, *, inputs: bool = True) -> Verification:
         checks += _checks_of(stage, folder, found)
         if stage == "extract":
             checks += check_inputs(folder, found.across.records, read=inputs)
-    order = (RUN, *STAGES)
+    order = (RUN, *NAMES)
     checks.sort(key=lambda one: order.index(one.stage))
     return Verification(output=output, checks=tuple(checks))
 

@@ -18,7 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from tests.bench.watch import watch
 from tests.crawl import write_crawl
 
@@ -31,7 +31,7 @@ def main(pages: int = 300) -> None:
     table = Table(title=f"{pages} pages a crawl, one worker")
     for name in ("stage", *(f"{n} crawls" for n in CRAWLS), "bytes a document"):
         table.add_column(name, justify="right")
-    found: dict[str, list[tuple[int, float, int]]] = {stage: [] for stage in STAGES}
+    found: dict[str, list[tuple[int, float, int]]] = {stage: [] for stage in NAMES}
     with tempfile.TemporaryDirectory() as folder:
         for crawls in CRAWLS:
             documents, measured = measure(Path(folder), crawls, pages)
@@ -49,7 +49,7 @@ def measure(folder: Path, crawls: int, pages: int) -> tuple[int, dict[str, tuple
     crawl, output = folder / f"crawl-{crawls}", folder / f"run-{crawls}"
     for seed in range(crawls):
         write_crawl(crawl, seed=seed + 1, pages=pages, warcs=1)
-    measured = {stage: run_stage(crawl, output, stage) for stage in STAGES}
+    measured = {stage: run_stage(crawl, output, stage) for stage in NAMES}
     counts = json.loads((output / "extract.manifest.json").read_text())["counts"]
     return counts["documents.seen"], measured
 

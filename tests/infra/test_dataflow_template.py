@@ -14,7 +14,7 @@ import typer
 from google.cloud.dataflow_v1beta3.types import ParameterType, TemplateMetadata
 
 from pipeline.cli import app
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "infra/dataflow"
@@ -62,7 +62,7 @@ def test_every_parameter_has_what_the_console_shows() -> None:
 
 
 def test_stage_offers_the_five_stages_in_their_order() -> None:
-    assert tuple(option["value"] for option in PARAMETERS["stage"]["enumOptions"]) == STAGES
+    assert tuple(option["value"] for option in PARAMETERS["stage"]["enumOptions"]) == NAMES
 
 
 def test_a_parameter_is_an_option_of_run_and_an_option_a_parameter() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from tests.pipeline.bad_crawls import command, run_here, write
 from tests.pipeline.runs import SMALL, counts, tree
 
@@ -29,7 +29,7 @@ def again(output: Path, *options: str | Path) -> list[str]:
     ended = command("run", *options, "-o", output, "--workers=1")
     assert (ended.code, ended.err) == (0, "")
     said = [line for line in ended.out.splitlines() if line.endswith(("to do", "done again"))]
-    assert [line.split(":")[0] for line in said] == list(STAGES)
+    assert [line.split(":")[0] for line in said] == list(NAMES)
     return [line.split(":")[0] for line in said if "have changed, so" in line]
 
 
@@ -73,7 +73,7 @@ def test_another_shard_size_is_done_in_shard_alone_and_gives_what_a_fresh_run_gi
 def test_word_lists_of_ones_own_are_done_from_extract(output: Path, tmp_path: Path) -> None:
     before = tree(output)
     words = write(tmp_path / "words.txt", b"garden\ndragon\n")
-    assert again(output, f"--flagged-words={words}") == list(STAGES)
+    assert again(output, f"--flagged-words={words}") == list(NAMES)
     assert tree(output) != before
 
 

@@ -11,7 +11,7 @@ import pytest
 from infra.demo.folder_to_warc import Site, write_warc
 from infra.demo.packages import debian_manual, wheel_documentation
 from pipeline.account.funnel import as_text, funnel_of
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.verify import verify
 from schemas.manifest import Ledger
 from tests.pipeline.runs import ROOT, counts, interloom
@@ -27,7 +27,7 @@ def test_the_funnel_of_a_packaged_site_is_known_to_the_unit(name: str, tmp_path:
     write_warc(site, crawl)
     output = tmp_path / "run"
     interloom("run", crawl, "-o", output, "--workers=1", "--no-fetch")
-    found = {stage: counts(output, stage) for stage in STAGES}
+    found = {stage: counts(output, stage) for stage in NAMES}
     checked = verify(str(output))
     assert checked.ok, checked.failed
     golden = GOLDEN / f"{slug(site)}.json"
@@ -51,7 +51,7 @@ def slug(site: Site) -> str:
 def test_the_funnel_in_the_readme_is_that_of_the_demo() -> None:
     (pinned,) = GOLDEN.glob("gimp-help-en_*.json")
     counted = json.loads(pinned.read_text())
-    rows = [row for stage in STAGES for row in funnel_of(stage, Ledger(counted[stage]))]
+    rows = [row for stage in NAMES for row in funnel_of(stage, Ledger(counted[stage]))]
     shown = re.search(r"```text\n(stage .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown is not None
     assert shown[1] == as_text(rows) + "\n"

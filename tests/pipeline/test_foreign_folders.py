@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import stages
 from pipeline.account.manifest import part_names
 from pipeline.options.launch import Asked, job_of, launch
-from pipeline.stages import NAMES as STAGES
 from pipeline.store.parquet import DamagedFileError
 from tests.crawl import write_crawl
 from tests.pipeline.bad_crawls import Ended, command, good
@@ -192,7 +192,7 @@ def refusal(take: Callable[[], object]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", stages.NAMES)
 def test_a_damaged_manifest_is_one_line_with_what_to_do(stage: str, run: Path, whole: Path) -> None:
     path = run / f"{stage}.manifest.json"
     told = json.loads(path.read_text())

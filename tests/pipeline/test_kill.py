@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.store.store import ASIDE
 from tests.pipeline.runs import ROOT, SMALL, STAGE, before, environment, interloom, parts, tree
 
@@ -66,7 +66,7 @@ def names(whole: dict[str, int]) -> set[str]:
     return {Path(name).stem for name in whole}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 def test_killed_when_the_nth_part_appears_a_rerun_gives_the_same_bytes(
     stage: str,
     crawl: list[Path],
@@ -119,7 +119,7 @@ def test_killed_inside_a_grouping_a_rerun_gives_the_same_bytes(
     assert tree(output) == tree(reference)
 
 
-@pytest.mark.parametrize("name", ["run.json", *(f"{stage}.manifest.json" for stage in STAGES)])
+@pytest.mark.parametrize("name", ["run.json", *(f"{stage}.manifest.json" for stage in NAMES)])
 def test_killed_in_the_midst_of_a_manifest_s_write_a_rerun_gives_the_same_bytes(
     name: str, crawl: list[Path], reference: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 
 from pipeline.local.workers import STOPPED
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from tests.pipeline.processes import Running, start
 from tests.pipeline.runs import SMALL, interloom, members, parts, tree
 from tests.pipeline.terminal import Terminal
@@ -142,7 +142,7 @@ def test_stopped_while_workers_start(way: Send, crawl: list[Path], tmp_path: Pat
     stop(running, way)
 
 
-@pytest.mark.parametrize(("workers", "stages"), [(1, STAGES), (2, ("filter_images",))])
+@pytest.mark.parametrize(("workers", "stages"), [(1, NAMES), (2, ("filter_images",))])
 def test_stopped_in_a_stage_and_gone_on_with_a_run_gives_the_same_bytes(
     workers: int, stages: tuple[str, ...], crawl: list[Path], reference: Path, tmp_path: Path
 ) -> None:
@@ -152,8 +152,8 @@ def test_stopped_in_a_stage_and_gone_on_with_a_run_gives_the_same_bytes(
     ways = list(WAYS)
     dice.shuffle(ways)
     for stage in stages:
-        number, nth = STAGES.index(stage), dice.randint(0, 2)
-        begun = f"{STAGES[number - 1]}.manifest.json" if number else "run.json"
+        number, nth = NAMES.index(stage), dice.randint(0, 2)
+        begun = f"{NAMES[number - 1]}.manifest.json" if number else "run.json"
         running = start(arguments, tmp_path)
         running.wait_until((output / begun).exists)
         running.wait_until(lambda: len(parts(output, stage)) >= nth)  # noqa: B023

@@ -19,7 +19,7 @@ from pipeline.account.funnel import (
 )
 from pipeline.account.manifest import read_manifest
 from pipeline.ending import show_places
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from schemas.manifest import KINDS, Ledger, Manifest
 from schemas.verdict import Reason
 from tests.report.fabricated import Fabricate, Pages
@@ -102,7 +102,7 @@ def test_stats_say_what_came_out_and_what_lies_where(
 ) -> None:
     run = fabricate(every_outcome)
     run.shard()
-    manifests = {stage: read_manifest(run.job, stage) for stage in STAGES}
+    manifests = {stage: read_manifest(run.job, stage) for stage in NAMES}
     out = io.StringIO()
     console = Console(file=out, width=200)
     show_funnel(manifests, console)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.store import parquet
 from pipeline.verify import Verification, verify
 from pipeline.verify.files import stage_of
@@ -235,7 +235,7 @@ def test_another_byte_in_run_json_is_found(run: Path) -> None:
     assert any("run.json" in check.counted_in for check in found.failed)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 @pytest.mark.parametrize("data", NOT_JSON)
 def test_a_damaged_manifest_names_itself_and_its_stage(run: Path, stage: str, data: bytes) -> None:
     path = run / f"{stage}.manifest.json"
@@ -245,7 +245,7 @@ def test_a_damaged_manifest_names_itself_and_its_stage(run: Path, stage: str, da
     assert any(str(path) in check.note for check in found.failed)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 def test_a_damaged_parts_table_names_itself_and_its_stage(run: Path, stage: str) -> None:
     path = run / f"{stage}.parts.parquet"
     path.write_bytes(path.read_bytes()[:-9])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.store import parquet
 from pipeline.verify import Verification, verify
 from tests.verify.damage import (
@@ -181,7 +181,7 @@ def test_an_index_that_points_elsewhere_names_shard(run: Path) -> None:
 
 def test_a_removed_file_names_the_stage_that_wrote_it(run: Path, tmp_path: Path) -> None:
     paths = [path for path in sorted(run.rglob("*")) if path.is_file()]
-    free = {"run.json", *(f"{stage}.host.json" for stage in STAGES)}
+    free = {"run.json", *(f"{stage}.host.json" for stage in NAMES)}
     paths = [path for path in paths if path.name not in free]
     assert len(paths) > 40
     for path in paths:
@@ -199,7 +199,7 @@ def _stage_of(path: Path) -> str:
     if name.startswith("packs/"):
         return "extract"
     by_folder = WRITTEN_BY.get(str(path.parent), "shard")
-    return next((stage for stage in STAGES if name.startswith(f"{stage}.")), by_folder)
+    return next((stage for stage in NAMES if name.startswith(f"{stage}.")), by_folder)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_stray_file_is_named_under_its_stage(run: Path, name: str, stage: str)
     assert any(name in check.note for check in found.failed)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 def test_a_wrong_count_in_a_manifest_names_its_stage(run: Path, stage: str) -> None:
     def lie(manifest: dict[str, Any]) -> None:
         name = next(name for name in sorted(manifest["counts"]) if ".seen" in name)
@@ -232,7 +232,7 @@ def test_a_wrong_count_in_a_manifest_names_its_stage(run: Path, stage: str) -> N
     assert verified(run).stages == (stage,)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 def test_a_broken_chain_of_fingerprints_is_found(run: Path, stage: str) -> None:
     edit_manifest(run, stage, lambda manifest: manifest.update(fingerprint="0" * 32))
     found = verified(run)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from pipeline import verify as verifying
-from pipeline.stages import NAMES as STAGES
+from pipeline.stages import NAMES
 from pipeline.verify import Outcome, Verification, verify
 
 
@@ -23,7 +23,7 @@ def verification(whole_run: Path) -> Verification:
 def test_a_run_that_nothing_happened_to_balances(verification: Verification) -> None:
     assert verification.ok
     assert not verification.failed
-    assert {one.stage for one in verification.checks} == {"run", *STAGES}
+    assert {one.stage for one in verification.checks} == {"run", *NAMES}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_both_sides_are_counted(
 def test_every_count_of_a_manifest_is_checked_or_named_as_not_counted(
     verification: Verification, whole_run: Path
 ) -> None:
-    for stage in STAGES:
+    for stage in NAMES:
         kinds = {check.kind for check in verification.checks if check.stage == stage}
         counted_apart = {"packs"}  # with the files of the parts
         spoken = {word for kind in kinds for word in kind.split(", ")} | counted_apart
@@ -90,7 +90,7 @@ def test_the_table_names_every_check_and_says_how_it_ended(verification: Verific
 def test_a_run_in_which_nothing_was_left_balances(empty_run: Path) -> None:
     verification = verify(str(empty_run))
     assert verification.ok
-    assert {one.stage for one in verification.checks} == {"run", *STAGES}
+    assert {one.stage for one in verification.checks} == {"run", *NAMES}
     (kept,) = [c for c in verification.checks if c.kind == "documents: kept = sharded"]
     assert (kept.here, kept.there) == (0, 0)
 

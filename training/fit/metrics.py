@@ -4,7 +4,7 @@
                             checkpoint, so it reads as if the run had never stopped
     OUT/metrics.host.jsonl  seconds, tokens and images a second, stall: what differs between runs
     OUT/tensorboard/        both
-    OUT/evaluations.jsonl   one object an evaluation (fit.py)
+    OUT/evaluations.jsonl   one object an evaluation (loop.py)
 
 Out:     files that are whole after every line.
 """

@@ -9,7 +9,7 @@ Refused: weights of another adapter: ValueError, naming the first that differs.
 Sources: LoRA (arXiv 2106.09685), DoRA (2402.09353); Idefics2 (2405.02246, section 3.2) trains so
 because the whole fully-autoregressive model diverges. Adapters go by exact names: bare ones
 (`q_proj`) would land in vision and connector too. They are injected, not wrapped in a PeftModel, so
-that the model's way through (model.py) and its names stay.
+that the model's way through (idefics2.py) and its names stay.
 """
 
 from __future__ import annotations
