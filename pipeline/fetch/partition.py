@@ -33,7 +33,7 @@ from pipeline.fetch.errand import AWAY, Errand, Outcome
 from pipeline.fetch.hosts.host import Host, Hosts
 from pipeline.fetch.hosts.optout import OptOuts
 from pipeline.fetch.hosts.request import Ending, Requester, row_of
-from pipeline.fetch.lease import Lease, LostLeaseError
+from pipeline.fetch.lease import Lease, LostLeaseError, hold
 from pipeline.fetch.means import Means, open_means
 from pipeline.job import Job
 from pipeline.media.look import Reencoded
@@ -135,7 +135,7 @@ class Worker:
 
     async def _hold(self, partition: int, errands: list[Errand] | None) -> Outcome:
         job, fetching, counts = self._job, self._job.settings.fetching, Counter[str]()
-        async with Lease.take_beside(job.path("leases", f"{partition:05d}.host.json")) as lease:
+        async with hold(job.path("leases", f"{partition:05d}.host.json")) as lease:
             self._starting.add(partition)
             try:
                 brought, todo = await asyncio.to_thread(read_due, partition, errands, job)

@@ -80,7 +80,7 @@ class Urls:
         news = []
         for path, _ in files(self._job.output, "leases", LEASES):
             with suppress(FileNotFoundError):  # let go meanwhile
-                news.append(read_lease(store.read_bytes(path)).get("news"))
+                news.append(read_lease(store.read_bytes(path)).news)
         return [one for one in news if isinstance(one, dict) and _is_told(one)]
 
 

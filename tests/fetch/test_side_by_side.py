@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import pytest
 
 from pipeline.fetch import commits, partition
-from pipeline.fetch.lease import Lease, read_lease
+from pipeline.fetch.lease import lease_at
 from pipeline.fetch.partition import Holder
 from pipeline.fetching import Fetching
 from pipeline.store import parquet, store
@@ -188,12 +188,15 @@ def test_a_partition_that_another_has_holds_up_no_other(tmp_path: Path) -> None:
     with world(plan.hosts, tmp_path) as servers:
         told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}")
         job = job_for(tmp_path, plan.urls, told, partitions=3)
-        with Lease.take(job.path("leases", "00000.host.json")), start(job) as process:
+        lease = lease_at(job.path("leases", "00000.host.json"))
+        assert lease.take()
+        with start(job) as process:
             while len(images_asked(servers)) < 4:
                 time.sleep(0.05)
                 assert process.poll() is None
             assert quick[0] not in images_asked(servers)
             process.kill()
+        lease.let_go()
         do(job)
     assert {row["status"] for row in rows(job)} == {OK}
 
@@ -288,8 +291,10 @@ def test_one_that_fails_ends_all_and_their_leases_are_free(
         job = job_for(tmp_path, plan.urls, told, partitions=3)
         with pytest.raises(RuntimeError, match="full"):
             do(job)
-        left = [read_lease(store.read_bytes(path)) for path in store.listing(job.path("leases"))]
-        assert all(one["until"] == 0 for one in left)  # there for the hosts' pauses alone
+        for path in store.listing(job.path("leases")):  # there for the hosts' pauses alone
+            lease = lease_at(path)
+            assert lease.take()
+            lease.let_go()
         monkeypatch.undo()
         do(job)
     found = [row["status"] for row in rows(job)]

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from pipeline.fetch.hosts.pace import Pace, Rates, turn
 from pipeline.fetch.hosts.robots import FILES, READ, Rules, closed, read_rules
 from pipeline.fetch.hosts.wire import Answer, Wire
-from pipeline.fetch.lease import START
+from pipeline.fetch.lease import START, Rests
 from pipeline.fetching import Fetching
 from pipeline.problem import Problem
 from pipeline.words.domain import host_of, registered_domain
@@ -45,7 +45,6 @@ RETRIES_PER: Final = 5
 RULES_REDIRECTS: Final = 5  # RFC 9309, 2.3.1.2
 
 Outcome = Answer | Problem
-Rests = dict[str, tuple[float, float]]  # by name of a pace, Pace.until()
 
 
 @dataclass(kw_only=True, eq=False)  # a key of the queues
