@@ -30,7 +30,8 @@ lint: $(VENV)/with-dev ## Style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(VENV)/with-dev ## An hour of broken records, pages, images and tars (SECONDS=900 of each)
+soak: $(VENV)/with-dev ## The full matrices of the tests, then an hour of broken records, pages, images and tars (SECONDS=900 of each)
+	INTERLOOM_SOAK=1 $(BIN)/python -m pytest $(PYTEST)
 	INTERLOOM_FUZZ_SECONDS=$(or $(SECONDS),900) $(BIN)/python -m pytest -s tests/fuzz
 
 funnel: $(VENV)/with-dev ## Paste the funnel of demo/run into the README and the tests (after make demo)

@@ -1,15 +1,12 @@
 """The stage of fetch alone, over a wanted/ of the test's own, here or where it may be killed.
 
-Run as a command it does the stage of a pickled job. An audit hook refuses every connection that
-does not stay on this machine, and writes it down: a guard that fails fails the test, and nothing
-leaves the machine.
+An audit hook refuses every connection that does not stay on this machine, and writes it down: a
+guard that fails fails the test, and nothing leaves the machine.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,16 +22,19 @@ from pipeline.fetch.partition import Worker
 from pipeline.fetching import Fetching
 from pipeline.filter_text.wanted import write_wanted
 from pipeline.job import Crawl, Job
+from pipeline.media.look import close_pools
 from pipeline.options.launch import Asked, choose_settings
 from pipeline.run.execute import prepare, run_stage, sweep, tidy
 from pipeline.stages import FETCH, FILTER_TEXT
 from pipeline.store import parquet
 from pipeline.words.domain import partition_of
+from tests.forked import Forked
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 PARTITIONS: Final = 4
 CONTACT: Final = "us@example.org"
 LEFT: Final = "left.txt"
+# of tests for which a pace is not the point
+FAST: Final = "requests = inf\nconnections = 4\ndomain_requests = inf\n"
 
 
 def fetch_partition(partition: int, job: Job) -> Outcome:
@@ -67,14 +67,10 @@ def start(
     only: Sequence[int] = (),
     workers: int = 1,
     environment: Mapping[str, str] | None = None,
-) -> subprocess.Popen[str]:
+) -> Forked:
     """The stage in a process of its own; or some partitions alone, one after the other."""
-    path = Path(job.output).parent / f"{name}.pickle"
-    path.write_bytes(pickle.dumps((job, only, workers)))
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.fetch.stage", str(path)], cwd=ROOT, text=True,
-        env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    log = Path(job.output).parent / f"{name}.log"
+    return Forked(_fetch, job, only, workers, log=log, environment=environment)
 
 
 def do(job: Job, environment: Mapping[str, str] | None = None) -> None:
@@ -87,8 +83,7 @@ def do(job: Job, environment: Mapping[str, str] | None = None) -> None:
 def do_elsewhere(job: Job, *, workers: int) -> None:
     """In a process of its own, with others below it."""
     with start(job, workers=workers) as process:
-        said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said[-4000:]
+        process.check_ended()
     assert not (Path(job.output).parent / LEFT).exists()
 
 
@@ -135,14 +130,10 @@ def _stay_here(folder: Path) -> Iterator[Path]:
         _told.pop()
 
 
-def main(path: Path) -> None:
-    job, only, workers = pickle.loads(path.read_bytes())
-    with _stay_here(path.parent):
+def _fetch(job: Job, only: Sequence[int], workers: int) -> None:
+    with _stay_here(Path(job.output).parent):
         for partition in only:
             fetch_partition(partition, job)
         if not only:
             _do(job, workers=workers)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    close_pools()

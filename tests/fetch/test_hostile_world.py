@@ -39,7 +39,7 @@ def fetched(
     folder, hosts = tmp_path_factory.mktemp("world"), build(HOSTS)
     (folder / "good").mkdir()
     with ExitStack() as running:
-        servers = [running.enter_context(world(hosts.plan, folder))]
+        servers = [running.enter_context(world(hosts.plan, folder, secure=["localhost"]))]
         if request.param == "nginx":
             servers.append(running.enter_context(nginx(hosts.files, folder / "good")))
         secure = f"*.secure.* 127.0.0.1:{servers[0].secure}"

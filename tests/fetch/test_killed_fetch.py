@@ -6,9 +6,7 @@ import asyncio
 import errno
 import gzip
 import io
-import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +29,7 @@ from schemas.verdict import OK, Reason
 from tests.fetch.hostile import Hosts, answer
 from tests.fetch.stage import (
     CONTACT,
+    FAST,
     PARTITIONS,
     do,
     fetch_partition,
@@ -40,8 +39,9 @@ from tests.fetch.stage import (
     start,
 )
 from tests.fetch.world import World, world
+from tests.soak import SOAK
 
-KILLS: Final = int(os.environ.get("INTERLOOM_KILLS", "3"))
+KILLS: Final = 12 if SOAK else 2
 # what they answer does not depend on when they are asked
 STEADY: Final = ("good", "page", "cut", "noai", "loop", "abroad", "back", "forbids", "empty",
                  "private")  # fmt: skip
@@ -50,6 +50,7 @@ OF_TIME: Final = ("date", "decided", "attempt", "pack", "pack_offset")
 NONE: Final = {"status": 404}
 SLOW: Final = Fetching(on=True, contact=CONTACT, commit_seconds=0.3, rates=(
     "requests = 4\nconnections = 2\ndomain_requests = 4\n"), requests=8)  # fmt: skip
+QUICK: Final = replace(SLOW, rates=FAST)
 
 
 def facts(job: Job) -> list[dict[str, Any]]:
@@ -86,20 +87,18 @@ def test_killed_at_random_moments_nothing_committed_is_asked_for_again(
         (tmp_path / name).mkdir()
     with world(steady.plan, tmp_path) as servers:
         told = replace(SLOW, host_map=steady.map(servers.plain))
-        straight = job_for(tmp_path / "straight", steady.must, replace(told, rates=""))
+        straight = job_for(tmp_path / "straight", steady.must, replace(told, rates=FAST))
         do(straight)
         job = job_for(tmp_path / "killed", steady.must, told)
         safe: set[str] = set()
         met = 0
         for _ in range(KILLS):
             moment = time.time()
-            process = start(job)
-            while not any(True for _ in asked_since(servers, moment)):
-                time.sleep(0.05)
-                assert process.poll() is None, process.communicate()[0][-3000:]
-            time.sleep(chance.uniform(0.1, 3))
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+            with start(job) as process:
+                while not any(True for _ in asked_since(servers, moment)):
+                    time.sleep(0.05)
+                    process.check_alive()
+                time.sleep(chance.uniform(0.1, 3 if SOAK else 1.5))
             assert not safe & set(asked_since(servers, moment))
             more = committed(job)
             assert safe <= more
@@ -107,7 +106,7 @@ def test_killed_at_random_moments_nothing_committed_is_asked_for_again(
             safe = more
         assert met > 0
         moment = time.time()
-        do(job)
+        do(replace(job, settings=replace(job.settings, fetching=replace(told, rates=FAST))))
         assert not safe & set(asked_since(servers, moment))
     assert facts(job) == facts(straight)
     assert {row["url"]: row["status"] for row in rows(job)} == steady.must
@@ -128,7 +127,7 @@ def test_a_pack_without_rows_is_removed_and_rows_without_bytes_are_brought_anew(
     steady: Hosts, tmp_path: Path
 ) -> None:
     with world(steady.plan, tmp_path) as servers:
-        told = replace(SLOW, rates="", host_map=steady.map(servers.plain))
+        told = replace(QUICK, host_map=steady.map(servers.plain))
         job = job_for(tmp_path, steady.must, told)
         do(job)
         before = facts(job)
@@ -156,7 +155,7 @@ def test_bodies_that_have_no_room_wait_for_each_other_and_all_come(
     for _ in range(12):
         hosts.add("good")
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(SLOW, rates="", requests=64, total=30, host_map=hosts.map(servers.plain))
+        told = replace(QUICK, requests=64, total=30, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         fetch_partition(0, job)
     assert sorted(rows_brought(job, 0)) == sorted(hosts.must.values())
@@ -182,9 +181,7 @@ def test_bodies_that_unpack_to_far_more_have_no_more_room(
     plan = {f"a.big{n}.test": {"/robots.txt": NONE, "/ai.txt": NONE, "/a.bmp": what}
             for n in range(16)}  # fmt: skip
     with world(plan, tmp_path) as servers:
-        told = replace(
-            SLOW, rates="", requests=64, total=30, host_map=f"* 127.0.0.1:{servers.plain}"
-        )
+        told = replace(QUICK, requests=64, total=30, host_map=f"* 127.0.0.1:{servers.plain}")
         urls = [f"http://{host}/a.bmp" for host in plan]
         job = job_for(tmp_path, urls, told, partitions=1)
         fetch_partition(0, job)
@@ -214,7 +211,7 @@ def test_no_body_is_held_when_all_is_answered(
         hosts.plan[host] = {"/robots.txt": NONE, "/ai.txt": NONE, "/a.jpg": large}
         hosts.url(host, "/a.jpg", Reason.DEFERRED if status == 503 else Reason.HTTP_STATUS)
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(SLOW, rates="", host_map=hosts.map(servers.plain), image_bytes=1 << 20)
+        told = replace(QUICK, host_map=hosts.map(servers.plain), image_bytes=1 << 20, tries=2)
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         fetch_partition(0, job)
     assert held == [0, 0]
@@ -234,7 +231,7 @@ def test_a_commit_that_fails_while_the_hosts_end_ends_the_partition(
     def write(one: commits._Commit) -> None:
         begun.append(one.name)
         one.files.close()  # the pack is there
-        time.sleep(4)
+        time.sleep(1.5)
         if len(begun) == failing:
             raise OSError(errno.ENOSPC, "full")
         honest(one)
@@ -257,7 +254,7 @@ def test_what_has_come_before_the_deadline_is_not_asked_for_again(
     look = Lookers.look
 
     async def late(one: Lookers, data: bytes) -> Looked:
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
         return await look(one, data)
 
     monkeypatch.setattr(Lookers, "look", late)
@@ -266,10 +263,9 @@ def test_what_has_come_before_the_deadline_is_not_asked_for_again(
         hosts.add("good")
     hosts.add("hang")
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(SLOW, rates="requests = 50\nconnections = 9\ndomain_connections = 9\n",
-                       requests=64, host_map=hosts.map(servers.plain))  # fmt: skip
+        told = replace(QUICK, requests=64, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
-        fetch_partition(0, replace(job, until=time.time() + 3))
+        fetch_partition(0, replace(job, until=time.time() + 2))
     found = {url: one.status for url, one in read_brought(job, 0).known.items()}
     hangs = next(url for url in hosts.must if ".hang." in url)
     assert found == hosts.must | {hangs: Reason.DEFERRED}
@@ -283,13 +279,13 @@ def test_the_deadline_waits_for_no_decoder_for_ever(
         raise AssertionError
 
     monkeypatch.setattr(Lookers, "look", never)
-    monkeypatch.setattr(partition, "GRACE", 1.0)
+    monkeypatch.setattr(partition, "GRACE", 0.5)
     hosts = Hosts()
     hosts.add("good")
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(SLOW, rates="", host_map=hosts.map(servers.plain))
+        told = replace(QUICK, host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
-        fetch_partition(0, replace(job, until=time.time() + 3))
+        fetch_partition(0, replace(job, until=time.time() + 2))
     found = {url: one.status for url, one in read_brought(job, 0).known.items()}
     assert found.keys() == hosts.must.keys()
     assert {status for url, status in found.items() if hosts.must[url] == OK} == {Reason.DEFERRED}
@@ -316,10 +312,10 @@ def test_a_write_that_fails_after_the_deadline_fails_the_partition(
     for _ in range(4):
         hosts.add("good")
     with world(hosts.plan, tmp_path) as servers:
-        told = replace(SLOW, rates="requests = 0.5\n", host_map=hosts.map(servers.plain))
+        told = replace(SLOW, rates="requests = 2\n", host_map=hosts.map(servers.plain))
         job = job_for(tmp_path, hosts.must, told, partitions=1)
         with pytest.raises(OSError, match="full"):
-            fetch_partition(0, replace(job, until=time.time() + 9))
+            fetch_partition(0, replace(job, until=time.time() + 5))
 
 
 @pytest.mark.parametrize(
@@ -338,13 +334,13 @@ def test_the_deadline_defers_what_is_left_and_a_refetch_asks_for_that_alone(
     with world(steady.plan, tmp_path) as servers:
         slow = replace(SLOW, rates="requests = 0.2\n", host_map=steady.map(servers.plain))
         job = job_for(tmp_path, steady.must, slow)
-        do(replace(job, until=time.time() + 6))
+        do(replace(job, until=time.time() + 4))
         first = {row["url"]: row["status"] for row in rows(job)}
         deferred = {url for url, status in first.items() if status == Reason.DEFERRED}
         assert len(first) == len(steady.must)
         assert deferred
         moment = time.time()
-        second = replace(slow, rates="", round=2, again=(str(Reason.DEFERRED),))
+        second = replace(slow, rates=FAST, round=2, again=(str(Reason.DEFERRED),))
         again = job_for(tmp_path, steady.must, second)
         do(again)
         asked = {url for url in asked_since(servers, moment) if url in steady.must}

@@ -22,12 +22,23 @@ from pipeline.store import parquet, store
 from pipeline.words.domain import host_of, partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
-from tests.fetch.stage import CONTACT, do, do_elsewhere, fetch_partition, job_for, rows, start
+from tests.fetch.stage import (
+    CONTACT,
+    FAST,
+    do,
+    do_elsewhere,
+    fetch_partition,
+    job_for,
+    rows,
+    start,
+)
 from tests.fetch.world import World, world
+from tests.soak import SOAK
 
 NONE: Final[dict[str, Any]] = {"status": 404}
 OPEN: Final = {"/robots.txt": NONE, "/ai.txt": NONE}
 TOLD: Final = Fetching(on=True, contact=CONTACT, rates="requests = 20\ndomain_requests = 20\n")
+PLACES: Final = (0, 1) if SOAK else (0,)  # partitions in which a host is slow
 RULES: Final = "User-agent: *\nDisallow: /private\n"
 DRIP: Final = {"text": RULES + "# and so on\n" * 99, "how": "drip"}
 # by kind, what is slow of a host
@@ -67,7 +78,7 @@ def images_asked(servers: World) -> list[str]:
     return [one["host"] for one in servers.asked if one["path"].endswith(".jpg")]
 
 
-@pytest.mark.parametrize("slow", [0, 1])
+@pytest.mark.parametrize("slow", PLACES)
 @pytest.mark.parametrize("kinds", [["delay"], ["drip"], ["ai", "rest", "hang"]])
 def test_under_a_deadline_quick_hosts_of_every_partition_are_asked(
     kinds: list[str], slow: int, tmp_path: Path
@@ -79,25 +90,25 @@ def test_under_a_deadline_quick_hosts_of_every_partition_are_asked(
     with world(plan.hosts, tmp_path) as servers:
         told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}")
         job = job_for(tmp_path, plan.urls, told, partitions=2)
-        do(replace(job, until=time.time() + 8))
+        do(replace(job, until=time.time() + 5))
         asked = images_asked(servers)
     assert sorted(host for host in asked if host in quick) == sorted(quick * 2)
     found = {row["url"]: row["status"] for row in rows(job)}
     assert found == {url: OK if host_of(url) in quick else Reason.DEFERRED for url in plan.urls}
 
 
-@pytest.mark.parametrize("slow", [0, 1])
+@pytest.mark.parametrize("slow", PLACES)
 @pytest.mark.parametrize("kind", ["delay", "drip"])
 def test_without_a_deadline_nobody_waits_for_a_slow_host_which_ends_too(
     kind: str, slow: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A drip by the time of a request; of the delay, two seconds here."""
-    monkeypatch.setattr("pipeline.fetch.hosts.robots.LONGEST_DELAY", 2.0)
+    """A drip by the time of a request; of the delay, a second here."""
+    monkeypatch.setattr("pipeline.fetch.hosts.robots.LONGEST_DELAY", 1.0)
     plan = Plan(2)
     late = plan.add(kind, slow)
     quick = [plan.add("quick", place) for place in range(2)]
     with world(plan.hosts, tmp_path) as servers:
-        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", total=2, tries=2)
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", total=1, tries=2)
         job = job_for(tmp_path, plan.urls, told, partitions=2)
         do(job)
         asked = [one["host"] for one in servers.asked]
@@ -131,7 +142,7 @@ def test_what_may_be_asked_only_after_the_deadline_is_not_waited_for(
     assert {row["url"]: row["status"] for row in rows(again)} == found
 
 
-@pytest.mark.parametrize("slow", [0, 1])
+@pytest.mark.parametrize("slow", PLACES)
 @pytest.mark.parametrize("kind", ["hang", "delay"])
 def test_what_leads_to_another_partition_has_its_share_of_the_time(
     kind: str, slow: int, tmp_path: Path
@@ -145,7 +156,7 @@ def test_what_leads_to_another_partition_has_its_share_of_the_time(
     with world(plan.hosts, tmp_path) as servers:
         told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}")
         job = job_for(tmp_path, plan.urls, told, partitions=2)
-        do(replace(job, until=time.time() + 10))
+        do(replace(job, until=time.time() + 6))
         asked = [one["path"] for one in servers.asked]
     assert asked.count("/moved.jpg") == 2
     found = {row["url"]: row["status"] for row in rows(job)}
@@ -156,20 +167,22 @@ def test_under_a_deadline_partitions_take_turns_where_slow_hosts_need_all_reques
     tmp_path: Path,
 ) -> None:
     plan = Plan(2)
-    slow = [plan.add("drip", 0) for _ in range(6)]
+    slow = [plan.add("drip", 0) for _ in range(4)]
     quick = plan.add("quick", 1)
     with world(plan.hosts, tmp_path) as servers:
-        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", requests=2, total=2)
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", requests=2, total=1.5,
+                       tries=2)  # fmt: skip
         job = job_for(tmp_path, plan.urls, told, partitions=2)
-        do(replace(job, until=time.time() + 30))
+        do(replace(job, until=time.time() + 20))
         asked = [one["host"] for one in servers.asked]
     assert asked.count(quick) == 4
     before = asked[: asked.index(quick)]
     assert len(before) <= len(slow)  # nobody is asked a second time before
 
 
-def test_more_partitions_than_a_worker_has_requests(tmp_path: Path) -> None:
-    """By two workers; in every partition a host that is never at its end."""
+@pytest.mark.parametrize("workers", [1, 2] if SOAK else [1])
+def test_more_partitions_than_a_worker_has_requests(workers: int, tmp_path: Path) -> None:
+    """In every partition is a host that is never at its end."""
     plan = Plan(12)
     quick = [plan.add("quick", place, images=1) for place in range(12)]
     for place in range(12):
@@ -177,7 +190,8 @@ def test_more_partitions_than_a_worker_has_requests(tmp_path: Path) -> None:
     with world(plan.hosts, tmp_path) as servers:
         told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", requests=4)
         job = job_for(tmp_path, plan.urls, told, partitions=12)
-        do_elsewhere(replace(job, until=time.time() + 60), workers=2)
+        job = replace(job, until=time.time() + 60)
+        do(job) if workers == 1 else do_elsewhere(job, workers=workers)
         asked = images_asked(servers)
     assert sorted(asked) == sorted(quick)
 
@@ -193,9 +207,8 @@ def test_a_partition_that_another_has_holds_up_no_other(tmp_path: Path) -> None:
         with start(job) as process:
             while len(images_asked(servers)) < 4:
                 time.sleep(0.05)
-                assert process.poll() is None
+                process.check_alive()
             assert quick[0] not in images_asked(servers)
-            process.kill()
         lease.let_go()
         do(job)
     assert {row["status"] for row in rows(job)} == {OK}
@@ -246,7 +259,7 @@ def test_a_worker_takes_on_no_more_than_it_can_hold(
     for place in range(4):
         plan.add("quick", place, images=9)
     with world(plan.hosts, tmp_path) as servers:
-        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}")
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", rates=FAST)
         job = job_for(tmp_path, plan.urls, told, partitions=4)
         do(job)
         asked = images_asked(servers)
@@ -259,10 +272,9 @@ def test_where_requests_are_few_partitions_follow_one_another(tmp_path: Path) ->
     for place in (0, 0, 1, 1):
         plan.add("slow", place)
     for paths in plan.hosts.values():
-        paths["/0.jpg"] = {"how": "drip", "text": "x" * 9}
+        paths["/0.jpg"] = {"how": "drip", "text": "x" * 3}
     with world(plan.hosts, tmp_path) as servers:
-        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", requests=1,
-                       rates="requests = inf\ndomain_requests = inf\n")  # fmt: skip
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", requests=1, rates=FAST)
         job = job_for(tmp_path, plan.urls, told, partitions=2)
         do(job)
         asked = [partition_of(f"http://{host}/", 2)[0] for host in images_asked(servers)]
@@ -287,7 +299,7 @@ def test_one_that_fails_ends_all_and_their_leases_are_free(
     for place in range(3):
         plan.add("quick", place)
     with world(plan.hosts, tmp_path) as servers:
-        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", read=2, tries=1)
+        told = replace(TOLD, host_map=f"* 127.0.0.1:{servers.plain}", read=1, tries=1)
         job = job_for(tmp_path, plan.urls, told, partitions=3)
         with pytest.raises(RuntimeError, match="full"):
             do(job)

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-import trustme
-
 ROOT: Final = Path(__file__).resolve().parents[2]
 Plan = Mapping[str, Mapping[str, Mapping[str, Any]]]
 MISSING: Final[Mapping[str, Any]] = {"status": 404, "text": "not here"}
@@ -105,10 +103,9 @@ def _body(what: Mapping[str, Any]) -> bytes:
 async def main(folder: Path, *names: str) -> None:
     with (folder / "asked.jsonl").open("a") as lines:
         server = Server(json.loads((folder / "plan.json").read_text()), lines)
+        context = certify(folder, names) if names else None
         plain = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        secure = await asyncio.start_server(
-            server.serve, "127.0.0.1", 0, ssl=certify(folder, names)
-        )
+        secure = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
         for listening in (plain, secure):
             print(listening.sockets[0].getsockname()[1], flush=True)
         await plain.serve_forever()
@@ -116,6 +113,8 @@ async def main(folder: Path, *names: str) -> None:
 
 def certify(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
     """For these host names, by an authority of its own: ca.pem, and server.pem."""
+    import trustme  # noqa: PLC0415  # half of the time that a world without TLS takes to start
+
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     issued = authority.issue_cert(*(names or ("localhost",)))
@@ -129,7 +128,7 @@ def certify(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
 class World:
     folder: Path
     plain: int  # port
-    secure: int  # port of TLS
+    secure: int  # port of TLS, where it has a certificate
 
     @property
     def asked(self) -> list[dict[str, Any]]:

@@ -53,14 +53,6 @@ WAYS: Final[dict[Send, int]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _not_deaf() -> Iterator[None]:
-    """Where the tests run in the background they ignore SIGINT, and so would what they start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def all_gone(session: int) -> bool:
     """Whether every process of a session ends."""
     end = time.monotonic() + HANG
@@ -123,8 +115,11 @@ def test_stopped_while_choosing(way: Send, choosing: Running) -> None:
 
 
 def test_a_run_that_is_told_to_ignore_interrupts_goes_on(crawl: list[Path], tmp_path: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup does
-    running = start(["run", *map(str, crawl), "-o", str(tmp_path / "run"), *SMALL], tmp_path)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup does; what is started keeps it
+    try:
+        running = start(["run", *map(str, crawl), "-o", str(tmp_path / "run"), *SMALL], tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     running.wait_until(lambda: answers_signals(running.process.pid))
     interrupt_group(running.process.pid)
     running.wait_until(lambda: bool(parts(tmp_path / "run", "extract")))
