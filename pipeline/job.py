@@ -7,13 +7,15 @@ Out:  paths of everything at rest, and the fingerprint of each stage (stage.py).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from filters.recipe import OFF, RECIPES, Recipe
+from filters.recipe import OFF, RECIPES, Recipe, as_settings
 from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
 from pipeline.fetching import Fetching
@@ -99,6 +101,8 @@ class Job:
     until: float = math.inf  # seconds since 1970: when fetch has to be at its end
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # of every stage, in their order
     stage: str = ""  # that is being done
+    scratch: str = ""  # a folder for what begins with one of `remade`, in place of the run's own
+    remade: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -114,7 +118,12 @@ class Job:
         return tuple(self.fingerprints)
 
     def path(self, *names: str) -> str:
-        return store.join(self.output, *names)
+        remade = "/".join(names).startswith(self.remade)
+        return store.join(self.scratch if remade else self.output, *names)
+
+    def files(self) -> store.PartFiles:
+        """For the digests of a part that is written."""
+        return store.PartFiles(self.output, self.scratch)
 
     def part(self, kind: str, name: str) -> str:
         """Path of a part: kind is documents, images, wanted, kept, verdicts/STAGE, tables/X."""
@@ -125,6 +134,17 @@ class Job:
 
     def manifest(self, stage: str) -> str:
         return self.path(f"{stage}.manifest.json")
+
+
+def run_text(crawl: Crawl, settings: Settings) -> str:
+    """run.json. It carries a digest of all else that is in it, for verify."""
+    held = {
+        "format_version": FORMAT_VERSION,
+        "crawl": asdict(crawl),
+        "settings": asdict(settings) | {"recipe": as_settings(settings.recipe)},
+    }
+    digest = hashlib.sha256(json.dumps(held).encode()).hexdigest()
+    return json.dumps(held | {"sha256": digest}, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_run(output: str) -> dict[str, Any]:

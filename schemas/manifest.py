@@ -1,7 +1,8 @@
 """Manifest: what a stage did, written last; without it the stage did not happen.
 
 In:   the counts of every part (`Ledger`), the settings and versions that made them.
-Out:  `STAGE.parts.parquet` (a row a part) and `STAGE.manifest.json` (their sums).
+Out:  `STAGE.parts.parquet` (a row a part, with every file that it wrote) and
+      `STAGE.manifest.json` (their sums, and the digest of that table).
 Not:  times, hosts, runners, worker counts and paths. Those live in `*.host.json`, so that the
       same input and settings give the same bytes wherever and however often a stage runs.
 
@@ -15,13 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schemas.from_json import built, json_object
 
-FORMAT_VERSION: Final = 1  # of everything at rest; a reader refuses another
+FORMAT_VERSION: Final = 2  # of a run folder; a reader refuses another
 
 # what a ledger accounts for, in the order in which a funnel shows it
 KINDS: Final[Mapping[str, str]] = {
@@ -71,13 +72,25 @@ def total(ledgers: Iterable[Mapping[str, int]]) -> Ledger:
     return result
 
 
+class StoredFile(NamedTuple):
+    """A file of a run as it was written: its path below the run folder, its size and digest."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartResult:
-    """One part of a stage: its name, the files' fingerprint and what it counted."""
+    """One part of a stage: its fingerprint, what it counted, and every file that it wrote.
+
+    What belongs to no part (a partition's wanted URLs, the report) has the empty name.
+    """
 
     part: str
     fingerprint: str
     counts: Mapping[str, int]
+    files: Sequence[StoredFile] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +102,7 @@ class Manifest:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     parts: int
+    parts_sha256: str
     counts: Mapping[str, int]
     format_version: int = field(default=FORMAT_VERSION)
 

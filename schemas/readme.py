@@ -48,7 +48,7 @@ FILES: Final = (
     File("tables/documents/PART.parquet", "a document", "shard", tables.TABLE_DOCUMENTS),
     File("tables/images/PART.parquet", "an image node", "shard", tables.TABLE_IMAGES),
     File("tables/drops/PART.parquet", "a drop, with what it dropped", "shard", tables.TABLE_DROPS),
-    File("STAGE.parts.parquet", "a part that counts", "every stage", tables.PARTS),
+    File("STAGE.parts.parquet", "a part with its counts and files", "every stage", tables.PARTS),
 )
 
 MANIFEST: Final = {
@@ -57,7 +57,8 @@ MANIFEST: Final = {
     "those before it; every part of the stage carries it",
     "settings": "what this stage reads of the settings",
     "versions": "of the stage's own code and of the packages that shape its bytes",
-    "parts": "rows of STAGE.parts.parquet",
+    "parts": "in STAGE.parts.parquet, beside the row of what belongs to none",
+    "parts_sha256": "of STAGE.parts.parquet, which has the digest of every other file of the stage",
     "counts": "dotted name -> count, the sums over all parts",
     "format_version": f"{FORMAT_VERSION}; a reader refuses another",
 }
@@ -69,8 +70,9 @@ Made by `python -m schemas.readme` from the code; a test compares it. A run fold
 files, and the pipeline and the trainer share nothing else. PART names an input and the offset in
 it where the part starts, SHARD a tar (`train-00000`), STAGE one of
 extract, filter_text, fetch, filter_images, shard.
-A Parquet part carries the fingerprint of its stage and its counts in the file's metadata
-(`{fingerprint}`, `{counts}`); verdicts/extract also what was raised at each `{unreadable}`
+A Parquet part carries the fingerprint of its stage, its counts and the digests of those files of
+its part that were written before it in the file's metadata (`{fingerprint}`, `{counts}`,
+`{files}`); verdicts/extract also what was raised at each `{unreadable}`
 (`{faults}`), which tables/drops has in `excerpt`. No column is null unless its type here ends in
 `?`.
 """
@@ -93,6 +95,7 @@ def render() -> str:
     head = HEAD.format(
         fingerprint=tables.FINGERPRINT_KEY.decode(),
         counts=tables.COUNTS_KEY.decode(),
+        files=tables.FILES_KEY.decode(),
         faults=tables.FAULTS_KEY.decode(),
         unreadable=Reason.UNREADABLE_RECORD,
     )

@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from schemas.manifest import FORMAT_VERSION
-
+FORMAT_VERSION: Final = 1  # of a sample; that of a run folder is manifest.py's
 EXTENSIONS: Final[Mapping[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 
 # More than any page makes: of its HTML 8 MiB are read, of its elements 200,000 (html/limits.py).

@@ -1,7 +1,8 @@
 """Tables: the Arrow schema of every Parquet file of a run, each column with its unit and meaning.
 
 Out:  one `pa.Schema` a kind of file; `python -m schemas.readme` makes schemas/README.md of them.
-A part carries the fingerprint of its stage and its counts in the file's metadata.
+A part carries the fingerprint of its stage, its counts and the digests of its other files in the
+metadata of the file that is written last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from schemas.columns import column
 
 FINGERPRINT_KEY: Final = b"interloom.fingerprint"
 COUNTS_KEY: Final = b"interloom.counts"
+FILES_KEY: Final = b"interloom.files"  # of the part, those written before: [path, bytes, sha256]
 # of verdicts/extract, where it holds any unreadable_record: a JSON list of what was raised at each
 FAULTS_KEY: Final = b"interloom.faults"
 
@@ -183,11 +185,20 @@ KEPT: Final = pa.schema(
     ]
 )
 
+STORED_FILE: Final = pa.struct(
+    [
+        column("path", pa.string(), "", "below the run folder"),
+        column("bytes", pa.int64(), "bytes", "size"),
+        column("sha256", pa.string(), "64 hex digits", "of all its bytes"),
+    ]
+)
+
 PARTS: Final = pa.schema(
     [
-        column("part", pa.string(), "", "PART, PARTITION or shard"),
+        column("part", pa.string(), "", "PART, PARTITION or shard; empty for what is of none"),
         column("fingerprint", pa.string(), "32 hex digits", "of the stage that wrote it"),
         column("counts", pa.map_(pa.string(), pa.int64()), "", "dotted name -> count"),
+        column("files", pa.list_(STORED_FILE), "", "that were written for it"),
     ]
 )
 

@@ -10,8 +10,9 @@ started with.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Final, TypeVar
 
 import apache_beam as beam
@@ -23,11 +24,12 @@ from pipeline.account import unreadable
 from pipeline.job import Job
 from pipeline.stage import Stage
 from pipeline.store import parquet, store
-from schemas.manifest import Ledger, Manifest, PartResult, total
+from schemas.manifest import Ledger, Manifest, PartResult, StoredFile, total
 from schemas.tables import PARTS
 
 K = TypeVar("K")
-Before = Callable[[Job, Ledger], None]  # what is still to be written before the manifest
+# what is still to be written before the manifest, of the counts and parts of the stage
+Before = Callable[[Job, Ledger, Sequence[str]], list[StoredFile]]
 
 _PART: Final = re.compile(r"[\w-]+")  # of any stage: no path
 HANDED: Final = ("documents", "texts", "images")
@@ -55,7 +57,7 @@ def part_names(table: str) -> list[str]:
     Raises:
         DamagedFileError: also for a name that leads to another folder.
     """
-    names = [row["part"] for row in parquet.read_rows(table, ["part"])]
+    names = [row["part"] for row in parquet.read_rows(table, ["part"]) if row["part"] != ""]
     if not all(isinstance(name, str) and _PART.fullmatch(name) for name in names):
         raise parquet.DamagedFileError(table, "it names what is no part")
     return names
@@ -90,7 +92,7 @@ def _without_parts(
 class WriteManifest(beam.PTransform[PCollection[PartResult], PCollection[str]]):
     """All results -> the parts table and the manifest. The last step of every stage.
 
-    A result without a part's name only adds its counts to the sums.
+    Results without a part's name are one row of the table, the first.
     """
 
     def __init__(self, job: Job, *, stage: Stage, before: Before | None = None) -> None:
@@ -113,25 +115,29 @@ def write_manifest(
     check_versions(job, stage)
     ordered = sorted(results, key=lambda result: result.part)
     counts = total(result.counts for result in ordered)
-    ordered = [result for result in ordered if result.part]
     wrong = [*counts.imbalances(), *lost_between_stages(job, stage, counts)]
     if wrong:
         raise RuntimeError(f"{stage.name} does not balance: {'; '.join(wrong)}")
     unreadable.check(job, ordered, counts)
     fingerprint = job.fingerprints[stage.name]
+    parts = [result.part for result in ordered if result.part]
+    if before is not None:
+        more = before(job, counts, parts)
+        ordered.insert(0, PartResult(part="", fingerprint=fingerprint, counts={}, files=more))
+    files = job.files()
     parquet.write_rows(
-        job.parts_table(stage.name), PARTS, map(_parts_row, ordered), fingerprint=fingerprint
-    )
+        job.parts_table(stage.name), PARTS, parts_rows(ordered), fingerprint=fingerprint,
+        files=files,
+    )  # fmt: skip
     manifest = Manifest(
         stage=stage.name,
         fingerprint=fingerprint,
         settings=stage.settings(job.settings),
         versions=job.settings.versions[stage.name],
-        parts=len(ordered),
+        parts=len(parts),
+        parts_sha256=files.stored[0].sha256,
         counts={name: n for name, n in sorted(counts.items()) if n},
     )
-    if before is not None:
-        before(job, counts)
     path = job.manifest(stage.name)
     store.write_bytes(path, manifest.to_json().encode())
     return path
@@ -171,9 +177,21 @@ def read_manifest(job: Job, stage: str) -> Manifest:
         ) from error
 
 
-def _parts_row(result: PartResult) -> dict[str, object]:
-    return {
-        "part": result.part,
-        "fingerprint": result.fingerprint,
-        "counts": sorted((name, n) for name, n in result.counts.items() if n),
-    }
+def parts_rows(results: Iterable[PartResult]) -> Iterator[dict[str, object]]:
+    """Rows of the parts table: a part's results as one; a file that two parts name, once.
+
+    `results` come by part. Two partitions name a pack where one led to an image of the other.
+    """
+    met: set[str] = set()
+    for part, group in groupby(results, key=lambda result: result.part):
+        of_part = list(group)
+        files = {file.path: file for result in of_part for file in result.files}
+        yield {
+            "part": part,
+            "fingerprint": of_part[0].fingerprint,
+            "counts": sorted(
+                (name, n) for name, n in total(one.counts for one in of_part).items() if n
+            ),
+            "files": [files[path]._asdict() for path in sorted(files.keys() - met)],
+        }
+        met |= files.keys()

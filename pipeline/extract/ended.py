@@ -41,5 +41,12 @@ def add_ended(job: Job, part: str, place: Place, reason: Reason) -> None:
     store.write_bytes(_path(job, part), (json.dumps(rows, indent=1) + "\n").encode())
 
 
+def add_note(job: Job, part: str, files: store.PartFiles) -> None:
+    """Add the file of a part whose records ended a process to those that the part is made of."""
+    path = _path(job, part)
+    if store.exists(path):
+        files.stored.append(store.digest(path, files.name_of(path)))
+
+
 def _path(job: Job, part: str) -> str:
     return job.path(ENDED, f"{part}.json")

@@ -2,7 +2,8 @@
 
 In:       a Part (a range of whole records of one input).
 Out:      packs/, images/, objections/, verdicts/extract/ and, last, documents/PART.parquet: that
-          file's mark says that the part is whole, so a restart does not read the part again.
+          file's mark says that the part is whole, and which files it has, so a restart does not
+          read the part again.
 Images are decoded in a process of their own (look.py) while the records behind them are read; what
 records become is written in their order all the same.
 """
@@ -16,15 +17,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from pipeline.extract.ended import Place, add_ended
+from pipeline.extract.ended import Place, add_ended, add_note
 from pipeline.extract.outcome import Outcome, Rows
 from pipeline.extract.tools import Tools
-from pipeline.job import Job
 from pipeline.problem import fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, given_up, read_part
-from pipeline.store import parquet, store
-from pipeline.store.packs import PackWriter, pack_name
+from pipeline.store import parquet
+from pipeline.store.packs import PackWriter
 from schemas.manifest import Ledger, PartResult
 from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
@@ -48,8 +48,15 @@ def extract_part(
 
     `ended` are the records that have ended a process before: they are left out.
     """
-    if (kept := _whole(part, tools.job)) is not None:
-        return kept
+    job = tools.job
+    whole = parquet.read_whole(
+        job.part("documents", part.name),
+        part=part.name,
+        fingerprint=job.fingerprint,
+        output=job.output,
+    )
+    if whole is not None:
+        return whole
     try:
         return _extract(part, tools, ended, careful=False)
     except parquet.UnfitRowError:
@@ -63,16 +70,19 @@ def _extract(
     reading, which tries each row alone."""
     tools.load()
     job = tools.job
-    fingerprint = job.fingerprint
+    fingerprint, files = job.fingerprint, job.files()
     ledger = Ledger()
-    with ExitStack() as files:  # closed in reverse: the documents, which say it is whole, last
+    with ExitStack() as open_files:  # closed in reverse: documents, which say it is whole, last
         documents, verdicts, images, objections = (
-            files.enter_context(
-                parquet.Writer(job.part(kind, part.name), schema, fingerprint=fingerprint)
+            open_files.enter_context(
+                parquet.Writer(
+                    job.part(kind, part.name), schema, fingerprint=fingerprint, files=files
+                )
             )
             for kind, schema in KINDS.items()
         )
-        packs = files.enter_context(PackWriter(job.path("packs"), part.name))
+        packs = PackWriter(job.path("packs"), part.name, files=files)
+        open_files.enter_context(packs)
         documents.counts = ledger
         sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
                      images=images, objections=objections, packs=packs, tools=tools,
@@ -81,20 +91,10 @@ def _extract(
             sink.take(record)
         sink.write(ahead=0)
         ledger["packs"] = packs.count
-    return PartResult(part=part.name, fingerprint=fingerprint, counts=dict(ledger))
-
-
-def _whole(part: Part, job: Job) -> PartResult | None:
-    """What a part counted that needs nothing done: its last file is there, and those before it."""
-    kept: PartResult | None = None
-    for kind in KINDS:  # of a part that was never begun the first tells it
-        mark = parquet.read_mark(job.part(kind, part.name), part=part.name)
-        if mark is None or mark.fingerprint != job.fingerprint:
-            return None
-        kept = kept or mark
-    assert kept is not None, "a part has files"
-    packs = (pack_name(part.name, number) for number in range(kept.counts.get("packs", 0)))
-    return kept if all(store.exists(job.path("packs", one)) for one in packs) else None
+        add_note(job, part.name, files)
+    return PartResult(
+        part=part.name, fingerprint=fingerprint, counts=dict(ledger), files=files.stored
+    )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -26,6 +26,7 @@ from pipeline.store import parquet
 from pipeline.store.forms import FETCHED, files
 from pipeline.store.packs import PackWriter
 from pipeline.store.raw import size_of
+from pipeline.store.store import PartFiles
 from schemas.sample import EXTENSIONS
 from schemas.tables import IMAGES
 
@@ -98,11 +99,13 @@ class _Commit:
     size: int = 0  # bytes packed
     since: float = field(default_factory=time.monotonic)
     files: ExitStack = field(default_factory=ExitStack)
+    _digests: PartFiles | None = None
     _packs: PackWriter | None = None
 
     def pack(self, row: dict[str, Any], body: bytes) -> None:
         if self._packs is None:
-            packs = PackWriter(self.job.path("packs"), self.name)
+            self._digests = self.job.files()
+            packs = PackWriter(self.job.path("packs"), self.name, files=self._digests)
             self._packs = self.files.enter_context(packs)
         extension = EXTENSIONS.get(row["format"], row["format"])
         place = self._packs.add(body, sha256=row["sha256"], extension=extension)
@@ -112,7 +115,7 @@ class _Commit:
     def write(self) -> None:
         self.files.close()  # the pack is moved to its name
         path, mark = self.job.part("images", self.name), self.job.fingerprint
-        parquet.write_rows(path, IMAGES, self.rows, fingerprint=mark)
+        parquet.write_rows(path, IMAGES, self.rows, fingerprint=mark, files=self._digests)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ from pipeline.job import Job
 from pipeline.store import parquet, store
 from pipeline.store.forms import FETCHED_PACKS, LEASES, files
 from pipeline.words.domain import partition_of
-from schemas.manifest import Ledger, PartResult
+from schemas.manifest import Ledger, PartResult, StoredFile
 from schemas.tables import IMAGES
 from schemas.verdict import OK, Reason
 
@@ -43,10 +43,26 @@ def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartR
         else:
             ledger.drop("wanted", one["values"], one["counts"])
     ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
-    name, fingerprint = part_name(partition, job), job.fingerprint
+    name, fingerprint, files = part_name(partition, job), job.fingerprint, job.files()
+    files.stored += _packs_of(rows, partition, job)
     parquet.write_rows(job.part("images", name), IMAGES, parquet.as_dicts(rows),
-                       fingerprint=fingerprint, counts=ledger)  # fmt: skip
-    return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
+                       fingerprint=fingerprint, counts=ledger, files=files)  # fmt: skip
+    return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger), files=files.stored)
+
+
+def _packs_of(rows: pa.Table, partition: int, job: Job) -> list[StoredFile]:
+    """The packs that rows point into, as they were when they were written.
+
+    A pack's digest lies in the commit that it was written with, and later in the settled files
+    whose rows point into it.
+    """
+    names = set(rows["pack"].unique().to_pylist()) - {None}
+    known = dict[str, StoredFile]()
+    commits = {job.part("images", name.rpartition("-")[0]) for name in names}
+    for path in {*list_files(job, f"fetch-{partition:05d}-"), *commits}:
+        if (mark := parquet.read_mark(path, part="")) is not None:
+            known |= {file.path.rpartition("/")[2]: file for file in mark.files}
+    return [known[name] for name in sorted(names)]
 
 
 def part_name(partition: int, job: Job) -> str:

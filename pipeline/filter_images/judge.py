@@ -255,11 +255,16 @@ def read_sets(
 
 def write_part(part: str, gathered: Gathered, job: Job) -> PartResult:
     """Judge a part for good; write its verdicts and what is kept, in row order."""
-    ledger, fingerprint = Ledger(), job.fingerprint
+    ledger, fingerprint, files = Ledger(), job.fingerprint, job.files()
     with (
-        parquet.Writer(job.part("kept", part), KEPT, fingerprint=fingerprint) as keeper,
         parquet.Writer(
-            job.part(f"verdicts/{job.stage}", part), VERDICTS, fingerprint=fingerprint
+            job.part("kept", part), KEPT, fingerprint=fingerprint, files=files
+        ) as keeper,
+        parquet.Writer(
+            job.part(f"verdicts/{job.stage}", part),
+            VERDICTS,
+            fingerprint=fingerprint,
+            files=files,
         ) as verdicts,
     ):
         verdicts.counts = keeper.counts = ledger
@@ -271,7 +276,7 @@ def write_part(part: str, gathered: Gathered, job: Job) -> PartResult:
                 kept = kept_row(Place(part, row), document, judged.kept, stored)
                 keeper.add(kept)
                 ledger["bytes.kept"] += kept["bytes"]
-    return PartResult(part=part, fingerprint=fingerprint, counts=dict(ledger))
+    return PartResult(part=part, fingerprint=fingerprint, counts=dict(ledger), files=files.stored)
 
 
 def kept_row(

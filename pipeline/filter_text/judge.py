@@ -153,7 +153,8 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
     ledger = Ledger()
     urls: dict[tuple[str, ...], str] = {}
     path = job.part(f"verdicts/{job.stage}", part)
-    with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprint) as verdicts:
+    files = job.files()
+    with parquet.Writer(path, VERDICTS, fingerprint=job.fingerprint, files=files) as verdicts:
         verdicts.counts = ledger
         for row, document in read_documents(job, part):
             judged = settle(document, by_row[row], job)
@@ -165,5 +166,7 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
                 for node in (one for one in nodes if isinstance(one, ImageNode)):
                     image = (node.url, *node.others)
                     urls[image] = max(urls.get(image, ""), document.date)
-    result = PartResult(part=part, fingerprint=job.fingerprint, counts=dict(ledger))
+    result = PartResult(
+        part=part, fingerprint=job.fingerprint, counts=dict(ledger), files=files.stored
+    )
     return TextPart(result=result, urls=tuple(sorted(urls.items())))

@@ -115,15 +115,15 @@ def write_wanted(partition: int, lines: Iterable[str], job: Job) -> PartResult:
     A line is a URL, and behind a tab the date of the latest page that needs it.
     """
     path = job.part("wanted", f"{partition:05d}")
-    fingerprint = job.fingerprint
-    with parquet.Writer(path, WANTED, fingerprint=fingerprint) as wanted:
+    fingerprint, files = job.fingerprint, job.files()
+    with parquet.Writer(path, WANTED, fingerprint=fingerprint, files=files) as wanted:
         for line in sort_on_disk(line for line in lines if line != NO_URL):
             url, _, date = line.partition("\t")
             digest = hashlib.sha256(url.encode()).hexdigest()
             wanted.add({"url": url, "sha256": digest, "date": date})
         counts = {"urls.wanted": wanted.rows}
         wanted.counts = counts
-    return PartResult(part="", fingerprint=fingerprint, counts=counts)
+    return PartResult(part="", fingerprint=fingerprint, counts=counts, files=files.stored)
 
 
 def sort_on_disk(urls: Iterable[str], *, run: int = RUN) -> Iterator[str]:

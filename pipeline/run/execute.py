@@ -24,10 +24,9 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from filters.recipe import as_settings
 from pipeline import stages
 from pipeline.account.manifest import part_names, read_manifest
-from pipeline.job import SECONDS, Crawl, Job, Settings, read_run
+from pipeline.job import SECONDS, Crawl, Job, Settings, read_run, run_text
 from pipeline.local import memory
 from pipeline.local.beam_once import introspect_once
 from pipeline.local.workers import end_when_a_worker_dies
@@ -38,7 +37,7 @@ from pipeline.stage import Stage
 from pipeline.store import parquet, store
 from pipeline.store.forms import files
 from pipeline.store.raw import CLOUD
-from schemas.manifest import FORMAT_VERSION, Manifest
+from schemas.manifest import Manifest
 
 PATTERN: Final = "*?["  # what a name in a bucket may not hold, since Beam cannot quote it
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
@@ -114,19 +113,10 @@ def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None =
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unmade(output, error) from error
-    text = json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "crawl": asdict(crawl),
-            "settings": asdict(settings) | {"recipe": as_settings(settings.recipe)},
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
     with store.held(output):  # not under the hands of another run
         if opt_out is not None and settings.opt_out:
             store.write_bytes(store.join(output, settings.opt_out), opt_out.encode())
-        store.write_bytes(path, (text + "\n").encode())
+        store.write_bytes(path, run_text(crawl, settings).encode())
         lists = layout.opt_out_lists(output)
         store.remove(one for one in lists if one != store.join(output, settings.opt_out))
     return stages.make_job(output, crawl, settings)

@@ -38,19 +38,18 @@ if TYPE_CHECKING:
 
 def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     """One shard with its index, unless it is whole already; either way, what it counted."""
-    fingerprint = job.fingerprint
-    index_path = job.path("index", f"{name}.parquet")
-    done = parquet.read_mark(index_path, part=name)
-    tar_path = job.path("shards", f"{name}.tar")
-    if done is not None and done.fingerprint == fingerprint and store.exists(tar_path):
-        return done
+    fingerprint, files = job.fingerprint, job.files()
+    index_path, tar_path = job.part("index", name), job.path("shards", f"{name}.tar")
+    whole = parquet.read_whole(index_path, part=name, fingerprint=fingerprint, output=job.output)
+    if whole is not None:
+        return whole
     ledger = Ledger()
     packs = PackReader(job.path("packs"))
     try:
         # the index is opened first, so it is closed, and moved to its name, last
         with (
-            parquet.Writer(index_path, INDEX, fingerprint=fingerprint) as index,
-            store.create(tar_path) as handle,
+            parquet.Writer(index_path, INDEX, fingerprint=fingerprint, files=files) as index,
+            store.create(tar_path, files) as handle,
             tar_writer()(handle, encoder=False, mtime=0) as tar,
         ):
             index.counts = ledger
@@ -62,7 +61,7 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
             ledger["shards"] = 1
     finally:
         packs.close()
-    return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger))
+    return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger), files=files.stored)
 
 
 @cache

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from pipeline.store import store
+from pipeline.store.store import PartFiles
 
 PACK_BYTES: Final = 1_000_000_000
 HEADER: Final = tarfile.BLOCKSIZE  # of a member whose name fits into it
@@ -26,9 +27,12 @@ def pack_name(part: str, number: int) -> str:
 class PackWriter:
     """Appends images; a pack appears under its name when it is full or the block ends well."""
 
-    def __init__(self, folder: str, part: str, *, limit: int = PACK_BYTES) -> None:
+    def __init__(
+        self, folder: str, part: str, *, files: PartFiles | None = None, limit: int = PACK_BYTES
+    ) -> None:
         self._folder = folder
         self._part = part
+        self._digests = files
         self._limit = limit
         self._places: dict[str, tuple[str, int]] = {}
         self._pack: tarfile.TarFile | None = None
@@ -54,7 +58,8 @@ class PackWriter:
         return place
 
     def _open(self, name: str) -> tarfile.TarFile:
-        handle: BinaryIO = self._files.enter_context(store.create(store.join(self._folder, name)))
+        path = store.join(self._folder, name)
+        handle: BinaryIO = self._files.enter_context(store.create(path, self._digests))
         pack = tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         self._files.callback(pack.close)  # before the file itself is moved to its name
         return pack

@@ -1,7 +1,7 @@
 """Parquet parts: rows in, one whole file out, with its stage's fingerprint and counts inside.
 
-The mark (fingerprint, counts) in the file's metadata is how a restart knows that a part is whole
-and what it held, without reading a row.
+The mark in the file's metadata (fingerprint, counts, digests of the part's files that were written
+before it) is how a restart knows that a part is whole and what it held, without reading a row.
 Damage: every page carries a checksum, and every reader here checks it (DamagedFileError). Both
 cost nothing that can be measured: 10 MB of documents are written in 0.23 s and read in 0.12 s of
 a core with checksums and without.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -20,8 +21,10 @@ import pyarrow.parquet as pq
 
 from pipeline.problem import is_of_machine
 from pipeline.store import store
-from schemas.manifest import PartResult
-from schemas.tables import COUNTS_KEY, FAULTS_KEY, FINGERPRINT_KEY
+from pipeline.store.raw import size_of
+from pipeline.store.store import PartFiles
+from schemas.manifest import PartResult, StoredFile
+from schemas.tables import COUNTS_KEY, FAULTS_KEY, FILES_KEY, FINGERPRINT_KEY
 
 ROW_GROUP = 512  # rows held in memory; a document is some 20 KB
 GROUP_BYTES = 128 << 20  # that such rows may take, where their sizes are told
@@ -49,8 +52,12 @@ class UnfitRowError(ValueError):
 class Writer:
     """Rows one by one; the file appears under its name when the block ends without an error."""
 
-    def __init__(self, path: str, schema: pa.Schema, *, fingerprint: str) -> None:
-        self._creation = store.create(path)
+    def __init__(
+        self, path: str, schema: pa.Schema, *, fingerprint: str, files: PartFiles | None = None
+    ) -> None:
+        """`files` are those of its part; the file's own digest is added when it is whole."""
+        self._creation = store.create(path, files)
+        self._files = files
         self._schema = schema
         self._fingerprint = fingerprint
         self._rows: list[Mapping[str, Any]] = []
@@ -103,6 +110,8 @@ class Writer:
         # zeros say nothing, and a reader could not hold their names against anything
         counts = json.dumps({name: n for name, n in sorted(self.counts.items()) if n})
         mark = {FINGERPRINT_KEY: self._fingerprint.encode(), COUNTS_KEY: counts.encode()}
+        if self._files is not None:
+            mark[FILES_KEY] = json.dumps(self._files.stored).encode()
         if self.faults:
             mark[FAULTS_KEY] = json.dumps(self.faults).encode()
         self._writer.add_key_value_metadata(mark)
@@ -124,8 +133,9 @@ def write_rows(
     *,
     fingerprint: str,
     counts: Mapping[str, int] | None = None,
+    files: PartFiles | None = None,
 ) -> None:
-    with Writer(path, schema, fingerprint=fingerprint) as writer:
+    with Writer(path, schema, fingerprint=fingerprint, files=files) as writer:
         for row in rows:
             writer.add(row)
         writer.counts = counts or {}
@@ -178,6 +188,12 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns, use_threads=False)
 
 
+def row_count(path: str) -> int:
+    """Rows of a file, as its end tells; raises DamagedFileError."""
+    with open_file(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def _check_columns(file: pq.ParquetFile, path: str, columns: Sequence[str] | None) -> None:
     """pyarrow leaves out what is not there."""
     wanted = {name.partition(".")[0] for name in columns or ()}
@@ -207,7 +223,28 @@ def read_mark(path: str, *, part: str) -> PartResult | None:
         part=part,
         fingerprint=metadata[FINGERPRINT_KEY].decode(),
         counts=json.loads(metadata[COUNTS_KEY]),
+        files=[StoredFile(*file) for file in json.loads(metadata.get(FILES_KEY, b"[]"))],
     )
+
+
+def read_whole(path: str, *, part: str, fingerprint: str, output: str) -> PartResult | None:
+    """What a part did that needs nothing done: its last file, at `path`, carries the fingerprint,
+    and the others that it names are there. None for any other.
+    """
+    mark = read_mark(path, part=part)
+    if mark is None or mark.fingerprint != fingerprint:
+        return None
+    if not all(_is_there(store.join(output, file.path), file.bytes) for file in mark.files):
+        return None
+    last = store.digest(path, path.removeprefix(store.join(output, "")))
+    return replace(mark, files=[*mark.files, last])
+
+
+def _is_there(path: str, size: int) -> bool:
+    try:
+        return size_of(path) == size
+    except FileNotFoundError:
+        return False
 
 
 def read_faults(path: str) -> list[str]:

@@ -1,9 +1,9 @@
 """Store: files of a run, on a local disk or in an object store, whole or absent.
 
 In:      paths: a local one, or gs://, s3:// through Beam's FileSystems.
-Out:     bytes. A local file is written aside and moved to its name; an object is put once all
-         of it lies in a temporary file. A second writer of the same bytes may win or lose, it
-         makes no difference.
+Out:     bytes, and the digest of every file as it was written. A local file is written aside and
+         moved to its name; an object is put once all of it lies in a temporary file. A second
+         writer of the same bytes may win or lose, it makes no difference.
 Refused: a full disk and the like: OSError with the path, which ends the run. What a killed run
          left aside is swept at the next start (run/execute.py).
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -19,13 +21,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from pipeline.store.raw import create_cloud, file_systems, open_cloud, open_local
 from schemas.from_json import json_object
+from schemas.manifest import StoredFile
 
 LARGEST_JSON: Final = 1 << 28  # bytes: a run.json of a million inputs has less
-COPIED: Final = 1 << 20  # bytes at a time into an object store
+COPIED: Final = 1 << 20  # bytes at a time, into an object store and into a digest
 ASIDE: Final = ".aside-"  # in the name of a file that is being written
 FULL: Final = {  # errors of a place that takes no more: what is wanting, and what helps
     errno.ENOSPC: ("no space left", "free some"),
@@ -53,9 +56,70 @@ def open_input(path: str) -> BinaryIO:
     return open_cloud(path)
 
 
+class PartFiles:
+    """The files of a part: path below the run folder, size and digest, in the order of writing."""
+
+    def __init__(self, *bases: str) -> None:
+        self._bases = tuple(join(base, "") for base in bases if base)
+        self.stored: list[StoredFile] = []
+
+    def name_of(self, path: str) -> str:
+        """A path of a run as its tables write it: below the run folder."""
+        return next(path.removeprefix(base) for base in self._bases if path.startswith(base))
+
+
+class _Hashed(io.BufferedIOBase):
+    """Writes through, from the first byte to the last, and keeps the size and the digest."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def fileno(self) -> int:
+        return self._handle.fileno()
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # no other buffer comes here
+        view = memoryview(data)
+        self._digest.update(view)
+        self._size += view.nbytes
+        return self._handle.write(view)
+
+    def stored(self, name: str) -> StoredFile:
+        return StoredFile(name, self._size, self._digest.hexdigest())
+
+
+def digest(path: str, name: str) -> StoredFile:
+    """A file that is there, read from its first byte to its last."""
+    with open_input(path) as handle:
+        found, size = hashlib.sha256(), 0
+        while block := handle.read(COPIED):
+            found.update(block)
+            size += len(block)
+        return StoredFile(name, size, found.hexdigest())
+
+
 @contextmanager
-def create(path: str) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name only when the block ends without an error."""
+def create(path: str, files: PartFiles | None = None) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name only when the block ends without an error.
+
+    It is written from its beginning to its end; its digest is then the last of `files`.
+    """
+    with _create(path) as handle:
+        hashed = _Hashed(handle)
+        yield cast("BinaryIO", hashed)
+    if files is not None:
+        files.stored.append(hashed.stored(files.name_of(path)))
+
+
+@contextmanager
+def _create(path: str) -> Iterator[BinaryIO]:
     if not is_local(path):
         # an object is whole when its handle is closed, and an error in the block would close it
         with tempfile.TemporaryFile() as first:
@@ -109,8 +173,8 @@ def read_json(path: str) -> dict[str, Any]:
     return json_object(data)
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    with create(path) as handle:
+def write_bytes(path: str, data: bytes, files: PartFiles | None = None) -> None:
+    with create(path, files) as handle:
         handle.write(data)
 
 

@@ -1,20 +1,19 @@
-"""verify: a run's files in, counted again from what lies at rest; what is not as it was made out.
+"""verify: is a run as it was written, and does what lies at rest say the same everywhere?
 
-crawl ─warcio─> records    documents/, verdicts/, kept/ ─rows─> seen, dropped, kept
-tars ─tarfile─> samples    manifests ─told─> what all of them are held against
+files    every file against the digest that it was written with, and what no stage wrote
+counts   rows grouped in Arrow against the counts of the manifests
+crawl    records by type, counted again by warcio
+links    image row -> pack; kept row -> sample -> index
+replay   verdicts, kept rows, wanted URLs and tables made again, by the same functions
 
-Counts     every sum of every stage, part by part (count.py, tally.py)
-Sources    every file against what it was made from: rows against records (crawl.py) and themselves
-           (rows.py), packs and pictures (packs.py, pictures.py), values against limits (limits.py,
-           passed.py), kept/ and verdicts against images/ (claims.py), wanted/ (wanted.py), tables/
-           (tables.py), samples (tars.py, digest.py), the report and the card (told.py, front.py)
-Bytes      every byte of a Parquet file (packed.py), a tar (archive.py), a manifest (files.py)
-Not seen   words and pictures of report.html, prose of the card, values of *.host.json; columns that
-           nothing else tells, if someone packs the file anew (tests/verify/test_verify_columns.py)
+A stage whose files are not as they were written is named, and nothing more is counted on them.
+Not found: what a wrong rule or a wrong extractor did, since it does it again (goldens and unit
+tests are for that); whoever forges a file, its digest, the parts table and the manifest together;
+*.host.json, which tell of hosts and times, and may differ between runs of the same bytes.
 """
 
 from pipeline.verify.checks import Check, Outcome, Verification
-from pipeline.verify.printed import show
-from pipeline.verify.whole import verify
+from pipeline.verify.show import show
+from pipeline.verify.verify import verify
 
 __all__ = ["Check", "Outcome", "Verification", "show", "verify"]

@@ -1,4 +1,4 @@
-"""Checks: one comparison of two counts, each with the place where it was counted.
+"""Checks: one comparison of two sides, its outcome, and where they differ.
 
 A check that could not be made is NOT_COUNTED with the reason, and is never taken for one that
 passed: it is printed, and counted in the ending line.
@@ -6,16 +6,20 @@ passed: it is printed, and counted in the ending line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from pipeline.stages import NAMES
+from schemas.manifest import Ledger
 
 NAMED: Final = 3  # places that a note names before it only counts the others
-STRAYS: Final = "strays"  # kind of the checks for what no manifest names
 RUN: Final = "run"  # what belongs to no stage: run.json, strays at the top
+MISSING: Final = "manifest"  # kind of the check of a stage that is not whole
+FILES: Final = "files"  # kind of the check of a stage's files against their digests
+STRAYS: Final = "strays"  # kind of the checks for what no stage wrote
 
 Side = int | str | None
 
@@ -28,16 +32,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """`here` was counted by opening `counted_in`; `there` is what `held_against` says."""
+    """`here` was counted now, `there` is what was written down when it was made."""
 
     stage: str
-    kind: str  # what was counted: documents.dropped.language, records.type.response
-    here: Side
-    there: Side
-    counted_in: str
-    held_against: str
+    kind: str  # what was counted: files, documents.dropped.language, records.type.response
+    here: Side = None
+    there: Side = None
     outcome: Outcome
     note: str = ""  # where it differs, or why it could not be counted
+    paths: tuple[str, ...] = ()  # files that are not as they were written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,55 +57,33 @@ class Verification:
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        return tuple(one for one in self.checks if one.outcome is Outcome.FAILED)
+        return tuple(check for check in self.checks if check.outcome is Outcome.FAILED)
 
     @property
     def not_counted(self) -> tuple[Check, ...]:
-        return tuple(one for one in self.checks if one.outcome is Outcome.NOT_COUNTED)
+        return tuple(check for check in self.checks if check.outcome is Outcome.NOT_COUNTED)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that do not balance, in their order."""
-        failing = {one.stage for one in self.failed}
+        failing = {check.stage for check in self.failed}
         return tuple(stage for stage in (RUN, *NAMES) if stage in failing)
 
 
-def compare(
-    stage: str,
-    kind: str,
-    here: Side,
-    there: Side,
-    *,
-    counted_in: str,
-    held_against: str,
-    note: str = "",
-) -> Check:
+def compare(stage: str, kind: str, here: Side, there: Side, *, note: str = "") -> Check:
     """A check of two sides: ok where they are the same and nothing is noted against them."""
-    return Check(
-        stage=stage,
-        kind=kind,
-        here=here,
-        there=there,
-        counted_in=counted_in,
-        held_against=held_against,
-        outcome=Outcome.OK if here == there and not note else Outcome.FAILED,
-        note=note,
-    )
+    good = here == there and not note
+    outcome = Outcome.OK if good else Outcome.FAILED
+    return Check(stage=stage, kind=kind, here=here, there=there, outcome=outcome, note=note)
 
 
-def not_counted(
-    stage: str, kind: str, *, why: str, counted_in: str = "", held_against: str = ""
-) -> Check:
-    return Check(
-        stage=stage,
-        kind=kind,
-        here=None,
-        there=None,
-        counted_in=counted_in,
-        held_against=held_against,
-        outcome=Outcome.NOT_COUNTED,
-        note=why,
-    )
+def not_counted(stage: str, kind: str, why: str) -> Check:
+    return Check(stage=stage, kind=kind, outcome=Outcome.NOT_COUNTED, note=why)
+
+
+def none_of(stage: str, kind: str, places: Sequence[str]) -> Check:
+    """A check that there are no such places."""
+    return compare(stage, kind, len(places), 0, note=named(places))
 
 
 def named(places: Sequence[str]) -> str:
@@ -110,3 +91,32 @@ def named(places: Sequence[str]) -> str:
     text = ", ".join(places[:NAMED])
     more = len(places) - NAMED
     return f"{text} and {more:,} more" if more > 0 else text
+
+
+class Tally:
+    """Counts of a stage made again, part by part: a sum that agrees by two errors is no agreement.
+
+    Only those under the names in `counted` are compared: others have no rows to be counted on.
+    """
+
+    def __init__(self, stage: str, counted: tuple[str, ...]) -> None:
+        self._stage = stage
+        self._counted = counted
+        self._here, self._there = Ledger(), Ledger()
+        self._differing: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, part: str, here: Mapping[str, int], there: Mapping[str, int]) -> None:
+        """What was counted of a part, and what its row of the parts table says."""
+        for name in sorted({*here, *there}):
+            if not name.startswith(self._counted):
+                continue
+            self._here[name] += here.get(name, 0)
+            self._there[name] += there.get(name, 0)
+            if here.get(name, 0) != there.get(name, 0):
+                self._differing[name].append(part)
+
+    def checks(self) -> Iterator[Check]:
+        for name in sorted(self._here):
+            parts = self._differing[name]
+            note = f"differs in {named(parts)}" if parts else ""
+            yield compare(self._stage, name, self._here[name], self._there[name], note=note)

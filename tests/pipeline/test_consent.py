@@ -24,7 +24,7 @@ from tests.pipeline.bad_crawls import (
 )
 from tests.pipeline.runs import rows
 from tests.read.crawls import http, warc
-from tests.verify.damage import parts, rewrite
+from tests.verify.damage import forge, parts, rewrite
 
 EARLY, DATE, LATE = (f"{year}-01-01T00:00:00Z" for year in (2023, 2024, 2025))
 NOAI = "X-Robots-Tag: noai"
@@ -168,7 +168,8 @@ def test_an_image_that_was_kept_although_it_asks_is_found(run: Path, tmp_path: P
         row["robots"] = ["noai"]
 
     (path,) = parts(copy, "images")
-    rewrite(path, "images", ask)
+    rewrite(path, ask)
+    forge(copy, path)
     counted = command("verify", copy)
     assert counted.code == 1
     wrong = [line for line in counted.out.splitlines() if "FAILED" in line or "DIFFERS" in line]

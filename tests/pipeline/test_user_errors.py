@@ -219,7 +219,7 @@ def test_one_of_many_inputs_that_was_replaced_is_refused(tmp_path: Path) -> None
     ("text", "told"),
     [
         ("{", "run.json is damaged"),
-        ('{"format_version": 99}', "run.json is of format version 99, but this interloom reads 1"),
+        ('{"format_version": 99}', "run.json is of format version 99, but this interloom reads 2"),
     ],
 )
 def test_a_run_folder_that_cannot_be_understood_is_refused(

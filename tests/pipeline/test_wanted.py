@@ -72,7 +72,7 @@ def test_a_url_has_the_date_of_the_latest_page_that_needs_it(tmp_path: Path) -> 
     assert found[own] == dates[0]
     assert verify(str(output)).ok
     (path,) = (output / "wanted").iterdir()
-    rewrite(path, "wanted", lambda all_: all_[-1].update(date=dates[0]))
+    rewrite(path, lambda all_: all_[-1].update(date=dates[0]))
     assert verify(str(output)).stages == ("filter_text",)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.account.manifest import part_names
 from pipeline.shard.report import plots
 from pipeline.shard.report.figures import SAMPLES_A_REASON, Dropped, choose_parts, read_figures
 from pipeline.shard.report.samples import NODES, PICTURES, read_samples
@@ -94,7 +95,7 @@ def test_samples_show_no_more_than_a_reader_needs(
     page.nodes = page.nodes[1:3] * (PICTURES + 2) + page.nodes[:1] * NODES
     run = fabricate({"000000-00000000000000": [page]})
     run.shard()
-    (sample,) = read_samples(run.job)
+    (sample,) = read_samples(run.job, part_names(run.job.parts_table("shard")))
     assert sum(node.role == "image" for node in sample.nodes) == PICTURES
     assert len(sample.nodes) + sample.left_out == len(page.nodes)
 

@@ -79,8 +79,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "4384dd3353b7",
     ),
     "STAGE.parts.parquet": (
-        "part fingerprint counts",
-        "23c0c598fbe0",
+        "part fingerprint counts files",
+        "5499d8505535",
     ),
     "KEY.json": (
         "format_version id url date title language licence source nodes",

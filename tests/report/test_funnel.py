@@ -27,7 +27,10 @@ from tests.report.fabricated import Fabricate, Pages
 
 def manifest_of(stage: str, **counts: int) -> Manifest:
     named = {name.replace("__", "."): n for name, n in counts.items()}
-    return Manifest(stage=stage, fingerprint="", settings={}, versions={}, parts=1, counts=named)
+    return Manifest(
+        stage=stage, fingerprint="", settings={}, versions={}, parts=1, parts_sha256="",
+        counts=named,
+    )  # fmt: skip
 
 
 def test_rows_come_in_the_order_of_stages_and_kinds() -> None:

@@ -103,11 +103,20 @@ def test_a_part_without_a_document_has_its_tables_too(run: Fabricator) -> None:
 
 def test_a_part_that_is_whole_is_not_written_again(run: Fabricator) -> None:
     path = Path(run.job.part("tables/images", PART))
-    path.unlink()
+    before = path.stat().st_mtime_ns
     again = write_tables(PART, run.job)
-    assert not path.exists()
+    assert path.stat().st_mtime_ns == before
     assert again.part == ""
     assert again.counts == {"rows.documents": 8, "rows.images": 20, "rows.drops": 7}
+    assert {file.path.split("/")[1] for file in again.files} == {"documents", "images", "drops"}
+
+
+def test_a_part_of_which_a_file_is_gone_is_written_again(run: Fabricator) -> None:
+    path = Path(run.job.part("tables/images", PART))
+    before = path.read_bytes()
+    path.unlink()
+    write_tables(PART, run.job)
+    assert path.read_bytes() == before
 
 
 def test_a_kept_row_of_no_document_fails(run: Fabricator) -> None:

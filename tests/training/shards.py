@@ -157,7 +157,7 @@ def _write_manifest(folder: Path, names: Sequence[str]) -> None:
         counts = [("shards", 1)]
         if index.exists():
             counts.append((f"samples.{name.split('-')[0]}", pq.read_metadata(index).num_rows))
-        rows.append({"part": name, "fingerprint": fingerprint, "counts": counts})
+        rows.append({"part": name, "fingerprint": fingerprint, "counts": counts, "files": []})
     pq.write_table(pa.Table.from_pylist(rows, PARTS), folder / "shard.parts.parquet")
     text = Manifest(
         stage="shard",
@@ -165,6 +165,7 @@ def _write_manifest(folder: Path, names: Sequence[str]) -> None:
         settings={},
         versions={},
         parts=len(names),
+        parts_sha256="0" * 64,
         counts={"shards": len(names)},
     ).to_json()
     (folder / "shard.manifest.json").write_text(text)

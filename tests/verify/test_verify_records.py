@@ -12,7 +12,7 @@ import zstandard
 
 from pipeline.read.parts import whole
 from pipeline.read.records import Limits, read_part
-from pipeline.verify.records import CannotJudge, count_records
+from pipeline.verify.crawl import CannotJudgeError, count_records
 from tests.verify.small_crawl import write_crawl
 
 TYPES = {
@@ -51,7 +51,7 @@ def test_plain_records_and_many_in_one_member_count_alike(crawl: Path, tmp_path:
 def test_zstd_is_not_counted_rather_than_found_empty(crawl: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.warc.zst"
     path.write_bytes(zstandard.compress(gzip.decompress(crawl.read_bytes())))
-    with pytest.raises(CannotJudge, match="zstd"):
+    with pytest.raises(CannotJudgeError, match="zstd"):
         count_records(str(path))
 
 
@@ -59,7 +59,7 @@ def test_zstd_is_not_counted_rather_than_found_empty(crawl: Path, tmp_path: Path
 def test_a_crawl_that_was_cut_off_is_not_counted(crawl: Path, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "cut.warc.gz"
     path.write_bytes(crawl.read_bytes()[:keep])
-    with pytest.raises(CannotJudge, match=r"stops behind \d+ records"):
+    with pytest.raises(CannotJudgeError, match=r"stops behind \d+ records"):
         count_records(str(path))
 
 
@@ -67,7 +67,7 @@ def test_a_plain_body_that_ends_early_is_not_counted(crawl: Path, tmp_path: Path
     plain = gzip.decompress(crawl.read_bytes())
     path = tmp_path / "cut.warc"
     path.write_bytes(plain[: plain.rindex(b"HTTP/1.1") + 10])
-    with pytest.raises(CannotJudge, match="bytes"):
+    with pytest.raises(CannotJudgeError, match="bytes"):
         count_records(str(path))
 
 
@@ -76,15 +76,15 @@ def test_a_flipped_bit_is_not_counted(crawl: Path, tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     path = tmp_path / "flipped.warc.gz"
     path.write_bytes(data)
-    with pytest.raises(CannotJudge):
+    with pytest.raises(CannotJudgeError):
         count_records(str(path))
 
 
 def test_what_is_no_crawl_and_what_is_not_there_is_not_counted(tmp_path: Path) -> None:
     (tmp_path / "prose.warc").write_bytes(b"once upon a time\n" * 9)
-    with pytest.raises(CannotJudge, match="stops behind 0 records"):
+    with pytest.raises(CannotJudgeError, match="stops behind 0 records"):
         count_records(str(tmp_path / "prose.warc"))
-    with pytest.raises(CannotJudge, match="cannot be opened"):
+    with pytest.raises(CannotJudgeError, match="cannot be opened"):
         count_records(str(tmp_path / "nowhere.warc"))
 
 
@@ -108,7 +108,7 @@ def test_our_reader_and_warcio_agree_on_every_sound_crawl_of_the_shared_data(
             continue
         try:
             theirs = count_records(str(path))
-        except CannotJudge:
+        except CannotJudgeError:
             refused.add(path.name)
             continue
         records = read_part(whole(str(path), 0), limits=Limits())

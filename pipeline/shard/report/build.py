@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -23,7 +23,7 @@ from pipeline.account.funnel import FunnelRow, Yield, funnel_of
 from pipeline.account.manifest import read_manifest
 from pipeline.job import Job
 from pipeline.shard.report import plots
-from pipeline.shard.report.card import write_card
+from pipeline.shard.report.card import render_card
 from pipeline.shard.report.figures import Dropped, Figures, read_figures
 from pipeline.shard.report.pages import HERE, environment
 from pipeline.shard.report.peers import PEERS
@@ -32,7 +32,7 @@ from pipeline.shard.report.rules import parameters_of, rules_of
 from pipeline.shard.report.samples import printable, read_samples
 from pipeline.shard.report.thumbnail import Thumbnail
 from pipeline.store import store
-from schemas.manifest import KINDS, Ledger
+from schemas.manifest import KINDS, Ledger, StoredFile
 
 # the order in which the report tells the funnel: what comes out first
 TOLD: Final = ("documents", "images", "texts", "records", "files", "wanted")
@@ -91,17 +91,21 @@ class DropGroup:
     samples: list[DropSample]
 
 
-def write_report(job: Job, counts: Ledger) -> None:
-    """Both files; `counts` are those of the shard stage, whose manifest is not written yet."""
+def write_report(job: Job, counts: Ledger, shards: Sequence[str]) -> list[StoredFile]:
+    """Both files; counts and shards are those of a stage whose manifest is not written yet."""
     before = job.stages[: job.stages.index(job.stage)]
     ledgers = {stage: read_manifest(job, stage).ledger for stage in before} | {job.stage: counts}
     figures = read_figures(job)
-    html = render_report(job, ledgers, figures)
-    store.write_bytes(job.path("report.html"), html.encode())
-    write_card(job, ledgers)
+    html, card = render_report(job, ledgers, figures, shards), render_card(job, ledgers, shards)
+    files = job.files()
+    store.write_bytes(job.path("report.html"), html.encode(), files)
+    store.write_bytes(job.path("README.md"), card.encode(), files)
+    return files.stored
 
 
-def render_report(job: Job, ledgers: Mapping[str, Ledger], figures: Figures) -> str:
+def render_report(
+    job: Job, ledgers: Mapping[str, Ledger], figures: Figures, shards: Sequence[str]
+) -> str:
     style = (HERE / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
@@ -122,7 +126,7 @@ def render_report(job: Job, ledgers: Mapping[str, Ledger], figures: Figures) -> 
             edits=plots.lines(below(ledgers["extract"], "edits."), most=12),
             types=plots.lines(below(ledgers["extract"], "records.type."), most=12),
             comparisons=comparisons(ledgers),
-            samples=read_samples(job),
+            samples=read_samples(job, shards),
             dropped=list(drop_groups(job, figures)),
             rules=rules_of(read_manifest(job, "filter_text").settings["recipe"]),
             parameters=parameters_of(read_manifest(job, "filter_text").settings["recipe"]),

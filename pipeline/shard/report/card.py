@@ -10,7 +10,7 @@ Not:  any text of the crawl.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -18,10 +18,9 @@ import yaml
 from markupsafe import Markup
 
 from pipeline.account.funnel import Yield, as_text, funnel_of
-from pipeline.account.manifest import part_names
 from pipeline.job import Job
 from pipeline.shard.report.pages import environment
-from pipeline.store import parquet, store
+from pipeline.store import parquet
 from schemas.manifest import Ledger
 from schemas.sample_json import SAMPLE_JSON
 from schemas.verdict import CONSENT
@@ -34,14 +33,13 @@ SIZES: Final = (  # the Hub's size categories
 _NAME: Final = "members.list.element.name"
 
 
-def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
-    shards = part_names(job.parts_table("shard"))
+def render_card(job: Job, ledgers: Mapping[str, Ledger], shards: Sequence[str]) -> str:
     splits = [split for split in SPLITS if any(name.startswith(f"{split}-") for name in shards)]
     shard = ledgers["shard"]
     front = front_matter(splits, image_members(shards, job), documents=shard["documents.kept"])
     pages, files = ledgers["filter_text"], ledgers["filter_images"]
     funnel = [row for stage in ledgers for row in funnel_of(stage, ledgers[stage])]
-    page = (
+    return (
         environment()
         .get_template("card.md.j2")
         .render(
@@ -55,7 +53,6 @@ def write_card(job: Job, ledgers: Mapping[str, Ledger]) -> None:
             ],
         )
     )
-    store.write_bytes(job.path("README.md"), page.encode())
 
 
 def front_matter(splits: list[str], members: list[str], *, documents: int) -> dict[str, Any]:
@@ -92,12 +89,12 @@ def feature(name: str, kind: pa.DataType) -> dict[str, Any]:
     return {"name": name, "dtype": str(kind)}
 
 
-def image_members(shards: list[str], job: Job) -> list[str]:
+def image_members(shards: Sequence[str], job: Job) -> list[str]:
     """The names of the image members that occur in any sample: 000.jpg, 000.png, 001.jpg, ..."""
     return sorted(set(_members(shards, job)) - {"json"})
 
 
-def _members(shards: list[str], job: Job) -> Iterator[str]:
+def _members(shards: Iterable[str], job: Job) -> Iterator[str]:
     for shard in shards:
         for row in parquet.read_rows(job.part("index", shard), [_NAME]):
             yield from (member["name"] for member in row["members"])

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from pipeline.account.manifest import part_names
 from pipeline.job import Job
 from pipeline.shard.report.figures import hash_of
 from pipeline.shard.report.thumbnail import Thumbnail, thumbnail
@@ -53,10 +52,12 @@ class SampleDocument:
     left_out: int  # nodes of it that are not shown
 
 
-def read_samples(job: Job, *, count: int = DOCUMENTS) -> list[SampleDocument]:
-    """At most `count` documents, by the hash of their key."""
-    shards = sorted(part_names(job.parts_table("shard")), key=lambda name: (hash_of(name), name))
-    chosen = sorted(shards[:SHARDS])
+def read_samples(
+    job: Job, shards: Iterable[str], *, count: int = DOCUMENTS
+) -> list[SampleDocument]:
+    """At most `count` documents of the shards that are named, by the hash of their key."""
+    ordered = sorted(shards, key=lambda name: (hash_of(name), name))
+    chosen = sorted(ordered[:SHARDS])
     found = [row for shard in chosen for row in _first_of(shard, job, count)]
     first = heapq.nsmallest(count, found, key=lambda one: (one[0], one[1]))
     with closing(PackReader(job.path("shards"))) as tars:

@@ -61,14 +61,17 @@ class Story(NamedTuple):
 
 def write_tables(part: str, job: Job) -> PartResult:
     """The three tables of a part, unless they are whole already; either way, their rows."""
-    fingerprint = job.fingerprint
-    done = parquet.read_mark(job.part("tables/drops", part), part="")
-    if done is not None and done.fingerprint == fingerprint:
-        return done
-    with ExitStack() as files:
+    fingerprint, files = job.fingerprint, job.files()
+    last = job.part("tables/drops", part)
+    whole = parquet.read_whole(last, part="", fingerprint=fingerprint, output=job.output)
+    if whole is not None:
+        return whole
+    with ExitStack() as open_files:
         drops, images, documents = (
-            files.enter_context(
-                parquet.Writer(job.part(f"tables/{name}", part), schema, fingerprint=fingerprint)
+            open_files.enter_context(
+                parquet.Writer(
+                    job.part(f"tables/{name}", part), schema, fingerprint=fingerprint, files=files
+                )
             )
             for name, schema in _TABLES.items()
         )
@@ -86,7 +89,7 @@ def write_tables(part: str, job: Job) -> PartResult:
             "rows.drops": drops.rows,
         }
         drops.counts = images.counts = documents.counts = counts
-    return PartResult(part="", fingerprint=fingerprint, counts=counts)
+    return PartResult(part="", fingerprint=fingerprint, counts=counts, files=files.stored)
 
 
 def stories(part: str, job: Job) -> Iterator[Story]:
