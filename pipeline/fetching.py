@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
-from pipeline.media.reencode import Encoding
+from pipeline.media.pixels import Encoding
 
 AGENT: Final = "interloom"  # as robots.txt may name us
 _CONTACT: Final = re.compile(

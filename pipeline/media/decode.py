@@ -1,6 +1,9 @@
 """Decode one image file under limits: its bytes in, what it shows or why it cannot be used out.
 
-In:   bytes from a crawl or a host, by anybody, of any kind; the format is told by the content,
+`opened` is the one way by which bytes from outside become pixels here: crawled and fetched images,
+those that are made smaller, and the report's thumbnails of either.
+
+In:   bytes from a crawl or a host, by anybody, of any kind; the format is read off the content,
       never by a name or a header.
 Out:  ImageLook: format, sides as displayed, whether it moves, sha256 and phash.
 Refused, as a Problem: what is none of the formats that pages show (SVG, HTML, netpbm ...), bytes,
@@ -33,9 +36,8 @@ from typing import Any, Final
 
 from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, _imaging
 
-from pipeline.media.bombs import HEADER_BYTES, HeaderError, Metered, excess
-from pipeline.media.containers import has_second_frame, told_length
-from pipeline.media.phash import SIDEWAYS, orientation, phash
+from pipeline.media import bombs
+from pipeline.media.pixels import SIDEWAYS, Encoding, encoded, orientation, phash
 from pipeline.problem import Problem
 from schemas.verdict import OK, Reason
 
@@ -58,7 +60,7 @@ MAGICS: Final = (
     (b"MM\x00*", "tiff"),
     (b"II+\x00", "tiff"),  # BigTIFF
     (b"MM\x00+", "tiff"),
-    # known, so that the ledger says an image was met, but not opened
+    # known, so that the ledger counts an image there, but not opened
     (b"\x00\x00\x01\x00", "ico"),
     (b"8BPS", "psd"),
     (b"\x00\x00\x00\x0cjP  ", "jp2"),
@@ -133,26 +135,62 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | Problem:
-    """Decode in full, and say what is seen or why nothing can be."""
+class RefusedImageError(Exception):
+    """An image that is not decoded, and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+@contextmanager
+def opened(
+    data: bytes, *, limits: ImageLimits = ImageLimits()
+) -> Iterator[tuple[str, Image.Image]]:
+    """The format, and an image whose pixels may be decoded in the block.
+
+    Raises:
+        RefusedImageError: for what is no image, or over a limit. Decoders raise anything else.
+    """
     quiet_decoders()
     name = sniff(data)
     if name is None:
-        return Problem(reason=Reason.NOT_AN_IMAGE)
-    if len(data) > limits.bytes:
-        return Problem(reason=Reason.IMAGE_BYTES, value=len(data), limit=limits.bytes)
-    refused = _refused_unopened(name, data)
-    if refused is not None:
-        return refused
-    file = Metered(data) if name in METERED else io.BytesIO(data)
+        raise RefusedImageError(Problem(reason=Reason.NOT_AN_IMAGE))
+    if (problem := _unopened(name, data, limits)) is not None:
+        raise RefusedImageError(problem)
+    file = bombs.Metered(data) if name in METERED else io.BytesIO(data)
+    with _pillow(limits), Image.open(file, formats=[DECODERS[name]]) as image:
+        if isinstance(file, bombs.Metered):
+            file.opened = True
+        if (problem := _too_large(image, name, limits)) is not None:
+            raise RefusedImageError(problem)
+        yield name, image
+
+
+def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | Problem:
+    """Decode in full, and say what is seen or why nothing can be."""
     try:
-        with _pillow(limits), Image.open(file, formats=[DECODERS[name]]) as image:
-            if isinstance(file, Metered):
-                file.opened = True
-            return _too_large(image, name, limits) or _look(image, name, data)
+        with opened(data, limits=limits) as (name, image):
+            return _look(image, name, data)
+    except RefusedImageError as error:
+        return error.problem
     except Exception as error:  # noqa: BLE001  # decoders raise anything on hostile bytes (SyntaxError,
         # struct.error, IndexError; MemoryError for an absurd header, as pixels are bounded)
         return _problem(error, limits)
+
+
+def reencode(data: bytes, look: ImageLook, encoding: Encoding) -> bytes | None:
+    """Other bytes of an image that looks so; None where it stays as it came: its bytes are as
+    wanted already, or it cannot be written so.
+    """
+    name = encoding.format_for(look.format, width=look.width, height=look.height)
+    if name is None:
+        return None
+    try:
+        with opened(data) as (_, image):
+            return encoded(image, name, encoding)
+    except Exception:  # noqa: BLE001  # whatever a plugin of Pillow's raises for its own limits
+        return None
 
 
 def _too_large(image: Image.Image, name: str, limits: ImageLimits) -> Problem | None:
@@ -190,20 +228,22 @@ def _look(image: Image.Image, name: str, data: bytes) -> ImageLook:
 
 def _moves(image: Image.Image, name: str, data: bytes) -> bool:
     if name == "gif":  # Pillow would read on to the second frame, comments and all: see bombs.py
-        return has_second_frame(data)
+        return bombs.has_second_frame(data)
     return name not in {"jpeg", "tiff"} and bool(getattr(image, "is_animated", False))
 
 
-def _refused_unopened(name: str, data: bytes) -> Problem | None:
-    """What the bytes tell before a decoder sees them."""
+def _unopened(name: str, data: bytes, limits: ImageLimits) -> Problem | None:
+    """What is wrong with the bytes before a decoder sees them."""
+    if len(data) > limits.bytes:
+        return Problem(reason=Reason.IMAGE_BYTES, value=len(data), limit=limits.bytes)
     if name not in DECODERS:
         return Problem(reason=Reason.UNDECODABLE)
-    too_much = excess(name, data)
+    too_much = bombs.excess(name, data)
     if too_much is not None:
         return Problem(reason=Reason.UNDECODABLE, value=too_much[0], limit=too_much[1])
-    told = told_length(name, data)
-    if told > len(data):  # the decoder's error would not tell cut from corrupt
-        return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=told)
+    stated = bombs.stated_length(name, data)
+    if stated > len(data):  # the decoder's error would not tell cut from corrupt
+        return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=stated)
     return None
 
 
@@ -216,11 +256,11 @@ def _sniff_brands(data: bytes) -> str | None:
 
 
 def _problem(error: Exception, limits: ImageLimits) -> Problem:
-    if isinstance(error, HeaderError):
-        return Problem(reason=Reason.UNDECODABLE, value=error.value, limit=HEADER_BYTES)
+    if isinstance(error, bombs.HeaderError):
+        return Problem(reason=Reason.UNDECODABLE, value=error.value, limit=bombs.HEADER_BYTES)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        told = PIXELS_OF_BOMB.search(str(error))
-        value = float(told[1]) if told else None
+        pixels = PIXELS_OF_BOMB.search(str(error))
+        value = float(pixels[1]) if pixels else None
         return Problem(reason=Reason.TOO_MANY_PIXELS, value=value, limit=limits.pixels)
     if "truncated" in str(error).lower():  # Pillow's word in every decoder; it has no type for it
         return Problem(reason=Reason.TRUNCATED_IMAGE)

@@ -2,7 +2,7 @@
 
 In:   bytes of a file.
 Out:  ImageLook or Problem, as decode.py says, of the file or, where the user wants them smaller, of
-      what became of it, with these bytes (reencode.py); DECODER_DIED for the one file with which
+      what became of it, with these bytes (pixels.py); DECODER_DIED for the one file with which
       the process was alone when it died: by a fault in a decoder, or by its limits.
 """
 
@@ -26,9 +26,8 @@ from typing import Any, Final, NamedTuple, Self
 from PIL import Image
 
 from pipeline.local.workers import cores
-from pipeline.media.decode import ImageLimits, ImageLook, look_at
-from pipeline.media.phash import phash
-from pipeline.media.reencode import Encoding, reencoded
+from pipeline.media.decode import ImageLimits, ImageLook, look_at, reencode
+from pipeline.media.pixels import Encoding, phash
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
@@ -39,7 +38,7 @@ STATM: Final = Path("/proc/self/statm")
 BATCH_BYTES: Final = 1 << 20
 BATCH: Final = 16  # files
 MOMENT: Final = 0.5  # seconds
-BEAM_WORKER: Final = "CONTROL_API_SERVICE_DESCRIPTOR"  # told to every worker that is a process
+BEAM_WORKER: Final = "CONTROL_API_SERVICE_DESCRIPTOR"  # set in a process of Beam's
 
 
 class Reencoded(NamedTuple):
@@ -54,7 +53,7 @@ Looked = ImageLook | Reencoded | Problem
 
 @cache
 def look_ahead() -> AheadLookers:
-    """The one of this process, since it lives as long."""
+    """Those of this process, since they live as long."""
     return AheadLookers()
 
 
@@ -81,7 +80,7 @@ class Lookers:
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.processes + 1)  # one is on its way
+        self._slots = asyncio.Semaphore(self.processes + 1)  # a further batch is on its way
 
     async def look(self, data: bytes) -> Looked:
         future: asyncio.Future[Looked] = asyncio.get_running_loop().create_future()
@@ -135,7 +134,7 @@ class Lookers:
     def _pool(self) -> ProcessPoolExecutor:
         if self.processes not in _pools:
             _pools[self.processes] = _new_pool(self.processes)
-            for _ in range(self.processes):  # each starts one
+            for _ in range(self.processes):  # each call starts a process
                 _pools[self.processes].submit(os.getpid)
         return _pools[self.processes]
 
@@ -167,7 +166,7 @@ class Lookers:
 
 
 def default_processes() -> int:
-    """One a core; one alone where Beam has started this process, as one of a core each."""
+    """As many as there are cores; 1 where Beam has started this process as one a core."""
     return 1 if BEAM_WORKER in os.environ else cores()
 
 
@@ -198,7 +197,7 @@ def _bound(parent: int) -> None:
 
 
 def _allow(kind: int, size: int) -> None:
-    """As much as is asked for, or what this machine allows at most."""
+    """As much as `size`, or what this machine allows at most."""
     _, most = resource.getrlimit(kind)
     allowed = size if most == resource.RLIM_INFINITY else min(size, most)
     resource.setrlimit(kind, (allowed, most))
@@ -229,7 +228,7 @@ def _timed(data: bytes, encoding: Encoding | None) -> Looked:
         look = _look_in_memory(data)
         if encoding is None or isinstance(look, Problem):
             return look
-        body = reencoded(data, look, encoding)
+        body = reencode(data, look, encoding)
         if body is None:
             return look
         again = _look_in_memory(body)  # larger than it may be, perhaps: then it stays as it came
@@ -239,7 +238,7 @@ def _timed(data: bytes, encoding: Encoding | None) -> Looked:
 
 
 def _look_in_memory(data: bytes) -> ImageLook | Problem:
-    """look_at, which fails beyond DATA: AVIF pixels and EXIF fields can be more than is told."""
+    """look_at, which fails beyond DATA: AVIF and EXIF can hold more than headers say."""
     if STATM.exists():  # not where the system is another than Linux
         held = int(STATM.read_text().split()[5]) * resource.getpagesize()
         _allow(resource.RLIMIT_DATA, held + DATA)

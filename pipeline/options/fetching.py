@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.fetching import Fetching
-from pipeline.media.reencode import Encoding
+from pipeline.media.pixels import Encoding
 from pipeline.store import store
 
 # options, and what they are of an encoding

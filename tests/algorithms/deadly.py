@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline.media import decode, look
 from pipeline.media.look import Looked
-from pipeline.media.reencode import Encoding
+from pipeline.media.pixels import Encoding
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 

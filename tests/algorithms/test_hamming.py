@@ -17,7 +17,7 @@ from PIL import Image
 
 import pipeline.filter_images.hamming
 from pipeline.filter_images.hamming import Bands, HashFacts, Picture, merge
-from pipeline.media.phash import phash
+from pipeline.media.pixels import phash
 
 CHOICES = [
     (distance, bands)

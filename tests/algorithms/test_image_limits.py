@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from pipeline.media import phash
+from pipeline.media import pixels
 from pipeline.media.decode import ImageLimits, ImageLook, look_at
 from pipeline.problem import Problem
 from schemas.verdict import Reason
@@ -68,6 +68,6 @@ def test_grey_in_strips_is_grey_in_one_piece(monkeypatch: pytest.MonkeyPatch) ->
     clear.putalpha(photo(90, 70).convert("L"))
     pictures = [photo(90, 70), photo(90, 70).convert("P"), clear, photo(90, 70).convert("CMYK"),
                 photo(90, 70).convert("I;16")]  # fmt: skip
-    whole = [phash.phash(picture) for picture in pictures]
-    monkeypatch.setattr(phash, "STRIP", 90 * 7 + 1)
-    assert [phash.phash(picture) for picture in pictures] == whole
+    whole = [pixels.phash(picture) for picture in pictures]
+    monkeypatch.setattr(pixels, "STRIP", 90 * 7 + 1)
+    assert [pixels.phash(picture) for picture in pictures] == whole

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.media.phash import orientation, phash
+from pipeline.media.pixels import orientation, phash
 
 
 def as_integer(image: Image.Image) -> int:

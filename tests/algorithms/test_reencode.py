@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.media.decode import ImageLook, look_at
-from pipeline.media.reencode import Encoding, reencoded
+from pipeline.media.decode import ImageLook, look_at, reencode
+from pipeline.media.pixels import Encoding
 
 RED, CLEAR = (200, 30, 30, 255), (0, 0, 0, 0)
 
@@ -31,7 +31,7 @@ def halves(mode: str, size: tuple[int, int] = (300, 200)) -> Image.Image:
 def made(data: bytes, encoding: Encoding) -> Image.Image | None:
     look = look_at(data)
     assert isinstance(look, ImageLook)
-    body = reencoded(data, look, encoding)
+    body = reencode(data, look, encoding)
     return None if body is None else Image.open(io.BytesIO(body))
 
 

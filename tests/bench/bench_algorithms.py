@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 from pipeline.filter_images.hamming import Bands  # noqa: E402
 from pipeline.filter_text.minhash import WORD, MinHash  # noqa: E402
 from pipeline.media.decode import look_at  # noqa: E402
-from pipeline.media.phash import phash  # noqa: E402
+from pipeline.media.pixels import phash  # noqa: E402
 
 Row = tuple[str, ...]
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from pipeline.fetch.partition import MOMENT
 from pipeline.fetching import Fetching
-from pipeline.media.reencode import Encoding
+from pipeline.media.pixels import Encoding
 from pipeline.store import store
 from pipeline.words.domain import host_of, partition_of
 from schemas.verdict import OK, Reason

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from pipeline.media.decode import DECODERS, look_at
-from pipeline.media.reencode import Encoding, reencoded
+from pipeline.media.decode import DECODERS, look_at, reencode
+from pipeline.media.pixels import Encoding
 from pipeline.problem import Problem
 from tests.algorithms.test_decode import encoded
 from tests.fuzz.rounds import SLOWEST, mutated, peak, rounds
@@ -34,7 +34,7 @@ def look(data: bytes) -> Seen:
     started = time.process_time()
     seen = look_at(data)
     if not isinstance(seen, Problem):
-        reencoded(data, seen, Encoding(format="jpeg", longest_side=64))
+        reencode(data, seen, Encoding(format="jpeg", longest_side=64))
     spent = time.process_time() - started
     return Seen(seen.reason if isinstance(seen, Problem) else "ok", spent, peak())
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from typing import Final, NamedTuple
 
 from PIL import Image
 
-from pipeline.media.decode import DECODERS, quiet_decoders, sniff
-from pipeline.media.phash import orientation, turned
+from pipeline.media.decode import opened
+from pipeline.media.pixels import orientation, turned
 
 SIDE: Final = 320  # pixels at most; shown at half of it on a dense screen
 QUALITY: Final = 72
@@ -29,14 +28,9 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(data: bytes, *, side: int = SIDE) -> Thumbnail | None:
-    name = sniff(data)
-    if name not in DECODERS:
-        return None
-    quiet_decoders()
     try:
-        # metadata that Pillow warns about is not the report's business; one thread writes it
-        with warnings.catch_warnings(action="ignore"):
-            small = _shrink(data, DECODERS[name], side)
+        with opened(data) as (_, image):
+            small = _shrink(image, side)
     except MemoryError:
         raise  # a gap that the report of another machine would not have
     except Exception:  # noqa: BLE001  # a decoder raises what it likes (AVIF RuntimeError, PNG
@@ -48,13 +42,12 @@ def thumbnail(data: bytes, *, side: int = SIDE) -> Thumbnail | None:
     return Thumbnail(uri, *small.size)
 
 
-def _shrink(data: bytes, decoder: str, side: int) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=[decoder]) as image:
-        image.draft("RGB", (2 * side, 2 * side))  # of a JPEG: decode no more pixels than needed
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        upright = turned(image, orientation(image))
-        if upright.mode in {"RGB", "L"}:
-            return upright.convert("RGB")
-        seen = upright.convert("RGBA")
-        paper = Image.new("RGBA", seen.size, (*PAPER, 255))
-        return Image.alpha_composite(paper, seen).convert("RGB")
+def _shrink(image: Image.Image, side: int) -> Image.Image:
+    image.draft("RGB", (2 * side, 2 * side))  # of a JPEG: decode no more pixels than needed
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    upright = turned(image, orientation(image))
+    if upright.mode in {"RGB", "L"}:
+        return upright.convert("RGB")
+    seen = upright.convert("RGBA")
+    paper = Image.new("RGBA", seen.size, (*PAPER, 255))
+    return Image.alpha_composite(paper, seen).convert("RGB")
