@@ -85,6 +85,8 @@ class Outcome:
     def judge(self) -> None:
         """Read the record; an image is only given to its decoder."""
         self.ledger[f"records.type.{self.record.type}"] += 1
+        if self.record.resumed:
+            self.ledger["members.resumed"] += 1
         if self.record.type in ASIDE_TYPES:
             self._hear()
             return

@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from pipeline.read.walk.codec import Codec
-from pipeline.read.walk.members import Member, codec_of, count_records, members
-from pipeline.read.walk.window import Window
+from pipeline.read.codec import ByteWindow, Codec
+from pipeline.read.members import Member, codec_of, count_records, members
 from pipeline.store.raw import is_ranged, open_raw
 
 MIN_PART: Final = 1 << 20
@@ -81,7 +80,7 @@ def cut(name: str, index: int, *, part_size: int, limit: int | None = None) -> I
         if not is_ranged(stream):
             yield whole(name, index, limit=limit)
             return
-        codec = codec_of(Window(stream), 0)
+        codec = codec_of(ByteWindow(stream), 0)
         walk = members(stream, keep=limit is not None, max_bytes=_COUNTED, kind=codec.kind)
         yield from _cut(walk, codec, name, index, part_size=part_size, limit=limit)
 

@@ -22,12 +22,11 @@ from pipeline.options.fetching import AskedFetching
 from pipeline.options.launch import Asked, choose_settings
 from pipeline.problem import Fault
 from pipeline.read import records as reading
+from pipeline.read.codec import Attempt, ByteWindow, Sink
+from pipeline.read.compressed import GzipMembers
+from pipeline.read.members import members
 from pipeline.read.parts import cut, whole
-from pipeline.read.walk.codec import Found, Sink
-from pipeline.read.walk.gzip_member import GzipMembers
-from pipeline.read.walk.members import members
-from pipeline.read.walk.plain_record import PlainRecords
-from pipeline.read.walk.window import Window
+from pipeline.read.plain_records import PlainRecords
 from pipeline.stages import EXTRACT, make_job
 from pipeline.store import parquet
 from schemas.manifest import Ledger
@@ -267,13 +266,13 @@ def test_where_reading_a_member_raises_the_others_are_read_and_cuts_change_nothi
 
     def disturbed(
         self: GzipMembers | PlainRecords,
-        window: Window,
+        window: ByteWindow,
         offset: int,
         *,
         keep: bool,
         max_bytes: int,
         sink: Sink | None = None,
-    ) -> Found:
+    ) -> Attempt:
         if offset == places[victim] and window.size() == len(crawl):
             raise ZeroDivisionError
         return sound(self, window, offset, keep=keep, max_bytes=max_bytes, sink=sink)  # type: ignore[arg-type]
@@ -292,7 +291,7 @@ def test_where_reading_a_member_raises_the_others_are_read_and_cuts_change_nothi
         "damaged",
         Reason.UNREADABLE_RECORD,
     )
-    assert lost.problem.raised.startswith("ZeroDivisionError in pipeline/read/walk/codec.py:")
+    assert lost.problem.raised.startswith("ZeroDivisionError in pipeline/read/members.py:")
     for size in (1, 300):
         assert read(path, cut(str(path), 0, part_size=size)) == found
 

@@ -23,9 +23,9 @@ from pipeline.extract.tools import Tools
 from pipeline.job import Crawl, Job
 from pipeline.options.fetching import AskedFetching
 from pipeline.options.launch import Asked, choose_settings
+from pipeline.read.members import members
 from pipeline.read.parts import Part, cut, whole
 from pipeline.read.records import Limits, Record, read_part
-from pipeline.read.walk.members import members
 from pipeline.stages import EXTRACT, make_job
 from pipeline.store import parquet
 from schemas.manifest import Ledger, total

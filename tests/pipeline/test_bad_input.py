@@ -15,11 +15,11 @@ from typing import Final
 
 import pytest
 
+from pipeline.read import compressed
+from pipeline.read.codec import TRIAL
+from pipeline.read.members import BUDGET, NAMED
 from pipeline.read.parts import cut
 from pipeline.read.records import Limits, read_part
-from pipeline.read.walk import gzip_member
-from pipeline.read.walk.codec import TRIAL
-from pipeline.read.walk.members import BUDGET, NAMED
 from tests.pipeline.bad_crawls import (
     Fates,
     good,
@@ -244,7 +244,7 @@ def test_magics_planted_by_the_thousand_behind_damage_cost_bounded_work(
     hostile = gzipped([page_record(92)])[:-30] + b"".join([*magics, *openings])
     crawl = gzipped(good(20)) + hostile + gzipped(good(21, 22))
     counting = CountingZlib()
-    monkeypatch.setattr(gzip_member, "zlib", counting)
+    monkeypatch.setattr(compressed, "zlib", counting)
 
     path = write(tmp_path / "hostile.warc.gz", crawl)
     parts = list(cut(str(path), 0, part_size=1 << 16))

@@ -1,19 +1,15 @@
-"""Members: exact ends, bounded memory, and the way on behind damage for bounded work."""
+"""Members: exact ends, bounded memory, and what is no record."""
 
 from __future__ import annotations
 
 import io
-import random
 import tracemalloc
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 
-from pipeline.read.walk.members import BUDGET, NAMED, PROOF, Effort, Member, members
+from pipeline.read.members import Member, members
 from schemas.verdict import Reason
 from tests.read.crawls import (
     LIMITS,
@@ -21,31 +17,19 @@ from tests.read.crawls import (
     http,
     page,
     pages,
-    planted,
     read,
     starts,
-    stored,
     urls,
     warc,
     zstd,
 )
 
-ANY_EXAMPLE = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 PAGES = pages(12)
 ALL = [f"http://example.com/{number}" for number in range(12)]
-FORMS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": lambda record: gzipped([record]),
-    "gzip, stored": stored,
-    "zstd": lambda record: zstd([record]),
-    "plain": lambda record: record,
-}
 
 
-def walk(crawl: bytes, *, effort: Effort | None = None, max_bytes: int = 4 << 20) -> list[Member]:
-    stream = io.BytesIO(crawl)
-    return list(members(stream, keep=False, max_bytes=max_bytes, effort=effort))
+def walk(crawl: bytes, *, max_bytes: int = 4 << 20) -> list[Member]:
+    return list(members(io.BytesIO(crawl), keep=False, max_bytes=max_bytes))
 
 
 def test_the_walk_and_the_reader_see_the_same_members(tmp_path: Path) -> None:
@@ -58,199 +42,6 @@ def test_the_walk_and_the_reader_see_the_same_members(tmp_path: Path) -> None:
         (m.offset, m.length, None) for m in kept
     ]
     assert b"".join(member.data or b"" for member in kept) == b"".join(PAGES)
-
-
-@given(victim=st.integers(0, 10), place=st.floats(0, 1), length=st.integers(1, 600))
-@pytest.mark.parametrize("form", ["gzip", "gzip, stored", "zstd"])
-@ANY_EXAMPLE
-def test_damage_inside_one_member_costs_that_record_and_no_other(
-    tmp_path: Path, form: str, victim: int, place: float, length: int
-) -> None:
-    """A run of zeros anywhere in a member: header, deflate or trailer, up to all of it."""
-    coded = [FORMS[form](record) for record in PAGES]
-    hurt = bytearray(coded[victim])
-    start = min(len(hurt) - 1, int(place * len(hurt)))
-    hurt[start : start + length] = bytes(len(hurt[start : start + length]))
-    coded[victim], sound = bytes(hurt), coded[victim]
-    path = tmp_path / "crawl"
-    path.write_bytes(b"".join(coded))
-
-    records = read(path)
-
-    lost = [] if coded[victim] == sound else [ALL[victim]]
-    assert [url for url in ALL if url not in urls(records)] in ([], lost)
-    if lost and ALL[victim] not in urls(records):
-        offset = sum(map(len, coded[:victim]))
-        assert [r.offset for r in records if r.problem] == [offset]
-        assert next(r.problem.reason for r in records if r.problem) is Reason.DAMAGED_RECORD
-
-
-@given(victim=st.integers(0, 10), left=st.floats(0, 1))
-@pytest.mark.parametrize("form", ["gzip", "gzip, stored", "zstd", "plain"])
-@ANY_EXAMPLE
-def test_a_record_that_was_cut_short_costs_no_other(
-    tmp_path: Path, form: str, victim: int, left: float
-) -> None:
-    coded = [FORMS[form](record) for record in PAGES]
-    whole = coded[victim]
-    coded[victim] = whole[: int(left * len(whole))]
-    crawl = b"".join(coded)
-    # not to be seen where the next bytes happen to be the lost ones, or where the told length
-    # happens to end on an empty line of the next record
-    told = sum(map(len, coded[:victim])) + len(whole) - 4
-    assume(coded[victim] == whole or (whole not in crawl and crawl[told:][:4].count(b"\n") < 2))
-    path = tmp_path / "crawl"
-    path.write_bytes(crawl)
-
-    found = urls(read(path))
-
-    assert [url for url in ALL if url not in found] in ([], [ALL[victim]])
-
-
-def test_two_damaged_members_in_a_row_are_two_losses(tmp_path: Path) -> None:
-    crawl = bytearray(gzipped(PAGES))
-    places = starts(bytes(crawl))
-    for victim in (3, 4):
-        crawl[places[victim] + 60 : places[victim] + 90] = bytes(30)
-    path = tmp_path / "crawl"
-    path.write_bytes(crawl)
-
-    records = read(path)
-
-    assert [r.offset for r in records if r.problem] == [places[3], places[4]]
-    assert urls(records) == ALL[:3] + ALL[5:]
-
-
-@pytest.mark.parametrize("form", ["gzip", "zstd", "plain"])
-@pytest.mark.parametrize("cut", [(2, 6), (2, 4, 6, 8), (1, 2, 5), (0, 9)])
-def test_what_lies_between_records_that_were_cut_short_is_not_lost(
-    tmp_path: Path, form: str, cut: tuple[int, ...]
-) -> None:
-    """But for a member that zlib stored: its cut block tells that it goes on over the next ones."""
-    coded = [FORMS[form](record) for record in PAGES]
-    for victim in cut:
-        coded[victim] = coded[victim][: len(coded[victim]) // 2]
-    path = tmp_path / "crawl"
-    path.write_bytes(b"".join(coded))
-
-    found = urls(read(path))
-
-    assert [url for url in ALL if url not in found] in ([], [ALL[victim] for victim in cut])
-
-
-def test_what_lies_between_two_cut_images_is_read_where_it_is_longer_than_a_stored_block() -> None:
-    """A picture's bytes are stored, and its cut block tells that it goes on over what follows.
-
-    Where that block ends inside a member and deflate falls into step with it, as it does behind
-    other cuts, the few members up to there are lost with the picture.
-    """
-    noise = random.Random(3)
-    image = warc(http(noise.randbytes(60_000)), url="http://example.com/i.jpg")
-    cut = gzipped([image])[:40_000]
-    between = gzipped(pages(300, size=1500, seed=4))
-    assert len(between) > PROOF
-
-    found = walk(gzipped(PAGES) + cut + between + cut + gzipped(PAGES))
-
-    assert sum(member.damage is None for member in found) == 2 * len(PAGES) + 300
-    assert sum(member.damage is not None for member in found) == 2
-
-
-def test_a_bit_that_flips_in_a_stored_block_leaves_the_end_of_its_member_known() -> None:
-    crawl = bytearray(b"".join(stored(record) for record in PAGES))
-    places = starts(bytes(crawl))
-    crawl[places[5] + 200] ^= 1
-
-    found = walk(bytes(crawl))
-
-    assert [member.offset for member in found] == places[:-1]
-    assert [m.offset for m in found if m.damage] == [places[5]]
-    assert all(member.sound for member in found)
-
-
-@pytest.mark.parametrize("hurt", [0, 8, 10, 12, *range(40, 60_000, 1999)])
-def test_a_crawl_inside_a_damaged_record_is_only_a_payload(tmp_path: Path, hurt: int) -> None:
-    """The measured accident: a small .warc.gz between bytes that zlib stores as they are."""
-    noise = random.Random(5).randbytes(20_000)
-    inside = gzipped(pages(10, size=1500, seed=9))
-    outer = warc(http(noise + inside + noise), url="http://example.com/outer")
-    coded = bytearray(gzipped([outer]))
-    coded[hurt % len(coded) : hurt % len(coded) + 12] = b"\xff" * 12
-    before, after = gzipped(PAGES[:4]), gzipped(PAGES[4:])
-    path = tmp_path / "crawl"
-    path.write_bytes(before + coded + after)
-
-    records = read(path)
-
-    assert urls(records) == ALL
-    assert [r.offset for r in records if r.problem] == [len(before)]
-
-
-def test_a_long_crawl_inside_a_damaged_record_is_decoded_once() -> None:
-    noise = random.Random(5).randbytes(2_000)
-    inside = gzipped(pages(400, size=1500, seed=9))
-    outer = bytearray(stored(warc(http(noise + inside + noise))))
-    outer[:4] = bytes(4)
-    effort = Effort()
-
-    found = walk(gzipped(PAGES[:4]) + outer + gzipped(PAGES[4:]), effort=effort)
-
-    assert [member.damage is None for member in found] == [True] * 4 + [False] + [True] * 8
-    assert len(inside) > 4 * PROOF, "however long it is, deflate stores it in blocks"
-    assert effort.proof_bytes < 4 * len(inside)
-
-
-def test_planted_magics_cost_one_short_trial_each() -> None:
-    noise = random.Random(1)
-    filling = b"".join(b"\x1f\x8b\x08\x00" + noise.randbytes(16) for _ in range(50_000))
-    broken = gzipped([PAGES[0]])[:-30]
-    effort = Effort()
-
-    found = walk(broken + filling + gzipped(PAGES[1:]), effort=effort)
-
-    assert [bool(member.damage) for member in found] == [True] + [False] * 11
-    assert 50_000 <= effort.trials <= 50_100
-    assert effort.proof_bytes < 100_000
-
-
-def test_planted_members_that_pass_the_trial_are_not_counted_by_the_thousand() -> None:
-    broken = bytes(4) + gzipped(PAGES[:1])[4:]  # its end is as it should be, so much is believed
-    filling = b"".join(planted(number) for number in range(5_000))
-    effort = Effort()
-
-    found = walk(broken + filling + gzipped(PAGES[1:]), effort=effort)
-
-    assert sum(member.damage is None for member in found) == 11
-    assert sum(member.damage is not None for member in found) == NAMED
-    assert effort.proof_bytes < BUDGET + len(filling)
-
-
-def test_planted_members_that_each_decode_far_cost_a_budget_and_no_more() -> None:
-    """Each opens like a record, then runs through all that is behind it: a square of work."""
-    block = b"\x00\x80\x00\x7f\xff"  # stored, 128 bytes, not the last
-    head = b"WARC/1.0\r\nWARC-Type: response\r\n"
-    cell = b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + block + head
-    cell += bytes(128 - len(head) - 15) + block  # every cell's blocks line up with the next one's
-    filling = cell * 20_000 + b"\xff" * 300  # and there all of them break
-    effort = Effort()
-
-    found = walk(gzipped([PAGES[0]])[:-30] + filling + gzipped(PAGES[1:]), effort=effort)
-
-    assert sum(member.damage is None for member in found) == 11
-    assert effort.proof_bytes < 2 * BUDGET + 4 * len(filling)
-    assert effort.trials < 200_000
-
-
-def test_a_proof_stops_where_no_stored_block_reaches() -> None:
-    crawl = bytearray(gzipped(pages(1200, size=4000)))
-    crawl[10:40] = bytes(30)
-    effort = Effort()
-
-    found = walk(bytes(crawl), effort=effort)
-
-    assert len(found) == 1200
-    assert len(crawl) > 2 * PROOF
-    assert effort.proof_bytes < 4 * PROOF
 
 
 def test_a_member_over_the_limit_is_told_with_value_and_limit_and_reading_goes_on() -> None:
@@ -270,6 +61,25 @@ def test_a_member_over_the_limit_is_told_with_value_and_limit_and_reading_goes_o
     )
     assert beyond[1].sound
     assert beyond[2].offset == exactly[2].offset
+
+
+def test_a_record_over_two_members_is_too_large_together() -> None:
+    record = page(0, size=4000)
+    crawl = gzipped([record[:2000], record[2000:], PAGES[1]])
+
+    joined = list(members(io.BytesIO(crawl), keep=True, max_bytes=len(record)))
+    refused = list(members(io.BytesIO(crawl), keep=True, max_bytes=len(record) - 1))
+
+    assert [member.data for member in joined] == [record, PAGES[1]]
+    problem = refused[0].damage
+    assert problem is not None
+    assert (problem.reason, problem.value, problem.limit, refused[0].data) == (
+        Reason.RECORD_TOO_LARGE,
+        len(record),
+        len(record) - 1,
+        None,
+    )
+    assert [member.data for member in refused[1:]] == [PAGES[1]]
 
 
 @pytest.mark.parametrize("form", ["gzip", "zstd"])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.read import members as reading
 from pipeline.read.parts import (
     MAX_PART,
     MIN_PART,
@@ -21,7 +22,6 @@ from pipeline.read.parts import (
     to_json,
     whole,
 )
-from pipeline.read.walk import members as reading
 from tests.read.crawls import (
     arc,
     dictionary,
@@ -124,8 +124,7 @@ def test_parts_of_any_size_give_the_same_records_of_hostile_files(
     path.write_bytes(b"".join(_hostile(chance, form) for _ in range(chance.randrange(1, 25))))
 
     with pytest.MonkeyPatch.context() as patch:
-        if bounds == "small":  # so that proofs end and budgets are spent in small files too
-            patch.setattr(reading, "PROOF", 1500)
+        if bounds == "small":  # so that budgets are spent in small files too
             patch.setattr(reading, "BUDGET", 12_000)
             patch.setattr(reading, "NAMED", 3)
         parts = list(cut(str(path), 0, part_size=part_size))

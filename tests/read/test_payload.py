@@ -7,6 +7,7 @@ import random
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import brotli  # type: ignore[import-untyped]
 import pytest
@@ -154,6 +155,27 @@ def test_tiny_chunks_take_no_memory_beside_their_data_and_a_million_of_them_brea
         tracemalloc.stop()
     assert peak < 1_000_000
     assert dechunk(b"1\na" * (1 << 20) + b"0\n\n") is None
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_bomb_is_decoded_up_to_the_limit_and_no_further(coding: str) -> None:
+    encode: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "br": brotli.compress,
+        "zstd": zstandard.compress,
+    }
+    bomb = encode[coding](bytes(64 << 20))
+    http = Http(status=200, headers=(("content-encoding", coding),), body=bomb)
+    tracemalloc.start()
+    try:
+        _, problem = decode(http, limit=LIMIT)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert problem is not None
+    assert problem.reason is Reason.RECORD_TOO_LARGE
+    assert peak < 16 << 20
 
 
 def test_a_body_that_does_not_begin_like_a_chunk_is_not_chunked() -> None:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.read.capture_date import arc_date, warc_date
-from pipeline.read.records import Record
+from pipeline.read.records import Record, arc_date, warc_date
 from pipeline.verify.crawl import count_records
 from schemas.verdict import Reason
 from tests.read.crawls import LIMITS, arc, gzipped, http, page, read, warc

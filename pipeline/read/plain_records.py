@@ -3,12 +3,12 @@
 In:      raw bytes and the offset where a record should start.
 Out:     its end, blank lines behind it included, and its bytes if wanted.
 Refused: what does not open like a record, a header without length or without an end up to the
-         limit: DAMAGED_RECORD, and the next record is searched. A record that breaks off before
-         its told length is given as `short`, since its header can be read; records.py counts it as
+         limit: DAMAGED_RECORD, and the next record is searched. A record whose body ends before
+         its declared length is `short`, since its header can be read; records.py counts it as
          TRUNCATED_PAYLOAD.
 
 The same rules split what a compressed member holds, so a member may hold several records, and a
-WARC inside a record is only a payload: it lies within a told length.
+WARC inside a record is only a payload: it lies within the declared length.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.problem import Problem
-from pipeline.read.payload import HEADER_BYTES
-from pipeline.read.walk.codec import (
+from pipeline.read.codec import (
     ARC_LINE,
     ARC_OPENING,
     WARC_OPENING,
-    Found,
+    Attempt,
+    ByteWindow,
     Sink,
     damaged,
     opens_record,
     search,
 )
-from pipeline.read.walk.window import Window
+from pipeline.read.payload import HEADER_BYTES
 from schemas.verdict import Reason
 
 HEADER: Final = 256 << 10  # bytes in which the end of a WARC header is looked for
@@ -59,48 +59,52 @@ class PlainRecords:
     kind: str
 
     def read(
-        self, window: Window, offset: int, *, keep: bool, max_bytes: int, sink: Sink | None = None
-    ) -> Found:
+        self,
+        window: ByteWindow,
+        offset: int,
+        *,
+        keep: bool,
+        max_bytes: int,
+        sink: Sink | None = None,
+    ) -> Attempt:
         assert sink is None  # a plain record is a run of the file's own bytes: nothing to unpack
         start = skip_blank(window, offset)
         if start > offset and window.ended(start):
-            return Found(end=start, reached=start, silent=True)
+            return Attempt(end=start, reached=start, silent=True)
         header = self._header(window, start)
         if header is None:
             return damaged(start + 1, problem=self._too_long(window, start))
         body, length = header
-        told = body + length
-        large = told - offset > max_bytes
+        body_end = body + length
+        large = body_end - offset > max_bytes
         if keep and not large:
-            window.at(offset, told - offset + 64)  # one block from here on: no step back below
-        end = self._next(window, told)
-        short = length > 0 and window.ended(told - 1)
+            window.at(offset, body_end - offset + 64)  # one block from here on: no step back below
+        end = self._next(window, body_end)
+        short = length > 0 and window.ended(body_end - 1)
         if end is None or short:
-            return Found(end=None, reached=told, short=True, work=body - start)
+            return Attempt(end=None, reached=body_end, short=True, work=body - start)
         problem, data = None, None
         if large:
-            problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=told - offset, limit=max_bytes)
+            size = body_end - offset
+            problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=size, limit=max_bytes)
         elif keep:
             data = window.at(offset, end - offset)
         size = end - offset
-        return Found(end=end, reached=end, problem=problem, data=data, size=size, work=size)
+        return Attempt(end=end, reached=end, problem=problem, data=data, size=size, work=size)
 
-    def candidates(self, window: Window, offset: int) -> Iterator[int]:
+    def candidates(self, window: ByteWindow, offset: int) -> Iterator[int]:
         pattern, longest = (_WARC, 16) if self.kind == "warc" else (_ARC, LINE + 256)
         before = max(0, offset - 1)  # the line break in front belongs to the pattern
-        found = search(window, pattern, before, longest=longest)
-        return (place for place in found if place >= offset)
+        matches = search(window, pattern, before, longest=longest)
+        return (place for place in matches if place >= offset)
 
-    def trial(self, window: Window, offset: int) -> bool:
+    def trial(self, window: ByteWindow, offset: int) -> bool:
         return self._header(window, skip_blank(window, offset), longest=_PEEK) is not None
 
-    def closes(self, window: Window, offset: int, place: int, *, whole: int) -> bool:  # noqa: ARG002
-        return True  # a candidate stands behind a line break, and there is no more to be had
-
     def _header(
-        self, window: Window, start: int, *, longest: int = HEADER
+        self, window: ByteWindow, start: int, *, longest: int = HEADER
     ) -> tuple[int, int] | None:
-        """(where the body starts, its told length), None where these cannot be told."""
+        """(where the body starts, its declared length), None where these cannot be read."""
         head = window.at(start, _PEEK)
         if self.kind == "arc":
             line = ARC_LINE.match(head)
@@ -113,31 +117,31 @@ class PlainRecords:
             end = _HEADER_END.search(head, 1)
         if end is None or end[1]:
             return None
-        length = _told(head[: end.end()])
+        length = _declared_length(head[: end.end()])
         return None if length is None else (start + end.end(), length)
 
-    def _too_long(self, window: Window, start: int) -> Problem | None:
-        """That a header is too long, with its size as far as that is looked for."""
+    def _too_long(self, window: ByteWindow, start: int) -> Problem | None:
+        """The problem of a header that is too long, with its size as far as that is looked for."""
         opening, end, limit = _WARC_HEADER if self.kind == "warc" else _ARC_HEADER
         if opening.match(window.at(start, _PEEK)) is None:
             return None
         head = window.at(start, _LOOKED)
-        found = end.search(head, 1)
-        if found is not None and found.lastindex:
+        match = end.search(head, 1)
+        if match is not None and match.lastindex:
             return None
-        size = len(head) if found is None else found.end()
+        size = len(head) if match is None else match.end()
         return None if size <= limit else Problem(reason=_DAMAGED, value=size, limit=limit)
 
-    def _next(self, window: Window, told: int) -> int | None:
+    def _next(self, window: ByteWindow, body_end: int) -> int | None:
         """Where the next record starts behind a body, None where nothing shows that it ended."""
-        end = skip_blank(window, told)
-        ends = window.at(told, min(end - told, 8)).count(b"\n")
+        end = skip_blank(window, body_end)
+        ends = window.at(body_end, min(end - body_end, 8)).count(b"\n")
         if window.ended(end) or ends >= (2 if self.kind == "warc" else 1):
             return end
         return end if opens_record(window.at(end, LINE)) else None
 
 
-def skip_blank(window: Window, offset: int) -> int:
+def skip_blank(window: ByteWindow, offset: int) -> int:
     """The first byte from `offset` on that is no line break."""
     step = 64
     while True:
@@ -150,18 +154,18 @@ def skip_blank(window: Window, offset: int) -> int:
 
 
 def split_header(data: bytes) -> tuple[bytes, bytes, int]:
-    """A plain record as (header, block and blank lines, told length of the block)."""
+    """A plain record as (header, block and blank lines, declared length of the block)."""
     data = data.lstrip(b"\r\n")
     warc = data.startswith(b"WARC/")
     end = (_EMPTY_LINE if warc else _LINE).search(data)
     assert end is not None  # read() has seen it
     head, block = data[: end.end()], data[end.end() :]
     line = None if warc else ARC_LINE.match(head)
-    told = _told(head) if line is None else int(line[1])
-    assert told is not None
-    return head, block, told
+    length = _declared_length(head) if line is None else int(line[1])
+    assert length is not None
+    return head, block, length
 
 
-def _told(header: bytes) -> int | None:
+def _declared_length(header: bytes) -> int | None:
     length = _LENGTH.search(header)
     return None if length is None else int(length[1])
