@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -223,8 +223,7 @@ def write_json(explanation: Explanation, file: TextIO) -> None:
 def _plain(why: Problem | Refusal | None) -> dict[str, Any] | None:
     if why is None:
         return None
-    values = asdict(why)
-    return {"reason": str(values.pop("reason"))} | _numbers(values)
+    return {"reason": str(why.reason)} | _numbers({"value": why.value, "limit": why.limit})
 
 
 def _numbers(values: Mapping[str, float | None]) -> dict[str, float | None]:

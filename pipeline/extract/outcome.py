@@ -1,7 +1,7 @@
-"""Outcome: what one record becomes, apart from the part's files and sums until it is whole.
+"""Outcome: what one record becomes, held apart from the part's files and sums until it is complete.
 
 In:       a record, and why it ended a process before, if it did.
-Out:      rows of documents, images, objections or verdicts, and what they count.
+Out:      rows of documents, images, objections or verdicts, and their counts.
 Refused:  records that are neither a page nor an image, and those that cannot be read.
 Counted:  records of every type; requests, metadata, revisits and the like are only counted.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.extract.document import Origin, document_of
-from pipeline.extract.page import Page, heard, read_page
+from pipeline.extract.page import Page, RefusedPage, head_signals, read_page
 from pipeline.extract.tools import Tools
 from pipeline.media.decode import ImageLook, sniff
 from pipeline.media.look import Looked, Reencoded
@@ -35,11 +35,11 @@ HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 ASIDE_TYPES: Final = frozenset(
     {"warcinfo", "request", "metadata", "revisit", "conversion", "continuation"}
 )
-NODE_BYTES: Final = 800  # that a row takes in memory for a node, beside its text
+NODE_BYTES: Final = 800  # memory that a node of a row takes, beside its text
 
 
 def is_page(media_type: str, body: bytes) -> bool:
-    """By what it is called, or where it is called nothing, by its first character."""
+    """Whether a body is a page: by its media type, or without one by its first character."""
     if sniff(body) is not None:
         return False
     return media_type in HTML or (media_type == "" and body[:1024].lstrip()[:1] == b"<")
@@ -47,7 +47,7 @@ def is_page(media_type: str, body: bytes) -> bool:
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of one table that a record becomes; `careful` tries each whether it fits."""
+    """Rows of one table that a record becomes; `careful`: each is checked against the table."""
 
     writer: parquet.Writer
     careful: bool
@@ -61,7 +61,7 @@ class Rows:
 
 @dataclass(kw_only=True, slots=True)
 class Outcome:
-    """What one record becomes. An image is whole when it has been looked at (`finish`)."""
+    """What one record becomes. An image's row is complete when it is decoded (`finish`)."""
 
     record: Record
     ended: Reason | None  # why it ended the process that read it, or its image's decoder
@@ -75,28 +75,41 @@ class Outcome:
     look: Future[Looked] | None = None  # of an image that is being decoded
     file: ImageLook | None = None  # the record's body is a picture for a pack
     faults: list[str] = field(default_factory=list)
-    document_bytes: int = 0  # that its row takes in memory
+    document_bytes: int = 0  # memory that its row takes
 
     @property
     def bytes(self) -> int:
-        """That are held until it is written."""
+        """Memory that it holds until it is written."""
         return len(self.record.body) + self.document_bytes
 
     def judge(self) -> None:
         """Read the record; an image is only given to its decoder."""
-        self.ledger[f"records.type.{self.record.type}"] += 1
-        if self.record.resumed:
-            self.ledger["members.resumed"] += 1
+        self._count_record()
         if self.record.type in ASIDE_TYPES:
-            self._hear()
+            self._object(self._signals())
             return
         self.ledger.see("records")
         refusal = self._unread() or self._route()
         if refusal is None:
             self.ledger.keep("records")
-        else:
-            self._hear()
-            self._refuse(refusal)
+            return
+        self._object(refusal.signals if isinstance(refusal, RefusedPage) else self._signals())
+        self._refuse(refusal)
+
+    def give_up(self, problem: Problem) -> None:
+        """The drop of a record at which our code raised, and what it asks for, if that is read."""
+        try:
+            self._object(self._signals())
+        except BaseException as error:  # noqa: BLE001  # the record is dropped, or raised again
+            fault_of(error)
+        self._count_record()
+        self.ledger.see("records")
+        self._refuse(problem)
+
+    def _count_record(self) -> None:
+        self.ledger[f"records.type.{self.record.type}"] += 1
+        if self.record.resumed:
+            self.ledger["members.resumed"] += 1
 
     def _unread(self) -> Problem | None:
         """Why the record is not read: the reader's code raised at it, or it ended a process."""
@@ -106,16 +119,6 @@ class Outcome:
 
     def _is_deadly(self) -> bool:
         return self.ended is Reason.READER_DIED
-
-    def give_up(self, problem: Problem) -> None:
-        """The drop of a record at which our code raised, and what it asks for, if that is heard."""
-        try:
-            self._hear()
-        except BaseException as error:  # noqa: BLE001  # told, or raised again
-            fault_of(error)
-        self.ledger[f"records.type.{self.record.type}"] += 1
-        self.ledger.see("records")
-        self._refuse(problem)
 
     def _route(self) -> Problem | None:
         """Make a document or an image file of the record, or say why it becomes neither."""
@@ -141,16 +144,21 @@ class Outcome:
         self._add_document(page)
         return None
 
-    def _hear(self) -> PageSignals:
-        """An answer that becomes no document may still ask something, of older captures too: by
-        its headers, and where it is a page, by its head."""
+    def _signals(self) -> PageSignals:
+        """What a record asks for that becomes no document: by its headers, and where it is a page
+        that was not parsed, by its head."""
         record = self.record
-        asked = header_signals(record.headers)
-        is_read = record.type not in ASIDE_TYPES and not self._is_deadly()
-        if is_read and is_page(record.media_type, record.body):
-            asked = heard(record.body, url=record.url, headers=record.headers)
+        signals = header_signals(record.headers)
+        readable = record.type not in ASIDE_TYPES and not self._is_deadly()
+        if readable and is_page(record.media_type, record.body):
+            signals = head_signals(record.body, url=record.url, headers=record.headers)
+        return signals
+
+    def _object(self, asked: PageSignals) -> None:
+        """Keep what a record asks that becomes no document: it binds older captures, too."""
+        record = self.record
         if not record.url or not (asked.robots or asked.tdm_reservation):
-            return asked
+            return
         self.objections.add(
             {
                 "url": record.url,
@@ -161,10 +169,10 @@ class Outcome:
             }
         )
         self.ledger["objections"] += 1
-        return asked
 
     def _refuse(self, refusal: Problem) -> None:
-        self.faults += [refusal.raised] if isinstance(refusal, Fault) else []
+        if isinstance(refusal, Fault):
+            self.faults.append(refusal.raised)
         self.ledger.drop("records", refusal.reason)
         self.verdicts.add(
             {
@@ -180,7 +188,8 @@ class Outcome:
         )
 
     def _add_image(self) -> None:
-        record, asked = self.record, self._hear()
+        record, signals = self.record, self._signals()
+        self._object(signals)
         self.ledger.see("files")
         self.images.add(
             dict.fromkeys(IMAGES.names)
@@ -191,8 +200,8 @@ class Outcome:
                 "status": "",  # until it has been looked at
                 "input": self.part.input,
                 "offset": record.offset,
-                "robots": list(asked.robots),
-                "tdm_reservation": asked.tdm_reservation,
+                "robots": list(signals.robots),
+                "tdm_reservation": signals.tdm_reservation,
                 "decision": CRAWLED,
                 "decided": record.date,
             }
@@ -205,11 +214,11 @@ class Outcome:
             self.look = self.tools.decoder.look(record.body)
 
     def is_seen(self) -> bool:
-        """Whether nothing is waited for."""
+        """Whether the outcome is complete: no image of it is still being decoded."""
         return self.look is None or self.look.done()
 
     def finish(self) -> Problem | None:
-        """Wait for the decoder, where the record is an image: what it could not do just now."""
+        """Wait for the decoder, where the record is an image; the problem that it met, if any."""
         if self.look is None:
             return None
         look = self.look.result()
@@ -221,7 +230,7 @@ class Outcome:
         (row,) = self.images.rows
         if isinstance(look, ImageLook):
             self.file = look
-            row |= look.columns(size=len(self.record.body))  # where it lies is known when it does
+            row |= look.columns(size=len(self.record.body))  # its pack is known once it is written
             self.ledger.keep("files")
             self.ledger["bytes.files"] += len(self.record.body)
         else:
@@ -250,6 +259,6 @@ class Outcome:
         ledger.keep("documents")
         ledger.keep("texts", document.texts)
         ledger.keep("images", document.images)
-        ledger["pages.second_opinion"] += page.second_opinion
+        ledger["pages.second_opinion"] += int(page.second_opinion)
         for edit, count in page.edits.items():
             ledger[f"edits.{edit}"] += count

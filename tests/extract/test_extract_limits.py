@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.extract.html.limits import PageLimits, _Counts, _is_small
-from pipeline.extract.page import Page, read_page
+from pipeline.extract.page import Page, RefusedPage, read_page
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
@@ -18,7 +18,10 @@ SMALL = PageLimits(bytes=400, elements=20, depth=10, attributes=300)
 
 
 def outcome(html: str | bytes, limits: PageLimits = SMALL) -> Page | Problem:
-    return read_page(html if isinstance(html, bytes) else html.encode(), url=URL, limits=limits)
+    page = read_page(html if isinstance(html, bytes) else html.encode(), url=URL, limits=limits)
+    if isinstance(page, RefusedPage):
+        return Problem(reason=page.reason, value=page.value, limit=page.limit)
+    return page
 
 
 def test_a_page_has_at_most_so_many_bytes() -> None:

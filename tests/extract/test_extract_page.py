@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
 
+from pipeline.extract import page as reading
 from pipeline.extract.html.vocabulary import words
-from pipeline.extract.page import Page, read_page
+from pipeline.extract.page import Page, RefusedPage, read_page
 from pipeline.problem import Problem
 from schemas.document import ImageNode, Node, TextNode
 from schemas.verdict import Reason
@@ -101,7 +103,27 @@ EMPTY = [
 
 @pytest.mark.parametrize("html", EMPTY)
 def test_a_page_with_nothing_on_it_is_a_problem(html: str) -> None:
-    assert read_page(html.encode(), url=URL) == Problem(reason=Reason.NO_CONTENT)
+    page = read_page(html.encode(), url=URL)
+    assert isinstance(page, RefusedPage)
+    assert (page.reason, page.value, page.limit) == (Reason.NO_CONTENT, None, None)
+
+
+@pytest.mark.parametrize("html", EMPTY)
+def test_a_page_with_nothing_on_it_is_parsed_once_and_asks_all_the_same(
+    html: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parses: list[bytes] = []
+    parse = reading._parsed
+
+    def counted(markup: bytes) -> LexborHTMLParser:
+        parses.append(markup)
+        return parse(markup)
+
+    monkeypatch.setattr(reading, "_parsed", counted)
+    page = read_page(f"<meta name=robots content=noai>{html}".encode(), url=URL)
+    assert isinstance(page, RefusedPage)
+    assert page.signals.robots == ("noai",)
+    assert len(parses) == 1
 
 
 def test_bytes_of_something_else_are_a_problem_with_their_share() -> None:

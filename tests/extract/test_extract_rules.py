@@ -6,19 +6,21 @@ import dataclasses
 
 import pytest
 
-from pipeline.extract.boilerplate.rules import RuleSettings
-from pipeline.extract.html.signs import (
+from pipeline.extract.html.rules import RuleSettings
+from pipeline.extract.html.vocabulary import (
     CAPTION,
     HIDDEN,
+    HIDDEN_PHRASES,
     IS_COMMENTS,
     IS_CONSENT,
     IS_FURNITURE,
     IS_HEADER,
     IS_NAVIGATION,
+    LONGEST_NAME,
     SITE_HEADER,
     signs_of,
+    words_of,
 )
-from pipeline.extract.html.vocabulary import HIDDEN_PHRASES, LONGEST_NAME, words_of
 from pipeline.extract.page import Page, read_page
 from schemas.document import ImageNode, TextNode
 

@@ -145,7 +145,7 @@ STEPS = [
     (extract, "document_to_row"),
     (extract, "normal_url"),
     (extract, "header_signals"),
-    (extract, "heard"),
+    (extract, "head_signals"),
 ]
 
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.extract.boilerplate import second_opinion
+from pipeline.extract.html import second_opinion
 from pipeline.extract.html.images import parse_srcset
 from pipeline.extract.html.layout import Layout
 from pipeline.extract.page import Page, read_page

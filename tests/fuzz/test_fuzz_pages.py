@@ -19,7 +19,7 @@ import pytest
 from filters.signals import Lexicon
 from pipeline.extract.document import Origin, document_of
 from pipeline.extract.html.charset import decode_page
-from pipeline.extract.page import Page, heard, read_page
+from pipeline.extract.page import Page, head_signals, read_page
 from pipeline.words.lexicon import load_lexicon
 from schemas.rows import document_to_row
 from schemas.tables import DOCUMENTS
@@ -133,7 +133,7 @@ def test_no_page_ends_a_part_or_takes_long(
         if isinstance(found, Page):
             document = document_of(found, Origin(url=url), lexicon=lexicon, identify=in_english)
         else:
-            heard(page, url=url, headers=headers)
+            head_signals(page, url=url, headers=headers)
         took = time.process_time() - started
         grown = peak() - memory
         assert took < SLOWEST, f"round {number} took {took:.1f} seconds"

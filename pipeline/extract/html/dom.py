@@ -6,9 +6,14 @@ Out:   Layout: every paragraph and image with its box, links and role; what is n
 Text:  `paragraphs.py` makes blocks of the lines that the walk gathers.
 
 Inline elements neither glue nor split words: their text is joined as it stands. `<br>` ends a
-line, two of them a paragraph. The cells of a data table's row are one block; a table that only
-places things (`tables.py`) is none. What is hidden is marked on its box, for the rules to decide:
-pages hide their content until a script shows it.
+line, two of them a paragraph. The cells of a data table's row are one block; the cells of a table
+that only places things are read as any other block. What is hidden is marked on its box, for the
+rules to decide: pages hide their content until a script shows it.
+
+Whether a table holds data is guessed by the signs of Gecko and Readability, in their order, with
+one more: a table without a header whose cells hold images or long text places things, as in the
+GIMP manual's notes and on most pages before 2005. `summary` is no sign: DocBook writes it on notes
+and navigation.
 """
 
 from __future__ import annotations
@@ -19,12 +24,21 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
-from pipeline.extract.html.images import Offer, declared_side, is_data, references
+from pipeline.extract.html.images import ImageElement, declared_side, is_data, references
 from pipeline.extract.html.layout import Box, ImageBlock, Layout
 from pipeline.extract.html.paragraphs import Inside, Manner, Paragraphs, clean
-from pipeline.extract.html.signs import CAPTION, FIGURE, HIDDEN, PERMALINK, TITLE, signs_of
-from pipeline.extract.html.tables import DEEPEST, is_data_table
-from pipeline.extract.html.vocabulary import BLOCKS, LONGEST_NAME, ROLES, SKIPPED
+from pipeline.extract.html.vocabulary import (
+    BLOCKS,
+    CAPTION,
+    FIGURE,
+    HIDDEN,
+    LONGEST_NAME,
+    PERMALINK,
+    ROLES,
+    SKIPPED,
+    TITLE,
+    signs_of,
+)
 from pipeline.words.page_signals import Attributes
 from pipeline.words.urls import absolute_url
 from schemas.document import Role
@@ -41,6 +55,12 @@ _CONTINUED: Final = frozenset((Role.LIST_ITEM, Role.QUOTE, Role.CAPTION))  # by 
 _CHANGING: Final = frozenset(("figure", "table", "tr"))
 _CAPTIONED: Final = FIGURE | CAPTION | TITLE
 _SPECIAL: Final = frozenset(("picture", "noscript", "button"))
+_HEADER: Final = "th, caption, thead, tfoot, col, colgroup"
+_PLACED: Final = "td h1, td h2, td h3, td h4, td pre, td form, td article, td section"
+_LONG_CELL: Final = 200  # characters, mean over cells
+_FEW_CELLS: Final = 4  # an icon beside a title and a text: a note
+_DEEPEST: Final = 8  # tables open at once (real pages: 6); the last ones are searched in each
+_MANY_ROWS, _MANY_COLUMNS, _MANY_CELLS = 10, 5, 10  # Readability: _markDataTables
 # members by a name of their own: looking one up in its Enum takes as long as calling a function
 _PARAGRAPH: Final = Role.PARAGRAPH
 _CAPTION: Final = Role.CAPTION
@@ -171,7 +191,7 @@ class Walker:
         inside = _OUTSIDE
         if tag == "table":
             tables += 1
-            table = tables <= DEEPEST and is_data_table(node)
+            table = tables <= _DEEPEST and _is_data_table(node)
         elif tag == "tr" and table:
             inside, role = Inside.ROW, Role.TABLE_ROW
         if role is _CODE:
@@ -249,7 +269,7 @@ class Walker:
             return
         block = ImageBlock(
             url=url,
-            offers=[Offer(attributes, sources, url)],
+            elements=[ImageElement(attributes, sources, url)],
             alt=clean(attributes.get("alt") or "")[:_LONGEST_ALT].strip(),
             width=declared_side(attributes.get("width")),
             height=declared_side(attributes.get("height")),
@@ -277,3 +297,30 @@ def _is_hidden(attributes: Attributes) -> bool:
         return not _STREAMED.fullmatch(attributes.get("id") or "")
     style = attributes.get("style")
     return style is not None and _HIDING.search(style[:_LONGEST_STYLE]) is not None
+
+
+def _is_data_table(table: LexborNode) -> bool:
+    """Whether each of its rows is one text node."""
+    attributes = table.attributes
+    role = (attributes.get("role") or "").lower()
+    if (
+        role in {"presentation", "none"}
+        or attributes.get("datatable") == "0"
+        or table.css_first("td table, th table")  # soon told, where tables lie in tables
+    ):
+        return False
+    rows = table.css("tr")
+    columns = max((_cells(row) for row in rows), default=0)
+    if len(rows) < 2 or columns < 2:
+        return False
+    if table.css_first(_PLACED):
+        return False
+    if table.css_first(_HEADER):
+        return len(rows) * columns > _FEW_CELLS or not table.css_first("img")
+    if table.css_first("img") or len(table.text()) > _LONG_CELL * columns * len(rows):
+        return False
+    return len(rows) >= _MANY_ROWS or columns >= _MANY_COLUMNS or len(rows) * columns > _MANY_CELLS
+
+
+def _cells(row: LexborNode) -> int:
+    return sum(cell.tag in {"td", "th"} for cell in row.iter())

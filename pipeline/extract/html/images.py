@@ -67,8 +67,8 @@ class Candidate(NamedTuple):
     density: float | None = None
 
 
-class Offer(NamedTuple):
-    """An image element with its sources, and the URL that was taken of what they offer."""
+class ImageElement(NamedTuple):
+    """An image element with its `<source>`s, and the one URL of theirs that the node has."""
 
     image: Attributes
     sources: Sequence[Attributes]
@@ -156,16 +156,16 @@ def _named_files(image: Attributes) -> list[str]:
     ]
 
 
-def others_of(offers: Sequence[Offer], *, base: str) -> tuple[str, ...]:
-    """The URLs of a picture beside that of the first offer; the others are of its twins."""
-    url = offers[0].url
-    found: dict[str, None] = {}  # in order
-    for offer in offers:
-        found[offer.url] = None
-        found |= dict.fromkeys(other_urls(offer.image, offer.sources, url=offer.url, base=base))
-        if len(found) > MOST_OTHERS:
+def others_of(elements: Sequence[ImageElement], *, base: str) -> tuple[str, ...]:
+    """The URLs of a picture beside that of its first element; the other elements are twins."""
+    chosen = elements[0].url
+    urls: dict[str, None] = {}  # in order
+    for image, sources, url in elements:
+        urls[url] = None
+        urls |= dict.fromkeys(other_urls(image, sources, url=url, base=base))
+        if len(urls) > MOST_OTHERS:
             break
-    return tuple(one for one in found if one != url)[:MOST_OTHERS]
+    return tuple(url for url in urls if url != chosen)[:MOST_OTHERS]
 
 
 def other_urls(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from pipeline.extract.html.images import Offer
+from pipeline.extract.html.images import ImageElement
 from schemas.document import Role
 
 
@@ -23,7 +23,7 @@ class Box:
     start: int = 0
     end: int = 0
     name: str = ""  # class and id
-    signs: int = 0  # what it says: `signs.py`
+    signs: int = 0  # of the name: vocabulary.py
     role: str = ""  # the ARIA role
     hidden: bool = False
     unspoken: bool = False  # aria-hidden: for the eye only
@@ -51,14 +51,14 @@ class TextBlock:
 
 @dataclass(slots=True)
 class ImageBlock:
-    """An image with an absolute URL, and the elements that offer it: its own, those of twins.
+    """An image with an absolute URL, and the elements that show it: its own, then its twins.
 
     `twin` says that it stands in a `<noscript>`, `lazy` that its URL is of another attribute
-    than `src`: two that stand together may be one.
+    than `src`. Two such images side by side may be one picture.
     """
 
     url: str
-    offers: list[Offer]
+    elements: list[ImageElement]
     alt: str
     width: int | None
     height: int | None
@@ -90,7 +90,8 @@ class Layout:
                 continue
             box.words += block.words
             box.link_words += block.link_words
-            box.paragraphs += block.words >= 10 and block.link_words * 2 < block.words
+            if block.words >= 10 and block.link_words * 2 < block.words:
+                box.paragraphs += 1
         for box in reversed(self.boxes):
             if box.parent >= 0:
                 parent = self.boxes[box.parent]

@@ -154,9 +154,9 @@ class Paragraphs:
         if before is not None and before.twin != image.twin and _same(before, image):
             self._layout.edits["noscript_twin"] += 1
             if before.url == image.url or (before if image.twin else image).lazy:
-                before.offers += image.offers
+                before.elements += image.elements
             elif image.twin:  # what stood there waits for a script
-                before.url, before.offers = image.url, image.offers
+                before.url, before.elements = image.url, image.elements
             return
         self._lines[-1].append(image)
         self.pending = True

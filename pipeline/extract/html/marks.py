@@ -15,15 +15,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.extract.html.layout import Box
-from pipeline.extract.html.signs import (
+from pipeline.extract.html.vocabulary import (
+    FOLDED,
+    FURNITURE,
     IS_COMMENTS,
     IS_CONSENT,
     IS_FURNITURE,
     IS_HEADER,
     IS_NAVIGATION,
+    NOTES,
     SITE_HEADER,
+    words_of,
 )
-from pipeline.extract.html.vocabulary import FOLDED, FURNITURE, NOTES, words_of
 
 _HEADED: Final = frozenset(("article", "main", "section"))
 _UNNAMED: Final = frozenset(("html", "body", "main", "article"))

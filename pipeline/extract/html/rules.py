@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-from pipeline.extract.boilerplate.marks import marks_of
 from pipeline.extract.html.layout import Block, Box, ImageBlock, Layout, TextBlock
+from pipeline.extract.html.marks import marks_of
 from pipeline.extract.html.vocabulary import words, words_of
 from schemas.document import Role
 

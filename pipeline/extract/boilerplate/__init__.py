@@ -1,1 +1,0 @@
-"""Boilerplate: which blocks of a page are its content."""
