@@ -1,6 +1,6 @@
 """Image rules that are no thresholds of signals: schemes, words, declared sides, formats.
 
-In:   an ImageNode, before any of its bytes was asked for; a format name, after.
+In:   an ImageNode, before any of its bytes is fetched; a format name, after.
 Out:  Refusal or None.
 """
 
@@ -25,7 +25,7 @@ _TOKEN: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemeIn:
-    """Keep images whose URL can be fetched: data:, blob: and the like are no place to ask."""
+    """Keep images whose URL can be fetched, not data:, blob: and the like."""
 
     schemes: tuple[str, ...]
     source: str
@@ -52,14 +52,14 @@ class NoWordInPath:
     reason: Reason = Reason.IMAGE_URL_WORD
 
     def __call__(self, node: ImageNode) -> Refusal | None:
-        found = sum(token in self.words for token in path_tokens(node.url))
-        return Refusal(reason=self.reason, value=found, limit=0) if found else None
+        count = sum(token in self.words for token in path_tokens(node.url))
+        return Refusal(reason=self.reason, value=count, limit=0) if count else None
 
 
 def path_tokens(url: str) -> list[str]:
     """The words, in lower case, in the path of a URL, and in the paths that its query holds."""
     nested = [value for _, value in parse_qsl(_part(url, "query")) if "/" in value]
-    paths = [unquote(_part(one, "path")) for one in (url, *nested)]
+    paths = [unquote(_part(text, "path")) for text in (url, *nested)]
     return [token.lower() for path in paths for token in _TOKEN.findall(path)]
 
 
@@ -73,8 +73,8 @@ def _part(url: str, name: str) -> str:
 class DeclaredSides:
     """Refuse an image that its page declares too small or too large.
 
-    A side that is not declared is not asked for here: filter_images judges every image by its
-    pixels before it is kept.
+    A side that is not declared passes here: filter_images judges every image by its pixels before
+    it is kept.
     """
 
     at_least: int  # pixels

@@ -1,8 +1,8 @@
 """Image judgement: a document, what its pixels turned out to be, what stays of it out.
 
-In:   a Document, the positions that judge_text kept, ImageFacts of its image nodes (None where
-      nothing was found or fetched), and what other documents say: clusters of near-duplicates, and
-      how many documents hold one.
+In:   a Document, the positions that judge_text kept, ImageFacts of its image nodes (None where the
+      crawl holds no such image and none was fetched), and what other documents decide: clusters of
+      near-duplicates, and how many documents hold an image.
 Out:  ImageJudgement. As in text.py: of a document that stays every position that came in is in
       `kept` or in `nodes`; one that goes has its refusal and nothing in `kept`.
 See it: python -m pytest tests/filters/test_images.py
@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from filters.page_rules import refuse_asking
 from filters.recipe import Recipe
-from filters.rules import Refusal, first_refusal
+from filters.rules import Refusal, first_refusal, refuse_asking
 from filters.signals import Signal, image_ratios
 from schemas.document import Document, ImageNode
 from schemas.verdict import OK, Reason
@@ -33,7 +32,7 @@ class ImageFacts:
     phash: int = 0
     width: int = 0  # pixels, as displayed
     height: int = 0
-    format: str = ""  # told by the content
+    format: str = ""  # by its content, not by its name
     bytes: int = 0
     robots: tuple[str, ...] = ()  # directives of its response
     tdm_reservation: bool = False
@@ -49,7 +48,7 @@ class ImageJudgement:
 
 
 def refuse_image(facts: ImageFacts | None, recipe: Recipe) -> Refusal | None:
-    """What one image file is refused for, whatever else its document holds."""
+    """Why one image file is refused, whatever else its document holds."""
     if facts is None:
         return Refusal(reason=Reason.NOT_FETCHED)
     if facts.status != OK:
@@ -71,7 +70,7 @@ def judge_images(
 ) -> ImageJudgement:
     """Judge what filter_text kept of a document.
 
-    `clusters` and `holders` (documents that hold one within the distance) are needed for every
+    `clusters` and `holders` (how many documents hold an image within the distance) must have every
     image that `refuse_image` lets pass, if the recipe compares images.
     """
     nodes: dict[int, Refusal] = {}
@@ -99,7 +98,7 @@ def _refuse_frequent(documents: int, recipe: Recipe) -> Refusal | None:
 
 
 def _refuse_second(facts: ImageFacts, cluster: str, before: set[tuple[str, str]]) -> Refusal | None:
-    """A picture stays once in a document: told by its cluster, its bytes or its URL."""
+    """A picture stays once in a document: the same cluster, bytes or URL is the same picture."""
     marks = {("cluster", cluster), ("sha256", facts.sha256), ("url", facts.url)}
     if marks & before:
         return Refusal(reason=Reason.DUPLICATE_IN_DOCUMENT, value=1, limit=0)

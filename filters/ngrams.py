@@ -1,4 +1,4 @@
-"""N-grams: how often those of a text are met that are met more than once.
+"""N-grams: how often the repeated n-grams of a text occur.
 
 In:   a text, or its words.
 Out:  the frequencies above 1, the number of distinct n-grams and of all.
@@ -25,7 +25,7 @@ _NUMBERS: Final = 1 << 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repeats:
-    """Frequencies of the n-grams met more than once, largest first."""
+    """Frequencies of the n-grams that occur more than once, largest first."""
 
     frequencies: tuple[int, ...] = ()
     distinct: int = 0

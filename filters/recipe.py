@@ -1,12 +1,14 @@
 """Recipe: the ordered rules of a run, each with its limit and where the limit comes from.
 
 In:   nothing; a recipe is data. A user's own comes from recipe_file.py.
-Out:  what text.py and images.py ask in turn (the first refusal is the reason), the parameters of
-      deduplication for the pipeline, and `as_settings`, all of it for a manifest.
+Out:  the rules that text.py and images.py apply in turn (the first refusal is the reason), the
+      parameters of deduplication for the pipeline, and `as_settings`, all of it for a manifest.
+
+A new rule is a line here, and a `Reason` in schemas/verdict.py.
 
 obelics   the filters of the OBELICS paper, with perceptual and near-duplicate removal besides
 off       every rule of content, consent and deduplication is absent. What stays is what a sample
-          cannot be made without: one text and one image with a URL that can be asked for, in a
+          cannot be made without: one text and one image with a URL that can be fetched, in a
           format that a shard holds. A text alone is of no use to an interleaved data set.
 
 Rules of the paper that are not here: KenLM perplexity (off in the paper's own configuration for
@@ -28,8 +30,17 @@ from filters.image_rules import (
     NoWordInPath,
     SchemeIn,
 )
-from filters.page_rules import ConsentRule, LanguageAtLeast, NoDirective, NoReservation
-from filters.rules import AtLeast, AtLeastFrom, AtMost, Below, Rule
+from filters.rules import (
+    AtLeast,
+    AtLeastFrom,
+    AtMost,
+    Below,
+    ConsentRule,
+    LanguageAtLeast,
+    NoDirective,
+    NoReservation,
+    Threshold,
+)
 from filters.signals import IMAGE_SIGNALS, TEXT_SIGNALS, Signal, signals_settings
 from schemas.sample import EXTENSIONS
 from schemas.verdict import Reason
@@ -37,7 +48,7 @@ from schemas.verdict import Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MinHashParameters:
-    """How near-duplicate texts are found: documents that share one band of hashes are one."""
+    """How near-duplicate texts are searched: documents that share a band of hashes are copies."""
 
     shingle: int = 5  # words
     bands: int = 14
@@ -47,25 +58,26 @@ class MinHashParameters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """What is refused, in the order in which it is asked. None, or an empty tuple: not asked."""
+    """What is refused, in the order in which rules are applied. None, or (): no such rule."""
 
     name: str
     language: str = "en"  # of the word lists, and of `spoken`
     consent: tuple[ConsentRule, ...] = ()
     spoken: LanguageAtLeast | None = None
-    paragraph: tuple[Rule, ...] = ()
+    paragraph: tuple[Threshold, ...] = ()
     image_node: tuple[NodeRule, ...] = ()  # before any pixel
-    document: tuple[Rule, ...] = ()  # over the paragraphs that are left
+    document: tuple[Threshold, ...] = ()  # over the paragraphs that are left
     formats: FormatIn
-    image: tuple[Rule, ...] = ()
-    document_images: tuple[Rule, ...] = ()  # over the images that are left
-    # met so often in a domain, a text goes everywhere in it; a copy in its own page goes before
+    image: tuple[Threshold, ...] = ()
+    document_images: tuple[Threshold, ...] = ()  # over the images that are left
+    # a text that stands so often in a domain goes everywhere in it; before that, a copy of a text
+    # of its own page goes
     paragraph_repeats: int | None = None
     image_url_documents: int | None = None  # in more documents than this, an image URL goes
     image_documents: int | None = None  # in more than this within phash_distance, an image goes
     minhash: MinHashParameters | None = None
-    phash_distance: int | None = None  # bits of 64 at which two images count as one
-    phash_bands: int = 5  # an exact search's cut: changes its cost, never its result
+    phash_distance: int | None = None  # of 64 bits: two images so near are the same picture
+    phash_bands: int = 5  # of the exact search: they change its cost, never its result
     image_set_minimum: int | None = None  # equal sets of so many images: the latest document stays
 
     def __post_init__(self) -> None:
@@ -90,23 +102,6 @@ class Recipe:
                 f"recipe {self.name}: image_documents is {self.image_documents}, but without "
                 f"phash_distance images are not compared: give one, or drop image_documents"
             )
-
-    @property
-    def reasons(self) -> frozenset[Reason]:
-        """What this recipe can refuse for, apart from the state of image files."""
-        text = (*self.consent, *self.paragraph, *self.image_node, *self.document)
-        pixels = (self.formats, *self.image, *self.document_images)
-        found = {rule.reason for rule in (*text, *pixels)} | {Reason.NO_TEXT, Reason.NO_IMAGE}
-        found |= {self.spoken.reason} if self.spoken else set()
-        named = {
-            Reason.REPEATED_IN_DOMAIN: self.paragraph_repeats,
-            Reason.IMAGE_URL_FREQUENT: self.image_url_documents,
-            Reason.FREQUENT_IMAGE: self.image_documents,
-            Reason.NEAR_DUPLICATE_TEXT: self.minhash,
-            Reason.DUPLICATE_IN_DOCUMENT: self.paragraph_repeats or self.phash_distance,
-            Reason.SAME_IMAGE_SET: self.image_set_minimum,
-        }
-        return frozenset(found | {reason for reason, on in named.items() if on is not None})
 
 
 _LEAST: Final = {
@@ -155,7 +150,7 @@ def _at_least(signal: Signal, limit: float, reason: Reason) -> AtLeast:
     return AtLeast(signal=signal, limit=limit, reason=reason, source=PAPER)
 
 
-PARAGRAPH: Final[tuple[Rule, ...]] = (
+PARAGRAPH: Final[tuple[Threshold, ...]] = (
     _at_least(Signal.WORDS, 4, Reason.TOO_FEW_WORDS),
     _at_most(Signal.WORDS, 1_000, Reason.TOO_MANY_WORDS),
     _at_most(Signal.CHARACTER_REPETITION, 0.1, Reason.CHARACTER_REPETITION),
@@ -175,7 +170,7 @@ PARAGRAPH: Final[tuple[Rule, ...]] = (
     Below(signal=Signal.SPAM_WORDS, limit=0.12, reason=Reason.SPAM_WORDS, source=PAPER),
 )
 
-DOCUMENT: Final[tuple[Rule, ...]] = (
+DOCUMENT: Final[tuple[Threshold, ...]] = (
     _at_least(Signal.WORDS, 10, Reason.TOO_FEW_WORDS),
     _at_most(Signal.WORDS, 2_000, Reason.TOO_MANY_WORDS),
     _at_most(Signal.CHARACTER_REPETITION, 0.1, Reason.CHARACTER_REPETITION),
@@ -192,7 +187,7 @@ SCHEME: Final = SchemeIn(schemes=("http", "https"), source=OURS)
 IMAGE_NODE: Final[tuple[NodeRule, ...]] = (
     SCHEME,
     NoWordInPath(
-        # the paper's eight, and of what its search for parts of words also met the usual ones
+        # the paper's eight, and the usual words that its search for parts of words also matches
         words=("logo", "logos", "button", "buttons", "icon", "icons", "favicon", "favicons",
                "plugin", "plugins", "widget", "widgets", "porn", "xxx", "sex"),
         source=PAPER,
@@ -201,7 +196,7 @@ IMAGE_NODE: Final[tuple[NodeRule, ...]] = (
     DeclaredAspect(at_least=0.5, at_most=2, source=PAPER),
 )  # fmt: skip
 
-IMAGE: Final[tuple[Rule, ...]] = (
+IMAGE: Final[tuple[Threshold, ...]] = (
     _at_least(Signal.SHORT_SIDE, 150, Reason.IMAGE_SIDE_SHORT),
     _at_most(Signal.LONG_SIDE, 20_000, Reason.IMAGE_SIDE_LONG),
     _at_least(Signal.ASPECT, 0.5, Reason.IMAGE_ASPECT),

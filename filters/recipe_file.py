@@ -5,7 +5,7 @@
     language = "en"
     language_score = 0.7
     paragraph_repeats = 5
-    noai = false                   # a rule is put off by false, never by a number
+    noai = false                   # false turns a rule off, never a number
 
     [paragraph]                    # also [document], [image], [document_images]
     words_at_least = 5             # only the limit changes; reason and order are obelics's
@@ -22,7 +22,7 @@
 In:       text; the file is read by the caller.
 Out:      the base with what the file says; a rule that it changed has the file as its source.
 Refused:  a key that does not exist (the nearest one is offered), a value of another kind.
-A rule that the base lacks and obelics has is put where obelics has it, if the file names it.
+A rule that obelics has and the base lacks goes where obelics has it, if the file names it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from filters.image_rules import DeclaredAspect, DeclaredSides, FormatIn, NodeRule, NoWordInPath
-from filters.page_rules import ConsentRule, LanguageAtLeast, NoDirective
 from filters.recipe import OBELICS, RECIPES, MinHashParameters, Recipe
-from filters.rules import Rule
+from filters.rules import ConsentRule, LanguageAtLeast, NoDirective, Threshold
 from schemas.sample import EXTENSIONS
 
-Given = Mapping[str, object]
+Table = Mapping[str, object]
 
 _RULES: Final = ("paragraph", "document", "image", "document_images")
 _COUNTS: Final = (
@@ -70,57 +69,57 @@ _TOP: Final = (
 def recipe_from_toml(text: str) -> Recipe:
     """Raises ValueError naming the key, what it holds and what it may hold."""
     try:
-        given = tomllib.loads(text)
+        file = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"the recipe file is no TOML: {error}") from error
-    _check_names(given, _TOP, of="the recipe file")
-    base = _base(given)
-    name = _text(given, "name")
+    _check_names(file, _TOP, of="the recipe file")
+    base = _base(file)
+    name = _text(file, "name")
     source = f"recipe file of {name}"
     changes: dict[str, Any] = {"name": name}
-    if "language" in given:
-        changes["language"] = _text(given, "language")
-    changes |= {key: _count_or_off(key, given[key]) for key in _COUNTS if key in given}
-    if "phash_bands" in given:
-        changes["phash_bands"] = _whole("phash_bands", given["phash_bands"])
+    if "language" in file:
+        changes["language"] = _text(file, "language")
+    changes |= {key: _count_or_off(key, file[key]) for key in _COUNTS if key in file}
+    if "phash_bands" in file:
+        changes["phash_bands"] = _whole("phash_bands", file["phash_bands"])
     for key in _RULES:
-        changes[key] = _rules(key, base, _table(given, key), source)
-    if "minhash" in given:
-        off = given["minhash"] is False
-        changes["minhash"] = None if off else _minhash(base, _table(given, "minhash"))
-    if "formats" in given:
-        changes["formats"] = FormatIn(formats=_formats(given["formats"]), source=source)
+        changes[key] = _rules(key, base, _table(file, key), source)
+    if "minhash" in file:
+        off = file["minhash"] is False
+        changes["minhash"] = None if off else _minhash(base, _table(file, "minhash"))
+    if "formats" in file:
+        changes["formats"] = FormatIn(formats=_formats(file["formats"]), source=source)
     return replace(
         base,
-        consent=_consent(base, given),
-        spoken=_spoken(base, given, source),
-        image_node=_image_node(base, _table(given, "image_node"), source),
+        consent=_consent(base, file),
+        spoken=_spoken(base, file, source),
+        image_node=_image_node(base, _table(file, "image_node"), source),
         **changes,
     )
 
 
-def _base(given: Given) -> Recipe:
-    base = _text(given, "base")
+def _base(file: Table) -> Recipe:
+    base = _text(file, "base")
     if base not in RECIPES:
         raise ValueError(f"base is {base!r}: choose one of {', '.join(RECIPES)}")
-    if given.get("name") in RECIPES:
-        raise ValueError(f"name is {given['name']!r}, a recipe that exists: choose another name")
+    if file.get("name") in RECIPES:
+        raise ValueError(f"name is {file['name']!r}, a recipe that exists: choose another name")
     return RECIPES[base]
 
 
-def _check_names(given: Iterable[str], known: Iterable[str], *, of: str) -> None:
+def _check_names(file: Iterable[str], known: Iterable[str], *, of: str) -> None:
     known = sorted(known)
-    for name in given:
+    for name in file:
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.5)
             offer = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
             raise ValueError(f"{of} has no key {name!r}: {offer}")
 
 
-def _rules(section: str, base: Recipe, table: Given, source: str) -> tuple[Rule, ...]:
+def _rules(section: str, base: Recipe, table: Table, source: str) -> tuple[Threshold, ...]:
     """The rules of a section, in obelics's order: the base's, but for what the table says."""
     mine = {rule.key: rule for rule in getattr(base, section)}
-    known: Mapping[str, Rule] = {rule.key: rule for rule in getattr(OBELICS, section)}
+    known: Mapping[str, Threshold] = {rule.key: rule for rule in getattr(OBELICS, section)}
     _check_names(table, known, of=f"[{section}]")
     chosen = []
     for key, rule in known.items():
@@ -131,22 +130,22 @@ def _rules(section: str, base: Recipe, table: Given, source: str) -> tuple[Rule,
     return tuple(chosen)
 
 
-def _consent(base: Recipe, given: Given) -> tuple[ConsentRule, ...]:
+def _consent(base: Recipe, file: Table) -> tuple[ConsentRule, ...]:
     chosen = {_consent_key(rule) for rule in base.consent}
     for key in _CONSENT:
-        if key in given:
-            chosen = chosen | {key} if _flag(key, given[key]) else chosen - {key}
+        if key in file:
+            chosen = chosen | {key} if _flag(key, file[key]) else chosen - {key}
     return tuple(rule for key, rule in _CONSENT.items() if key in chosen)
 
 
-def _spoken(base: Recipe, given: Given, source: str) -> LanguageAtLeast | None:
-    if "language_score" not in given:
+def _spoken(base: Recipe, file: Table, source: str) -> LanguageAtLeast | None:
+    if "language_score" not in file:
         return base.spoken
-    score = _number_or_off("language_score", given["language_score"])
+    score = _number_or_off("language_score", file["language_score"])
     return None if score is None else LanguageAtLeast(score=score, source=source)
 
 
-def _image_node(base: Recipe, table: Given, source: str) -> tuple[NodeRule, ...]:
+def _image_node(base: Recipe, table: Table, source: str) -> tuple[NodeRule, ...]:
     _check_names(table, _NODE_RULES, of="[image_node]")
     make: Mapping[str, Callable[[object], NodeRule]] = {
         "url_words": lambda value: NoWordInPath(words=_words(value), source=source),
@@ -163,7 +162,7 @@ def _image_node(base: Recipe, table: Given, source: str) -> tuple[NodeRule, ...]
     return tuple(mine[kind] for kind in order if kind in mine)
 
 
-def _minhash(base: Recipe, table: Given) -> MinHashParameters:
+def _minhash(base: Recipe, table: Table) -> MinHashParameters:
     known = [field.name for field in fields(MinHashParameters)]
     _check_names(table, known, of="[minhash]")
     values = asdict(base.minhash or MinHashParameters())
@@ -172,16 +171,16 @@ def _minhash(base: Recipe, table: Given) -> MinHashParameters:
     return MinHashParameters(**values)
 
 
-def _table(given: Given, key: str) -> Given:
+def _table(file: Table, key: str) -> Table:
     """A table; empty where it is absent."""
-    value = given.get(key, {})
+    value = file.get(key, {})
     if not isinstance(value, Mapping):
         raise ValueError(f"{key} is {value!r}: it is a table, written as [{key}]")
     return value
 
 
-def _text(given: Given, key: str) -> str:
-    value = given.get(key)
+def _text(file: Table, key: str) -> str:
+    value = file.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f'{key} is {value!r}: the recipe file needs a text, as {key} = "..."')
     return value
@@ -207,7 +206,7 @@ def _number_or_off(key: str, value: object) -> float | None:
     if value is False:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{key} is {value!r}: give a number, or false to put the rule off")
+        raise ValueError(f"{key} is {value!r}: give a number, or false to turn the rule off")
     return value
 
 

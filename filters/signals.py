@@ -14,9 +14,9 @@ Definitions (facts of OBELICS, arXiv 2306.16527; where those leave a choice, the
 - common word: in the list, or made of parts in the list (well-known, editor's, and/or).
 - punctuation: a mark of PUNCTUATION that no letter or digit follows (not those of 3.14).
 - repeated characters: the mass of the k most frequent 10-grams, k the smaller of floor(sqrt(D)), of
-  D distinct ones, and the number of those met more than once. The paper's formula leaves the root
-  open; k counts things, and the paper's code cuts it to a whole number.
-- repeated words: the mass of word 5-grams met more than once.
+  D distinct ones, and the number of those that occur more than once. The paper's formula leaves
+  open how the root is rounded; the paper's code cuts it to a whole number.
+- repeated words: the mass of word 5-grams that occur more than once.
 - a ratio of nothing is NaN, and NaN passes no rule. A text with words but too few for one n-gram
   was measured, and repeats none of them: 0.
 
@@ -65,10 +65,6 @@ class Signal(StrEnum):
     LONG_SIDE = "long_side"
     ASPECT = "aspect"  # width / height
     IMAGES = "images"  # kept ones of a document
-
-
-IMAGE_SIGNALS: Final = frozenset({Signal.SHORT_SIDE, Signal.LONG_SIDE, Signal.ASPECT})
-TEXT_SIGNALS: Final = frozenset(Signal) - IMAGE_SIGNALS - {Signal.IMAGES}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +125,7 @@ _JOINT_IN_WORD: Final = re.compile(r"[-'/&.+_–—]+")  # noqa: RUF001
 
 
 class _WithoutLetters(dict[int, int | None]):
-    """A table for str.translate that deletes letters and marks, filled as characters are met."""
+    """A table for str.translate that deletes letters and marks, filled as characters occur."""
 
     def __missing__(self, code: int) -> int | None:
         kept = None if _in_word(chr(code)) else code
@@ -152,7 +148,7 @@ def special_characters(text: str) -> int:
 
 
 class _Words(dict[str, str]):
-    """piece -> its word, filled as pieces are met: some thousands make most of any language."""
+    """piece -> its word, filled as pieces occur: some thousands make most of any language."""
 
     def __missing__(self, piece: str) -> str:
         word = word_of(piece)
@@ -187,7 +183,7 @@ def word_of(piece: str) -> str:
 
 
 def measure(text: str, lexicon: Lexicon) -> TextCounts:
-    """What rules need to know of one text, as counts."""
+    """The counts of one text that rules need."""
     words = words_of(text)
     marks = len(_MARK.findall(text))
     grams, grams_repeated = _character_repetition(text)
@@ -232,9 +228,9 @@ def measure_document(texts: Sequence[str], counts: Iterable[TextCounts]) -> Text
 def add(counts: Iterable[TextCounts]) -> TextCounts:
     """The sum, field by field."""
     total = dict.fromkeys(_FIELDS, 0)
-    for one in counts:
+    for text in counts:
         for name in _FIELDS:
-            total[name] += getattr(one, name)
+            total[name] += getattr(text, name)
     return TextCounts(**total)
 
 
@@ -251,8 +247,8 @@ def _character_repetition(text: str) -> tuple[int, int]:
             return total, 0
         counts = sorted(Counter(grams).values(), reverse=True)
         return total, sum(count for count in counts[: math.isqrt(distinct)] if count > 1)
-    found = repeated_characters(text, CHARACTER_NGRAM)
-    return total, sum(found.frequencies[: math.isqrt(found.distinct)])
+    repeats = repeated_characters(text, CHARACTER_NGRAM)
+    return total, sum(repeats.frequencies[: math.isqrt(repeats.distinct)])
 
 
 def _word_repetition(words: Sequence[str]) -> tuple[int, int]:
@@ -301,3 +297,7 @@ def image_ratios(*, width: int, height: int) -> Mapping[Signal, float]:
         Signal.LONG_SIDE: float(max(width, height)),
         Signal.ASPECT: _share(width, height),
     }
+
+
+TEXT_SIGNALS: Final = frozenset(ratios(TextCounts()))  # what a rule of texts can judge
+IMAGE_SIGNALS: Final = frozenset(image_ratios(width=1, height=1))

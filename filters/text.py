@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from filters.page_rules import refuse_asking
 from filters.recipe import Recipe
-from filters.rules import Refusal, first_refusal
+from filters.rules import Refusal, first_refusal, refuse_asking
 from filters.signals import measure_document, ratios
 from schemas.document import Document, ImageNode, TextCounts, TextNode
 from schemas.verdict import Reason
@@ -43,9 +42,11 @@ def judge_text(
     repeated: Mapping[int, int] = _NONE,
     frequent: Mapping[int, int] = _NONE,
 ) -> TextJudgement:
-    """Judge a document; `repeated` and `frequent` are position -> how often it was met elsewhere.
+    """Judge a document.
 
-    Without them it is judged alone, which decides whether it takes part in the groupings.
+    `repeated` and `frequent` are position -> in how many places of the domain, or in how many
+    documents, it stands. Without them a document is judged alone, which decides whether it takes
+    part in the groupings.
     """
     if (refusal := _judge_page(document, recipe)) is not None:
         return TextJudgement(refusal=refusal)
@@ -53,9 +54,9 @@ def judge_text(
     before: set[str] = set()  # texts that passed their own rules so far
     for position, node in enumerate(document.nodes):
         if isinstance(node, TextNode):
-            why = _judge_paragraph(node, recipe, met=repeated.get(position), before=before)
+            why = _judge_paragraph(node, recipe, places=repeated.get(position), before=before)
         else:
-            why = _judge_image(node, recipe, met=frequent.get(position))
+            why = _judge_image(node, recipe, documents=frequent.get(position))
         if why is not None:
             nodes[position] = why
     kept = tuple(position for position in range(len(document.nodes)) if position not in nodes)
@@ -75,7 +76,7 @@ def _judge_page(document: Document, recipe: Recipe) -> Refusal | None:
 
 
 def _judge_paragraph(
-    node: TextNode, recipe: Recipe, *, met: int | None, before: set[str]
+    node: TextNode, recipe: Recipe, *, places: int | None, before: set[str]
 ) -> Refusal | None:
     if recipe.paragraph:
         refusal = first_refusal(recipe.paragraph, ratios(_counts_of(node)))
@@ -87,7 +88,7 @@ def _judge_paragraph(
     if text in before:  # a quote, or a copy for another screen
         return Refusal(reason=Reason.DUPLICATE_IN_DOCUMENT, value=1, limit=0)
     before.add(text)
-    return _met_too_often(met, recipe.paragraph_repeats - 1, Reason.REPEATED_IN_DOMAIN)
+    return _too_often(places, recipe.paragraph_repeats - 1, Reason.REPEATED_IN_DOMAIN)
 
 
 def normal(text: str) -> str:
@@ -95,21 +96,21 @@ def normal(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _judge_image(node: ImageNode, recipe: Recipe, *, met: int | None) -> Refusal | None:
+def _judge_image(node: ImageNode, recipe: Recipe, *, documents: int | None) -> Refusal | None:
     for rule in recipe.image_node:
         if (refusal := rule(node)) is not None:
             return refusal
-    return _met_too_often(met, recipe.image_url_documents, Reason.IMAGE_URL_FREQUENT)
+    return _too_often(documents, recipe.image_url_documents, Reason.IMAGE_URL_FREQUENT)
 
 
-def _met_too_often(met: int | None, limit: int | None, reason: Reason) -> Refusal | None:
-    if met is None or limit is None or met <= limit:
+def _too_often(count: int | None, limit: int | None, reason: Reason) -> Refusal | None:
+    if count is None or limit is None or count <= limit:
         return None
-    return Refusal(reason=reason, value=met, limit=limit)
+    return Refusal(reason=reason, value=count, limit=limit)
 
 
 def _judge_rest(document: Document, kept: Sequence[int], recipe: Recipe) -> Refusal | None:
-    """What is left, as a document: no text says more than too few words, so it is asked first."""
+    """What is left, as a document. Without any text NO_TEXT is the reason, not too few words."""
     texts = [node for at in kept if isinstance(node := document.nodes[at], TextNode)]
     if not texts:
         return Refusal(reason=Reason.NO_TEXT, value=0, limit=1)

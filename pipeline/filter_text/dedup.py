@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
@@ -26,9 +26,6 @@ from schemas.verdict import Reason
 
 Keyed = Callable[[TextFact], Iterable[tuple[bytes, Place]]]
 Sifted = Iterator[TextFact | TaggedOutput[Literal["decided"], Decided]]
-
-# when several groupings refuse a document, the first of these is its reason
-PRECEDENCE: Final = (Reason.SAME_RECORD, Reason.OLDER_CAPTURE, Reason.NEAR_DUPLICATE_TEXT)
 
 
 class KeepLatestURL(beam.PTransform[PCollection[TextFact], tuple[PCollection[Any], ...]]):
@@ -145,9 +142,12 @@ def _but_first(_band: int, members: Iterable[tuple[str, str, Place]]) -> Iterato
 
 
 def refusal_of(decisions: Iterable[Decision]) -> Decision | None:
-    """Of the decisions about a whole document the one that is its reason; bands are counted."""
+    """Of the decisions about a whole document the one that is its reason: the first in the order of
+    `Reason`. Its value is how many groups (bands) say so, where that is more than each says."""
     whole = [decision for decision in decisions if decision.node == WHOLE]
-    for reason in PRECEDENCE:
-        if same := [decision for decision in whole if decision.reason == reason]:
-            return same[0]._replace(value=max(len(same), same[0].value))
-    return None
+    if not whole:
+        return None
+    order = list(Reason)
+    first = min((decision.reason for decision in whole), key=lambda name: order.index(Reason(name)))
+    same = [decision for decision in whole if decision.reason == first]
+    return same[0]._replace(value=max(len(same), same[0].value))

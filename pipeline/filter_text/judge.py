@@ -14,8 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from filters.page_rules import refuse_asking
-from filters.rules import Refusal
+from filters.rules import Refusal, refuse_asking
 from filters.text import TextJudgement, judge_text, normal
 from pipeline.account.documents import (
     count_document,

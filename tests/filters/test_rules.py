@@ -17,9 +17,17 @@ from filters.image_rules import (
     SchemeIn,
     path_tokens,
 )
-from filters.page_rules import LanguageAtLeast
 from filters.recipe import IMAGE_NODE, OBELICS
-from filters.rules import AtLeast, AtLeastFrom, AtMost, Below, Refusal, Rule, first_refusal
+from filters.rules import (
+    AtLeast,
+    AtLeastFrom,
+    AtMost,
+    Below,
+    LanguageAtLeast,
+    Refusal,
+    Threshold,
+    first_refusal,
+)
 from filters.signals import Signal
 from schemas.document import ImageNode
 from schemas.verdict import Reason
@@ -106,7 +114,7 @@ def test_a_rule_has_a_source_and_a_limit_that_is_a_number(
 
 @given(st.permutations(OBELICS.document), st.data())
 def test_the_first_rule_that_refuses_gives_the_reason(
-    rules: list[Rule], data: st.DataObject
+    rules: list[Threshold], data: st.DataObject
 ) -> None:
     signals = {signal: data.draw(st.floats(), label=signal) for signal in Signal}
     refusal = first_refusal(rules, signals)

@@ -18,6 +18,7 @@ from filters.stop_words import STOP_WORDS
 from filters.text import TextJudgement, judge_text
 from schemas.document import Document, ImageNode, Node, PageSignals, TextNode
 from schemas.verdict import Reason
+from tests.filters.reasons import reasons_of
 
 GOOD_WORDS = """The painter mixes a little blue into the white, and then she waits for it to dry.
 When the first coat is dry, you can see how the light of the room has changed it."""
@@ -191,7 +192,7 @@ def test_every_node_of_a_document_is_kept_or_dropped_exactly_once(
         assert judged.kept == ()
         assert set(judged.nodes) <= set(seen)
     refusals = [*judged.nodes.values(), *([judged.refusal] if judged.refusal else [])]
-    assert {refusal.reason for refusal in refusals} <= recipe.reasons
+    assert {refusal.reason for refusal in refusals} <= reasons_of(recipe)
     assert judged == judge_text(document, recipe, repeated=repeated, frequent=frequent)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from filters.page_rules import ConsentRule, refuse_asking
+from filters.rules import ConsentRule, refuse_asking
 from pipeline.fetch.errand import Errand
 from pipeline.fetch.hosts.host import Hosts, Outcome
 from pipeline.fetch.hosts.optout import OptOuts
