@@ -1,19 +1,18 @@
 """Recipe: what a run's model is and how it is fed, without a document; what run.json keeps.
 
-In:      an output folder and what was asked for, or a folder that holds run.json.
-Out:     Recipe: shape, tokenizer, rules of rows and images, and ways to a model and to batches.
-         OUT/run.json says all that a later command needs: `evaluate`, `generate`, `export`.
+In:      what the command line says, or a folder that holds run.json.
+Out:     TrainingRecipe: shape, tokenizer, rules of rows and images, and ways to a model and to
+         batches. OUT/run.json holds all that a later command needs: `evaluate`, `export`.
 Refused: what could not be trained, with the value, the limit and the remedy: ValueError.
 
-The tokenizer is the one that was asked for, else that of the language model, else the run's own
-(prepare.py trains it).
+The tokenizer is the one that was named, else that of the language model, else the run's own
+(fit/prepare.py trains it).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,22 +21,19 @@ import torch
 
 from schemas.from_json import json_object
 from schemas.manifest import version_shown
-from training import config
+from training import config as configuration
 from training.config import Config
 from training.data import tokenizer
-from training.data.batch import Batch
-from training.data.order import OnePass, one_epoch
-from training.data.rows import ImageRule, RowReader
-from training.data.shards.sources import Source
+from training.data.images import ImageRule
+from training.data.plan import Order
+from training.data.rows import RowReader
+from training.data.sources import Source
 from training.data.stream import Step, Steps, stream
-from training.data.tokenizer import Loaded
-from training.data.windows import Order
-from training.evaluate.losses import Evaluation, evaluate
+from training.data.tokenizer import LoadedTokenizer
 from training.model import lora
 from training.model.idefics2 import PackedIdefics2, build
 from training.model.pretrained import limit_of, pretrained
 from training.model.shapes import SHAPES, Shape, check_limit
-from training.parallel import World
 
 FORMAT: Final = 1
 RUN: Final = "run.json"
@@ -45,8 +41,8 @@ PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """What a run is asked for, as it is kept in run.json."""
+class RunOptions:
+    """What the user asked for; run.json keeps it."""
 
     shards: tuple[tuple[str, float], ...]  # folder and weight
     config: Config
@@ -54,18 +50,66 @@ class Asked:
     language_model: str | None = None
     vision_model: str | None = None
 
+    @property
+    def own_tokenizer(self) -> bool:
+        """Whether the run trains a tokenizer on its shards."""
+        return self.tokenizer is None and self.language_model is None
+
+    def with_shards(self, shards: Sequence[str] | None) -> RunOptions:
+        """The same with the shards where they lie now."""
+        return replace(self, shards=folders(shards)) if shards else self
+
+
+def options_of(
+    shards: Sequence[str],
+    config: str,
+    settings: Sequence[str] | None,
+    *,
+    tokenizer: str | None = None,
+    language_model: str | None = None,
+    vision_model: str | None = None,
+) -> RunOptions:
+    """Options of a command line. Paths are made absolute, since later commands run elsewhere."""
+    return RunOptions(
+        shards=folders(shards),
+        config=configuration.load(config, settings or ()),
+        tokenizer=_absolute(tokenizer),
+        language_model=_absolute(language_model),
+        vision_model=_absolute(vision_model),
+    )
+
+
+def _absolute(source: str | None) -> str | None:
+    """A path; a name of the hub stays as it is."""
+    return str(Path(source).absolute()) if source and Path(source).exists() else source
+
+
+def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Each folder, absolute, with its weight; ValueError for one that is no number."""
+    weighted = []
+    for text in shards:
+        folder, equals, weight = ("", "", "") if Path(text).is_dir() else text.rpartition("=")
+        try:
+            name, share = (folder, float(weight)) if equals else (text, 1.0)
+        except ValueError as error:
+            raise ValueError(
+                f"--shards {text}: {weight!r} is no weight; write DIR, or DIR=0.7"
+            ) from error
+        weighted.append((name if "://" in name else str(Path(name).absolute()), share))
+    return tuple(weighted)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    asked: Asked
+class TrainingRecipe:
+    options: RunOptions
     shape: Shape
     order: Order
     images: ImageRule
-    loaded: Loaded
+    loaded: LoadedTokenizer
 
     def set_up_torch(self) -> None:
-        """Threads and determinism; of a process, so once."""
-        chosen = self.asked.config.run
+        """Threads and determinism; of the whole process, so once."""
+        chosen = self.options.config.run
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
         if chosen.deterministic:
@@ -73,27 +117,27 @@ class Recipe:
 
     def precision(self, device: torch.device) -> torch.dtype:
         """Of the forward pass; on a CPU always float32."""
-        chosen = PRECISIONS[self.asked.config.run.precision]
+        chosen = PRECISIONS[self.options.config.run.precision]
         return chosen if device.type == "cuda" else torch.float32
 
     def model(self) -> PackedIdefics2:
         """The model as it is before the first step."""
-        special, seed = self.loaded.special, self.asked.config.data.seed
+        special, seed = self.loaded.special, self.options.config.data.seed
         ids = {"bos": special.bos, "eos": special.eos, "pad": special.eos,
                "image_token": special.image}  # fmt: skip
-        asked = self.asked
-        if asked.language_model is None:
+        options = self.options
+        if options.language_model is None:
             return build(self.shape, vocabulary=self.loaded.vocabulary, seed=seed, **ids)
         model = pretrained(
-            asked.language_model,
-            asked.vision_model,
+            options.language_model,
+            options.vision_model,
             self.shape,
             ids=ids,
             vocabulary=self.loaded.vocabulary,
             new_tokens=self.loaded.added,
             seed=seed,
         )
-        chosen = asked.config.lora
+        chosen = options.config.lora
         if chosen.rank:
             lora.add_lora(
                 model,
@@ -102,24 +146,24 @@ class Recipe:
                 dora=chosen.dora,
                 new_tokens=self.loaded.added,
                 seed=seed,
-                train_vision=asked.vision_model is None,  # a random one has all to learn
+                train_vision=options.vision_model is None,  # a random one has all to learn
             )
         return model
 
     def identity(self) -> dict[str, Any]:
         """What may not differ where a checkpoint's weights are put into this model."""
-        asked = self.asked
+        options = self.options
         return {
             "shape": json.loads(json.dumps(asdict(self.shape))),
             "tokenizer": self.loaded.digest,
-            "language_model": asked.language_model,
-            "vision_model": asked.vision_model,
-            "lora": asdict(asked.config.lora) if asked.language_model else None,
+            "language_model": options.language_model,
+            "vision_model": options.vision_model,
+            "lora": asdict(options.config.lora) if options.language_model else None,
         }
 
     def steps(self, plan: Steps, sources: Sequence[Source]) -> Generator[Step, None, None]:
         """Batches of a plan over sources."""
-        data = self.asked.config.data
+        data = self.options.config.data
         reader = self.reader(sources)
         return stream(plan, reader, micro_rows=data.micro_rows, workers=data.workers)
 
@@ -131,60 +175,37 @@ class Recipe:
             images=self.images,
         )
 
-    def one_pass(self, heldout: Sequence[Source], world: World) -> Iterator[Batch]:
-        """Held-out documents once, this rank's share."""
-        chosen = self.asked.config
-        windows = one_epoch(heldout, self.loaded.digest, self.order, most=chosen.run.heldout)
-        one_pass = OnePass(windows, rows=chosen.data.micro_rows, rank=world.rank, world=world.size)
-        with closing(self.steps(one_pass, heldout)) as steps:
-            for step in steps:
-                yield from step.batches
 
-    def evaluate(
-        self, model: PackedIdefics2, heldout: Sequence[Source], world: World
-    ) -> Evaluation | None:
-        """Held-out losses with the pictures and without; None where no document is held out."""
-        if not heldout:
-            return None
-        return evaluate(
-            model,
-            self.one_pass(heldout, world),
-            size_of=self.loaded.encoder.size_of,
-            vocabulary=self.loaded.vocabulary,
-            precision=self.precision(world.device),
-            world=world,
-        )
-
-
-def recipe_of(asked: Asked, loaded: Loaded) -> Recipe:
-    shape = shape_of(asked)
-    return Recipe(
-        asked=asked, shape=shape, order=order_of(asked, shape), images=images_of(shape),
+def recipe_of(options: RunOptions, shape: Shape, loaded: LoadedTokenizer) -> TrainingRecipe:
+    """The recipe of options, their shape (`shape_of`) and their tokenizer (`tokenizer_of`)."""
+    return TrainingRecipe(
+        options=options,
+        shape=shape,
+        order=order_of(options, shape),
+        images=images_of(shape),
         loaded=loaded,
-    )  # fmt: skip
+    )
 
 
-def shape_of(asked: Asked) -> Shape:
+def shape_of(options: RunOptions) -> Shape:
     """The shape that a configuration names, with its own lengths and sides."""
-    data, name = asked.config.data, asked.config.shape
+    data, name = options.config.data, options.config.shape
     if name not in SHAPES:
         raise ValueError(f"shape is {name!r}: choose one of {', '.join(SHAPES)}")
-    if asked.vision_model is not None and asked.language_model is None:
+    if options.vision_model is not None and options.language_model is None:
         raise ValueError("--vision-model without --language-model: give both, or neither")
-    own = {
-        one: getattr(data, one)
-        for one in ("sequence_length", "longest", "shortest")
-        if getattr(data, one) is not None
-    }
-    shape = replace(SHAPES[name], **own)
-    limit = limit_of(asked.language_model) if asked.language_model else shape.text.limit
+    sizes = {size: getattr(data, size) for size in ("sequence_length", "longest", "shortest")}
+    shape = replace(
+        SHAPES[name], **{size: value for size, value in sizes.items() if value is not None}
+    )
+    limit = limit_of(options.language_model) if options.language_model else shape.text.limit
     check_limit(shape.sequence_length, limit)
     return shape
 
 
-def order_of(asked: Asked, shape: Shape) -> Order:
+def order_of(options: RunOptions, shape: Shape) -> Order:
     """How rows are planned."""
-    data = asked.config.data
+    data = options.config.data
     return Order(
         sequence_length=shape.sequence_length,
         image_tokens=shape.image_tokens,
@@ -204,9 +225,9 @@ def images_of(shape: Shape) -> ImageRule:
     )
 
 
-def tokenizer_of(output: Path, asked: Asked) -> Loaded:
-    """The one that was asked for, or the run's own."""
-    named, own = asked.tokenizer or asked.language_model, own_tokenizer(output)
+def tokenizer_of(output: Path, options: RunOptions) -> LoadedTokenizer:
+    """The tokenizer that was named, or the run's own."""
+    named, own = options.tokenizer or options.language_model, tokenizer_folder(output)
     if named is None and not (own / "tokenizer.json").exists():
         raise ValueError(
             f"{own} holds no tokenizer, but {output} was trained with one: copy it back, or give "
@@ -215,11 +236,12 @@ def tokenizer_of(output: Path, asked: Asked) -> Loaded:
     return tokenizer.load(named or str(own))
 
 
-def own_tokenizer(output: Path) -> Path:
+def tokenizer_folder(output: Path) -> Path:
+    """Where a run keeps the tokenizer that it trained."""
     return output / "tokenizer"
 
 
-def read_run(output: Path) -> Asked:
+def read_run(output: Path) -> RunOptions:
     """What a run folder was trained with.
 
     Raises:
@@ -229,20 +251,20 @@ def read_run(output: Path) -> Asked:
     try:
         if path.exists() and not path.is_file():
             raise ValueError(f"{RUN} is no regular file")
-        read = json_object(path.read_bytes())
-        if (version := read.pop("format", None)) != FORMAT:
+        values = json_object(path.read_bytes())
+        if (version := values.pop("format", None)) != FORMAT:
             raise ValueError(
                 f"it is of format {version_shown(version)}, this interloom reads {FORMAT}"
             )
-        return config.checked(Asked, read | {"config": config.parse(read.get("config"))}, of="it")
+        values |= {"config": configuration.parse(values.get("config"))}
+        return configuration.checked(RunOptions, values, of="it")
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{output} holds no training run ({error}): give the folder of interloom-train fit"
         ) from error
 
 
-def write_run(output: Path, asked: Asked) -> None:
-    facts = {"format": FORMAT, **asdict(asked)}
+def write_run(output: Path, options: RunOptions) -> None:
     aside = output / f"{RUN}.aside"
-    aside.write_text(json.dumps(facts, indent=1))
+    aside.write_text(json.dumps({"format": FORMAT, **asdict(options)}, indent=1))
     aside.replace(output / RUN)

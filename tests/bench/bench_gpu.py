@@ -18,12 +18,12 @@ import time
 import numpy as np
 import torch
 
-from training.data.batch import IGNORED, Batch, Piece, Row, collate
-from training.data.images import places
-from training.model.flops import PEAKS, Flops, flops
+from training.data.batch import Batch, Piece, Row, collate
+from training.data.images import PATCH, places
+from training.data.tokens import IGNORED
 from training.model.idefics2 import PackedIdefics2, build
 from training.model.lora import add_lora
-from training.model.shapes import PATCH, SHAPES, Shape
+from training.model.shapes import PEAKS, SHAPES, Flops, Shape, flops
 
 VOCABULARY = 32_003
 IMAGE, FAKE = 32_001, 32_000

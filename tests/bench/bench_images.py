@@ -36,12 +36,17 @@ sys.path.insert(0, str(ROOT))
 
 from tests.bench.photos import photos  # noqa: E402
 from tests.training.shards import write_run  # noqa: E402
-from training.data.batch import Bytes  # noqa: E402
-from training.data.images import PATCH, assembled, patch_grid, patches_of  # noqa: E402
-from training.data.shards.index import JSON, read_index, read_sample  # noqa: E402
-from training.data.shards.members import Members, Range  # noqa: E402
-from training.data.shards.sources import Shard, open_source  # noqa: E402
-from training.model.vision import normalised  # noqa: E402
+from training.data.images import (  # noqa: E402
+    PATCH,
+    Bytes,
+    assembled,
+    patch_grid,
+    patches_of,
+)
+from training.data.index import JSON, read_index, read_sample  # noqa: E402
+from training.data.members import Members, Range  # noqa: E402
+from training.data.sources import Shard, open_source  # noqa: E402
+from training.model.idefics2 import normalised  # noqa: E402
 
 IMAGES: Final = 240  # of the made shards
 CHECKED: Final = 40  # images

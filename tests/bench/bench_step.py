@@ -34,8 +34,9 @@ sys.path.insert(0, str(ROOT))
 
 from tests.training.model import reference  # noqa: E402
 from tests.training.model.reference import Document, packed, padded  # noqa: E402
+from training.data.images import PATCH  # noqa: E402
 from training.model.idefics2 import PackedIdefics2, build  # noqa: E402
-from training.model.shapes import PATCH, Perceiver, Shape, Text, Vision  # noqa: E402
+from training.model.shapes import Perceiver, Shape, Text, Vision  # noqa: E402
 
 GROUP: Final = 8  # documents a step
 LONGEST: Final = 2048  # tokens

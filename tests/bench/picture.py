@@ -26,13 +26,13 @@ from rich.console import Console
 
 from tests.bench.picture_crawl import ATTRIBUTES, write
 from training.config import load
-from training.data.batch import IGNORED, Batch
-from training.data.encode import Encoder
-from training.evaluate.losses import PICTURES, blank, shuffled
+from training.data.batch import Batch
+from training.data.tokens import IGNORED, Encoder
+from training.evaluate.losses import PICTURES, blank, heldout_batches, shuffled
 from training.fit.loop import Stop, Trainer
+from training.fit.parallel import ALONE
 from training.fit.prepare import prepare
-from training.parallel import ALONE
-from training.recipe import Asked
+from training.recipe import RunOptions
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # the backend is chosen first
@@ -74,11 +74,11 @@ def crawl_to_shards(folder: Path) -> Path:
 
 def train(run: Path, output: Path, steps: int) -> list[tuple[int, Losses]]:
     """Points of the curves: step, and the losses of each kind of pictures."""
-    asked = Asked(
+    options = RunOptions(
         shards=((str(run), 1.0),), config=load("tiny", [*SETTINGS, f"optimizer.steps={steps}"])
     )
     console = Console()
-    prepared = prepare(output, asked, world=ALONE, say=console.print)
+    prepared = prepare(output, options, world=ALONE, say=console.print)
     trainer = Trainer(prepared=prepared, output=output, world=ALONE, console=console, stop=Stop())
     points = [(trainer.steps_done, measure(trainer))]
     began = time.monotonic()
@@ -98,7 +98,7 @@ def measure(trainer: Trainer) -> Losses:
     words = words_of(trainer.prepared.recipe.loaded.encoder)
     sums = {kind: {name: [0.0, 0] for name in ATTRIBUTES} for kind in PICTURES}
     trainer.model.eval()
-    for batch in trainer.prepared.recipe.one_pass(trainer.prepared.heldout, ALONE):
+    for batch in heldout_batches(trainer.prepared.recipe, trainer.prepared.heldout, ALONE):
         swapped, stayed = shuffled(batch, special.image)
         assert not stayed, f"{stayed} images had no other document to come from"
         shown = {"real": batch, "blank": blank(batch), "shuffled": swapped}

@@ -23,8 +23,8 @@ from tests.training.lies import INDEX, TAR, change_index, summed, write_tar
 from tests.training.shards import write_run
 from tests.training.stream.feeds import documents, feed
 from training.data.images import patch_grid
-from training.data.order import one_epoch
-from training.data.windows import row_patches
+from training.data.plan import one_epoch
+from training.look.estimate import row_patches
 
 MEMORY = 1_000_000_000  # bytes beyond what the process has at its start
 LARGEST = 4 << 20  # bytes of JSON: a text of 8 MiB takes a tokenizer 8 s

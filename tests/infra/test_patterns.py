@@ -271,7 +271,7 @@ def test_the_patterns_of_all_packages_are_found() -> None:
     for module in (
         "filters.signals",
         "pipeline.extract.html.charset",
-        "training.data.shards.counts",
+        "training.data.counts",
     ):
         assert module in names
     assert len(PATTERNS) >= 60

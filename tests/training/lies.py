@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.training.shards import Document, picture, prose
-from training.data.shards.sources import open_source
+from training.data.sources import open_source
 
 TAR: Final = "shards/train-00000.tar"
 INDEX: Final = "index/train-00000.parquet"

@@ -27,7 +27,7 @@ from schemas.index import INDEX, Place, index_row
 from schemas.manifest import Manifest
 from schemas.sample import Sample, SampleImage, SampleNode, SampleText, encode, member_name
 from schemas.tables import PARTS
-from training.data.tokenizer import Loaded, train_bpe
+from training.data.tokenizer import LoadedTokenizer, train_bpe
 
 HEADER: Final = 512  # of a member with a short name
 Node = str | bytes
@@ -172,7 +172,7 @@ def _write_manifest(folder: Path, names: Sequence[str]) -> None:
 
 
 @cache
-def small_tokenizer() -> Loaded:
+def small_tokenizer() -> LoadedTokenizer:
     """A BPE of 600 tokens, trained on `prose`."""
     with TemporaryDirectory() as folder:
         return train_bpe([prose(400, seed=seed) for seed in range(8)], 600, Path(folder))

@@ -1,1 +1,1 @@
-"""Data: shards of documents in, packed batches out, planned from token counts."""
+"""Data: shards in, batches out: sources, counts, the plan, rows and the stream (README.md)."""

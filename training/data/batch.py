@@ -3,25 +3,26 @@
 Shape suffixes: T tokens of all documents one after the other, D documents, N images, P visual
 tokens an image, K patches of all images one after the other, C bytes of a patch (3 x 14 x 14).
 
-In:   rows as stream.py made them, each a few documents that fit one sequence length.
+In:   rows as rows.py reads them, each a few documents that fit one sequence length.
 Out:  one Batch a micro-batch. Documents and images are told apart by cumulative lengths only, so
       rows of any fill cost what they hold; attention.py keeps documents from seeing each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-IGNORED = -100  # a label that no loss reads: image and fake tokens, context, the last position
+from training.data.images import PATCH, Bytes, Patches
+from training.data.tokens import IGNORED, Assembled, Ints
 
-Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
+NO_PATCH: Final = np.zeros((0, 3 * PATCH * PATCH), dtype=np.uint8)
+NO_PLACE: Final = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +38,16 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Broken:
+    """An image that left the training, and why."""
+
+    shard: str
+    key: str
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One packed row. Labels are already shifted: labels[i] is what position i predicts."""
 
@@ -47,6 +58,21 @@ class Row:
     patch_places: Ints  # K, row * table + column of the position table
     patch_lengths: Ints  # patches of each image, in the order of their tokens
     pieces: tuple[Piece, ...]
+
+
+def row_of(
+    assembled: Sequence[Assembled], images: Sequence[Patches], pieces: tuple[Piece, ...]
+) -> Row:
+    """A row of assembled pieces, and of their images in the same order."""
+    return Row(
+        tokens=np.concatenate([part.tokens for part in assembled]),
+        labels=np.concatenate([part.labels for part in assembled]),
+        lengths=np.asarray([len(part.tokens) for part in assembled], dtype=np.int64),
+        patches=np.concatenate([NO_PATCH, *(patches for patches, _ in images)]),
+        patch_places=np.concatenate([NO_PLACE, *(places for _, places in images)]),
+        patch_lengths=np.asarray([len(places) for _, places in images], dtype=np.int64),
+        pieces=pieces,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,41 +88,50 @@ class Batch:
     longest_image: int  # patches
     targets: int  # labels that are trained
     pieces: tuple[Piece, ...]
+    broken: tuple[Broken, ...] = ()
+
+    @property
+    def images(self) -> int:
+        return self.images_N1.shape[0] - 1
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch there; from pinned memory without waiting."""
-        moved = {
-            one.name: getattr(self, one.name).to(device, non_blocking=True)
-            for one in fields(self)
-            if isinstance(getattr(self, one.name), Tensor)
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Called by DataLoader on a machine with a GPU."""
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(value) for name, value in values.items() if isinstance(value, Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **changed)
 
 
-def collate(rows: Sequence[Row]) -> Batch:
+def collate(rows: Sequence[Row], broken: Sequence[Broken] = ()) -> Batch:
     """Rows one after the other."""
     lengths = np.concatenate([row.lengths for row in rows])
     patch_lengths = np.concatenate([row.patch_lengths for row in rows])
     labels = np.concatenate([row.labels for row in rows])
+    starts = np.cumsum(lengths) - lengths
+    positions = np.arange(int(lengths.sum()), dtype=np.int64) - np.repeat(starts, lengths)
     return Batch(
         tokens_T=torch.from_numpy(np.concatenate([row.tokens for row in rows])),
         labels_T=torch.from_numpy(labels),
-        positions_T=torch.from_numpy(_positions(lengths)),
-        documents_D1=torch.from_numpy(_cumulative(lengths)),
+        positions_T=torch.from_numpy(positions),
+        documents_D1=_cumulative(lengths),
         patches_KC=torch.from_numpy(np.concatenate([row.patches for row in rows])),
         patch_places_K=torch.from_numpy(np.concatenate([row.patch_places for row in rows])),
-        images_N1=torch.from_numpy(_cumulative(patch_lengths)),
+        images_N1=_cumulative(patch_lengths),
         longest_document=int(lengths.max(initial=0)),
         longest_image=int(patch_lengths.max(initial=0)),
         targets=int((labels != IGNORED).sum()),
         pieces=tuple(piece for row in rows for piece in row.pieces),
+        broken=tuple(broken),
     )
 
 
-def _positions(lengths: Ints) -> Ints:
-    starts = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum()), dtype=np.int64) - np.repeat(starts, lengths)
-
-
-def _cumulative(lengths: Ints) -> npt.NDArray[np.int32]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+def _cumulative(lengths: Ints) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))

@@ -27,37 +27,49 @@ which saves two copies and loses more in the resampling.
 from __future__ import annotations
 
 import io
-import struct
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg  # type: ignore[import-untyped]
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from training.data.batch import Bytes, Ints
+from schemas.orientation import orientation, turned
+from training.data.tokens import Ints
+
+Bytes = npt.NDArray[np.uint8]
+Patches = tuple[Bytes, Ints]  # and each patch's place in the position table
 
 PATCH: Final = 14  # pixels of a patch's side: SigLIP-SO400M/14, in every shape
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")  # what shards hold; no other decoder is reached
 PIXELS: Final = 89_478_485  # of one image: Pillow's own limit, a quarter of a GiB as RGB
 SIDE: Final = 65_535  # pixels of a side, as many as JPEG and GIF have; Pillow needs 8 bytes a row
 STRIP: Final = 256  # rows that are put on white at a time
-ORIENTATION: Final = 0x0112  # EXIF tag
-TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# what Pillow raises for EXIF that is not what it should be, while the pixels are whole
-BROKEN: Final = (
-    SyntaxError, struct.error, OSError, ValueError, TypeError, LookupError, ArithmeticError,
-)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageRule:
+    """How pictures become patches; `table` is the side of the model's position table."""
+
+    longest: int  # pixels of the longest side, at most
+    shortest: int  # pixels of the shortest side, at least
+    table: int
+    image_tokens: int  # visual tokens of an image
+
+    def __post_init__(self) -> None:
+        if not PATCH <= self.shortest <= self.longest or self.longest // PATCH > self.table:
+            raise ValueError(
+                f"images of {self.shortest} to {self.longest} pixels a side: choose from {PATCH}, "
+                f"one patch, to {self.table * PATCH + PATCH - 1}, what the model has places for"
+            )
+
+    def patches_of(self, data: bytes) -> Patches:
+        """As the function of this name."""
+        return patches_of(data, longest=self.longest, shortest=self.shortest, table=self.table)
 
 
 def resized(width: int, height: int, *, longest: int, shortest: int) -> tuple[int, int]:
@@ -91,7 +103,7 @@ def patch_grid(
 
 def patches_of(
     data: bytes, *, longest: int, shortest: int, table: int, pixels: int = PIXELS
-) -> tuple[Bytes, Ints]:
+) -> Patches:
     """Patches and places of one encoded image; `table` is the side of the position table.
 
     Raises:
@@ -160,9 +172,8 @@ def _bins(patches: int, table: int) -> Ints:
     """
     edges = torch.arange(1 / table, 1.0, 1 / table)  # numpy's rounds otherwise
     fractions = torch.arange(patches, dtype=torch.float32) * (1.0 / torch.tensor(patches))
-    bins = torch.bucketize(fractions.clamp(max=1.0 - 1e-6), edges, right=True)
-    found: Ints = bins.numpy()
-    return found
+    bins: Ints = torch.bucketize(fractions.clamp(max=1.0 - 1e-6), edges, right=True).numpy()
+    return bins
 
 
 def _displayed(image: Image.Image, data: bytes) -> Image.Image:
@@ -170,8 +181,7 @@ def _displayed(image: Image.Image, data: bytes) -> Image.Image:
     if shown is None:
         image.load()  # first: a PNG may hold EXIF behind its pixels
         shown = _rgb(image)
-    turn = TURNS.get(_orientation(image))
-    return shown if turn is None else shown.transpose(turn)
+    return turned(shown, orientation(image))
 
 
 def _by_simplejpeg(image: Image.Image, data: bytes) -> Image.Image | None:
@@ -181,14 +191,6 @@ def _by_simplejpeg(image: Image.Image, data: bytes) -> Image.Image | None:
         return Image.fromarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
     except ValueError:  # a warning of libjpeg is enough for it: Pillow decides what is broken
         return None
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ORIENTATION)
-    except BROKEN:  # the pixels are whole: as a browser shows them
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

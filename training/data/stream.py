@@ -1,6 +1,6 @@
 """Stream: a plan in, its batches out, read and decoded by worker processes, in the plan's order.
 
-In:      a plan (order.py: RankPlan to train, OnePass to evaluate) and a RowReader.
+In:      a plan (plan.py: RankPlan to train, OnePass to evaluate) and a RowReader.
 Out:     for each step its micro-batches, the plan's state after it (what a checkpoint keeps to go
          on from there), the images that were broken, and the seconds that were waited for it.
 Refused: what rows.py refuses, when the turn of that row comes, with no worker's traceback.
@@ -10,9 +10,9 @@ The plan is walked here, in the one process that owns it, and only what it names
 workers; so batches are the same for any number of them, and for none. torch's DataLoader carries
 them, through shared memory and on a GPU through pinned memory.
 Workers come from a fork server that has torch loaded: no thread, lock or connection of this
-process is copied into them. Of SIGINT and SIGTERM, which a terminal or a scheduler sends to all
-processes alike, they obey only a SIGTERM of this process, so that it can end its step and save; and
-they end when it does, however it dies.
+process is copied into them. A terminal or a scheduler sends SIGINT and SIGTERM to all processes
+alike; workers obey only a SIGTERM that this process sends, so that it can end its step and save.
+They end when this process does, however it dies.
 Left out: DataLoader's own batching, which knows one batch size, and its base seed, which is drawn
 from torch's global generator, so that a resumed run would draw other numbers than a straight one.
 """
@@ -27,7 +27,7 @@ import traceback
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
@@ -35,12 +35,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, Protocol
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.batch import Batch, collate
-from training.data.rows import Broken, RowReader
-from training.data.windows import RowPlan
+from training.data.batch import Batch, Broken, collate
+from training.data.plan import RowPlan
+from training.data.rows import RowReader
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)  # that a whole process group is sent
 
@@ -51,29 +50,23 @@ class Step:
 
     batches: tuple[Batch, ...]
     state: Mapping[str, Any]  # of the plan, behind this step
-    broken: tuple[Broken, ...]
     stall: float  # seconds that were waited here
 
+    @property
+    def tokens(self) -> int:
+        return sum(batch.tokens_T.numel() for batch in self.batches)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
-    """A micro-batch, and the images that it had to leave out."""
+    @property
+    def images(self) -> int:
+        return sum(batch.images for batch in self.batches)
 
-    batch: Batch
-    broken: tuple[Broken, ...]
-
-    def pin_memory(self) -> Made:
-        """Asked by DataLoader on a machine with a GPU."""
-        pinned = {
-            one.name: getattr(self.batch, one.name).pin_memory()
-            for one in fields(self.batch)
-            if isinstance(getattr(self.batch, one.name), Tensor)
-        }
-        return replace(self, batch=replace(self.batch, **pinned))
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        return tuple(image for batch in self.batches for image in batch.broken)
 
 
 class Steps(Protocol):
-    """What is asked of a plan: RankPlan and OnePass of order.py."""
+    """What a plan must offer: RankPlan and OnePass of plan.py do."""
 
     def next_batch(self) -> Sequence[RowPlan]:
         """This rank's rows of the next global batch; none at the end."""
@@ -97,31 +90,26 @@ def stream(
         if value < least:
             raise ValueError(f"{name} is {value}: choose {least} or more")
     walk = _Walk(plan=plan, micro_rows=micro_rows)
-    return _steps(walk, _made(_loader(walk, reader, workers, prefetch)))
+    return _steps(walk, _batches(_loader(walk, reader, workers, prefetch)))
 
 
-def _steps(walk: _Walk, made: Generator[Made]) -> Generator[Step]:
-    with closing(made):
+def _steps(walk: _Walk, batches: Generator[Batch]) -> Generator[Step]:
+    with closing(batches):
         began = time.perf_counter()
-        for first in made:
+        for first in batches:
             size, state = walk.steps.popleft()
-            micro = [first, *(next(made) for _ in range(size - 1))]
-            yield Step(
-                batches=tuple(one.batch for one in micro),
-                state=state,
-                broken=tuple(image for one in micro for image in one.broken),
-                stall=time.perf_counter() - began,
-            )
+            rest = (next(batches) for _ in range(size - 1))
+            yield Step(batches=(first, *rest), state=state, stall=time.perf_counter() - began)
             began = time.perf_counter()
 
 
-def _made(loader: DataLoader[Sent]) -> Generator[Made]:
+def _batches(loader: DataLoader[Sent]) -> Generator[Batch]:
     sent = iter(loader)
     try:
-        while (one := _next(sent)) is not None:
-            if not isinstance(one, Made):
-                raise one
-            yield one
+        while (batch := _next(sent)) is not None:
+            if not isinstance(batch, Batch):
+                raise batch
+            yield batch
     finally:
         del sent  # ends the workers now, also where a traceback keeps this frame
 
@@ -138,11 +126,11 @@ def _next(sent: Iterator[Sent]) -> Sent | None:
         ) from error
 
 
-Sent = Made | ValueError | OSError  # an error is raised when its turn comes
+Sent = Batch | ValueError | OSError  # an error is raised when its turn comes
 
 
 class _MicroBatches(Dataset[Sent]):
-    """Rows of the plan -> a micro-batch. DataLoader calls an index what it asks for."""
+    """Rows of the plan -> a micro-batch. To DataLoader such rows are an index."""
 
     def __init__(self, reader: RowReader) -> None:
         self._reader = reader
@@ -151,9 +139,9 @@ class _MicroBatches(Dataset[Sent]):
         try:
             rows, broken = self._reader.read(index)
         except (ValueError, OSError) as error:
-            error.add_note(traceback.format_exc())  # for whoever does not expect it
+            error.add_note(traceback.format_exc())  # the traceback here is lost between processes
             return error
-        return Made(batch=collate(rows), broken=tuple(broken))
+        return collate(rows, broken)
 
 
 @dataclass(kw_only=True)
@@ -180,7 +168,7 @@ def _loader(walk: _Walk, reader: RowReader, workers: int, prefetch: int) -> Data
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         multiprocessing_context=_fork_server() if workers else None,
-        worker_init_fn=partial(_settle, dict(os.environ)),
+        worker_init_fn=partial(_set_up_worker, dict(os.environ)),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
@@ -191,7 +179,7 @@ def _as_it_is(sent: object) -> object:
 
 
 def _fork_server() -> BaseContext:
-    """A running fork server that has the imports done and no ear for signals."""
+    """A running fork server that has the imports done and blocks signals."""
     context = get_context("forkserver")
     context.set_forkserver_preload([RowReader.__module__, __name__])
     resource_tracker.ensure_running()  # it would take the mask away again
@@ -203,24 +191,24 @@ def _fork_server() -> BaseContext:
     return context
 
 
-def _settle(environment: Mapping[str, str], _worker: int) -> None:
-    """In a worker: it lives as long as its parent wants and does, whatever signals come."""
+def _set_up_worker(environment: Mapping[str, str], _worker: int) -> None:
+    """Called in a worker: it lives as long as its parent, whatever signals come."""
     os.environ.update(environment)  # the fork server may be older than a setting
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     parent = parent_process()
     assert parent is not None, "a worker has a parent"
-    for end in (_end_after, _end_by):
+    for end in (_end_with, _end_on_sigterm_of):
         threading.Thread(target=end, args=(parent,), daemon=True).start()
 
 
-def _end_after(parent: BaseProcess) -> None:
+def _end_with(parent: BaseProcess) -> None:
     """DataLoader's own watch sees only the fork server, which lives as long as its workers."""
     parent.join()
     os._exit(1)
 
 
-def _end_by(parent: BaseProcess) -> None:
+def _end_on_sigterm_of(parent: BaseProcess) -> None:
     while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != parent.pid:
         pass
     os._exit(0)

@@ -1,8 +1,8 @@
 """Tokenizer: any of Hugging Face's with the image tokens added, or a small one trained here.
 
 In:      a folder, a .gguf file or a name on the hub; or the texts of a training split.
-Out:     Loaded: transformers' tokenizer (which `export` saves), its ids, the tokens that are new
-         to it and so have no embedding yet, and a digest that names its counts.
+Out:     LoadedTokenizer: transformers' tokenizer (which `export` saves), its ids, the tokens
+         that are new to it and so have no embedding yet, and a digest that names its counts.
 Refused: what is no tokenizer, one without EOS, one without a tokenizer.json (a "slow" one tells no
          character offsets), one that reads the text "<image>" as the token, one that brings code
          of its own (hub.py), too small a vocabulary for bytes: ValueError.
@@ -27,8 +27,8 @@ from typing import Any, Final
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from training.data.encode import Encoder, Special
-from training.hub import arguments
+from training.data.hub import arguments
+from training.data.tokens import Encoder, Special
 
 FAKE: Final = "<fake_token_around_image>"
 IMAGE: Final = "<image>"
@@ -44,7 +44,7 @@ LEAST: Final = 512  # 256 bytes, the special tokens, and some merges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Loaded:
+class LoadedTokenizer:
     """A tokenizer with the image tokens in it."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -63,7 +63,7 @@ class Loaded:
         return max(self.tokenizer.get_vocab().values()) + 1
 
 
-def load(source: str) -> Loaded:
+def load(source: str) -> LoadedTokenizer:
     """A tokenizer from a folder, a .gguf file or a name on the hub, with the image tokens added.
 
     Raises:
@@ -80,7 +80,7 @@ def load(source: str) -> Loaded:
     return extended(tokenizer, source)
 
 
-def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> Loaded:
+def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> LoadedTokenizer:
     """The tokenizer with the image tokens, which are put into it where it lacks them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
@@ -98,7 +98,7 @@ def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> Loaded:
     ids = tokenizer.get_vocab()
     eos = int(tokenizer.eos_token_id)
     serialized = backend.to_str()
-    loaded = Loaded(
+    loaded = LoadedTokenizer(
         tokenizer=tokenizer,
         special=Special(
             bos=eos if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id),
@@ -114,7 +114,7 @@ def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> Loaded:
     return loaded
 
 
-def _check_text(loaded: Loaded, name: str) -> None:
+def _check_text(loaded: LoadedTokenizer, name: str) -> None:
     """Raises ValueError where a text could stand for a picture that is not there."""
     for token in (FAKE, IMAGE):
         for ids in loaded.encoder.ids([token, f"a {token} b"]):
@@ -126,7 +126,7 @@ def _check_text(loaded: Loaded, name: str) -> None:
                 )
 
 
-def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> Loaded:
+def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> LoadedTokenizer:
     """A byte-level BPE of these texts, saved so that AutoTokenizer loads it; few texts give fewer.
 
     The same texts in the same order give the same bytes. Words of 1,000 characters teach nothing.
@@ -160,7 +160,7 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> Loade
 
 def _extra(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Special tokens that it has beside the named ones; setting the list would forget them."""
-    return [str(one) for one in tokenizer.extra_special_tokens if str(one) not in ADDED]
+    return [str(token) for token in tokenizer.extra_special_tokens if str(token) not in ADDED]
 
 
 def _digest(serialized: str) -> str:

@@ -29,9 +29,19 @@ from transformers import (
 )
 
 from training.data.tokenizer import ADDED, FAKE, IMAGE
+from training.fit.parallel import ALONE
+from training.fit.prepare import open_trained
 from training.model.idefics2 import PackedIdefics2
 from training.model.lora import merged
 from training.model.shapes import Shape
+
+
+def export_run(run: Path, output: Path) -> int:
+    """Export the last checkpoint of a run; its step."""
+    check_empty(output)
+    trained = open_trained(run, ALONE)
+    export(trained.model, trained.recipe.loaded.tokenizer, trained.recipe.shape, output)
+    return trained.step
 
 
 def export(

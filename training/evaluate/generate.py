@@ -1,11 +1,13 @@
-"""Generation: a prompt with images in, its continuation out, by transformers' own `generate`.
+"""Generation: texts and pictures in, their continuation out, by transformers' own `generate`.
 
 Shape suffixes: T tokens of the prompt.
 
-In:      a Batch of one document, as the stream makes them, so the pictures pass through the same
-         code as in training; its labels are not read.
+In:      parts in order, a text (str) or an encoded image (bytes); or a held-out document's batch.
+         They become a Batch of one document without EOS, as the stream makes batches, so the
+         pictures pass through the same code as in training; its labels are not read.
 Out:     the new tokens, without the end-of-sequence token.
-Refused: a batch of more than one document, more tokens than the model sees: ValueError.
+Refused: a prompt of nothing, an image that does not decode, a batch of more than one document, more
+         tokens than the model sees: ValueError.
 
 Image and fake tokens are never generated: they stand for pictures that are not there.
 """
@@ -14,13 +16,143 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from training.data.batch import Batch
+from schemas.sample import Sample, SampleImage, SampleText
+from training.data.batch import Batch, collate, row_of
+from training.data.images import ImageRule, Patches
+from training.data.tokens import IGNORED, Assembled, Encoder, sequence_of
+from training.fit.parallel import world
+from training.fit.prepare import open_trained
 from training.model.idefics2 import PackedIdefics2
+
+Part = str | bytes
+
+
+def prompt_of(parts: Sequence[Part], *, encoder: Encoder, rule: ImageRule) -> Batch:
+    """Parts as one document that goes on.
+
+    Raises:
+        ValueError: when there is nothing in them, or an image does not decode.
+    """
+    if not parts:
+        raise ValueError("the prompt has 0 parts, at least 1 is needed: give --image or --prompt")
+    sequence = sequence_of(_sample(parts), encoder, rule.image_tokens)
+    images = [part for part in parts if isinstance(part, bytes)]
+    pictures = [_patches(image, number, rule) for number, image in enumerate(images, start=1)]
+    tokens = sequence.tokens[:-1]  # all but EOS
+    labels = np.full(len(tokens), IGNORED, dtype=np.int64)
+    return collate([row_of([Assembled(tokens, labels, [])], pictures, pieces=())])
+
+
+def _patches(image: bytes, number: int, rule: ImageRule) -> Patches:
+    try:
+        return rule.patches_of(image)
+    except ValueError as error:
+        raise ValueError(f"picture {number} of the prompt: {error}") from error
+
+
+def _sample(parts: Sequence[Part]) -> Sample:
+    image = SampleImage(member="", url="", alt="", width=0, height=0, sha256="")
+    nodes = [
+        SampleText(text=part, role="paragraph") if isinstance(part, str) else image
+        for part in parts
+    ]
+    return Sample(
+        key="prompt", url="", date="", title="", language="", licence="", source=("", 0, 0),
+        nodes=tuple(nodes),
+    )  # fmt: skip
+
+
+def opening(
+    batch: Batch, document: int, *, image_token: int, words: int
+) -> tuple[Batch, list[int]]:
+    """A document of a batch up to `words` tokens behind its first image, and what really follows.
+
+    A document without an image is cut so far behind its start.
+    """
+    start, end = (int(place) for place in batch.documents_D1[document : document + 2])
+    tokens = batch.tokens_T[start:end]
+    places = torch.nonzero(tokens == image_token)[:, 0]
+    of_document = batch.tokens_T == image_token
+    per_image = int(of_document.sum()) // max(1, batch.images)
+    first = int(of_document[:start].sum()) // max(1, per_image)
+    cut = words + 1
+    shown = 0
+    if places.numel():
+        run = _last_of_run(places.tolist(), per_image)
+        cut, shown = run + 2 + words, int((places <= run).sum()) // per_image
+    cut = min(cut, end - start)
+    images_N1 = batch.images_N1[first : first + shown + 1]
+    begin, stop = int(images_N1[0]), int(images_N1[-1])
+    lengths = torch.tensor([0, cut], dtype=torch.int32)
+    prompt = replace(
+        batch,
+        tokens_T=tokens[:cut],
+        labels_T=torch.full((cut,), IGNORED),
+        positions_T=torch.arange(cut),
+        documents_D1=lengths,
+        patches_KC=batch.patches_KC[begin:stop],
+        patch_places_K=batch.patch_places_K[begin:stop],
+        images_N1=images_N1 - begin,
+        longest_document=cut,
+        longest_image=max(images_N1.diff().tolist(), default=0),
+        targets=0,
+        pieces=batch.pieces[document : document + 1],
+    )
+    return prompt, [int(token) for token in tokens[cut:]]
+
+
+def _last_of_run(places: Sequence[int], per_image: int) -> int:
+    """The last `<image>` of the first images that stand side by side, one fake between each."""
+    last = places[per_image - 1]
+    for number in range(per_image, len(places), per_image):
+        if places[number] != last + 2:
+            break
+        last = places[number + per_image - 1]
+    return last
+
+
+def generate_from_run(
+    run: Path,
+    images: Sequence[Path],
+    prompt: str,
+    *,
+    length: int,
+    temperature: float,
+    seed: int,
+) -> str:
+    """The prompt and its continuation by the last checkpoint of a run."""
+    parts: list[Part] = [_image_bytes(path) for path in images]
+    if prompt:
+        parts.append(prompt)
+    with world() as ranks:
+        trained = open_trained(run, ranks)
+        loaded = trained.recipe.loaded
+        batch = prompt_of(parts, encoder=loaded.encoder, rule=trained.recipe.images)
+        new = continuation(
+            trained.model,
+            batch.to(ranks.device),
+            length=length,
+            eos=loaded.special.eos,
+            suppressed=(loaded.special.fake, loaded.special.image),
+            temperature=temperature,
+            seed=seed,
+        )
+    return prompt + str(loaded.tokenizer.decode(new))
+
+
+def _image_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"--image {path}: {error.strerror}") from error
 
 
 @torch.no_grad()
@@ -60,14 +192,16 @@ def continuation(
             input_ids=prompt.tokens_T[None],
             attention_mask=torch.ones_like(prompt.tokens_T)[None],
             generation_config=config,
-            **_seen(model, prompt),
+            **_visual_tokens(model, prompt),
         )
     new = [int(token) for token in whole[0, prompt.tokens_T.shape[0] :]]
     return new[: new.index(eos)] if eos in new else new
 
 
-def _seen(model: PackedIdefics2, prompt: Batch) -> dict[str, dict[str, BaseModelOutputWithPooling]]:
-    if prompt.images_N1.shape[0] == 1:
+def _visual_tokens(
+    model: PackedIdefics2, prompt: Batch
+) -> dict[str, dict[str, BaseModelOutputWithPooling]]:
+    if not prompt.images:
         return {}
     visual = model.visual(prompt)
     return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=visual)}}

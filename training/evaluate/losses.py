@@ -2,26 +2,35 @@
 
 Shape suffixes: T tokens, L labelled positions, N images, K patches, C bytes of a patch.
 
-In:      a model and batches of held-out documents.
+In:      a model and batches of held-out documents; or a Trainer.
 Out:     loss in nats a token and bits a byte, by the distance from the last image; the entropy of
          the same tokens' frequencies (their unigram entropy) beside it. A model that reads its
          pictures does better with the real ones than with grey (blank) or foreign (shuffled) ones.
+         Of a Trainer also a line of OUT/evaluations.jsonl.
 Refused: no held-out document: ValueError.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 
-from training.data.batch import IGNORED, Batch, Ints
+from training.data.batch import Batch
+from training.data.plan import OnePass, one_epoch
+from training.data.sources import Source
+from training.data.tokens import IGNORED, Ints
+from training.fit.loop import Trainer
+from training.fit.metrics import EVALUATIONS, cut
+from training.fit.parallel import World
 from training.model.idefics2 import PackedIdefics2
-from training.parallel import World
+from training.recipe import TrainingRecipe
 
 Pictures = Literal["real", "blank", "shuffled"]
 PICTURES: Final[tuple[Pictures, ...]] = ("real", "blank", "shuffled")
@@ -33,7 +42,7 @@ BANDS: Final = (NO_IMAGE, *(f"up to {most}" for most in DISTANCES), f"over {DIST
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What was trained for, summed over tokens, with one kind of pictures."""
+    """Sums over all labelled tokens, with one kind of pictures."""
 
     tokens: int
     nats: float
@@ -48,8 +57,7 @@ class Measured:
     def bits_per_byte(self) -> float:
         return self.nats / math.log(2) / max(1, self.utf8)
 
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_json(self) -> dict[str, Any]:
         return {
             "tokens": self.tokens,
             "loss": self.loss,
@@ -70,15 +78,54 @@ class Evaluation:
     images: int
     unshuffled: int  # images that had no other document to come from
 
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_json(self) -> dict[str, Any]:
         return {
             "documents": self.documents,
             "images": self.images,
             "images_not_shuffled": self.unshuffled,
             "unigram_entropy": self.unigram,
-            **{kind: one.told() for kind, one in self.measured.items()},
+            **{kind: measured.to_json() for kind, measured in self.measured.items()},
         }
+
+
+def evaluate_step(trainer: Trainer) -> Evaluation | None:
+    """The losses of a run at the step that it has come to, also as a line of evaluations.jsonl."""
+    heldout = trainer.prepared.heldout
+    evaluation = evaluate_heldout(trainer.prepared.recipe, trainer.model, heldout, trainer.world)
+    if evaluation is not None and trainer.world.first:
+        path = trainer.output / EVALUATIONS
+        cut(path, trainer.steps_done - 1)
+        with path.open("a") as file:
+            file.write(json.dumps({"step": trainer.steps_done, **evaluation.to_json()}) + "\n")
+    return evaluation
+
+
+def evaluate_heldout(
+    recipe: TrainingRecipe, model: PackedIdefics2, heldout: Sequence[Source], world: World
+) -> Evaluation | None:
+    """Losses with each kind of pictures; None where no document is held out."""
+    if not heldout:
+        return None
+    return evaluate(
+        model,
+        heldout_batches(recipe, heldout, world),
+        size_of=recipe.loaded.encoder.size_of,
+        vocabulary=recipe.loaded.vocabulary,
+        precision=recipe.precision(world.device),
+        world=world,
+    )
+
+
+def heldout_batches(
+    recipe: TrainingRecipe, heldout: Sequence[Source], world: World
+) -> Iterator[Batch]:
+    """Held-out documents once, this rank's share."""
+    config = recipe.options.config
+    windows = one_epoch(heldout, recipe.loaded.digest, recipe.order, most=config.run.heldout)
+    plan = OnePass(windows, rows=config.data.micro_rows, rank=world.rank, world=world.size)
+    with closing(recipe.steps(plan, heldout)) as steps:
+        for step in steps:
+            yield from step.batches
 
 
 @torch.no_grad()
@@ -94,7 +141,7 @@ def evaluate(
 ) -> Evaluation:
     """Losses of the batches, which are this rank's share; every rank gets the sums of all.
 
-    `size_of` tells the bytes of the text of tokens.
+    `size_of` gives the bytes of the text of tokens.
 
     Raises:
         ValueError: when there is nothing to evaluate on.
@@ -111,7 +158,7 @@ def evaluate(
         counts += np.bincount(targets, minlength=vocabulary)
         bands_L = _bands(batch, image_token=image_token)[labels != IGNORED]
         swapped, stayed = shuffled(batch, image_token)
-        facts += (size_of(targets.tolist()), len(batch.pieces), batch.images_N1.numel() - 1, stayed)
+        facts += (size_of(targets.tolist()), len(batch.pieces), batch.images, stayed)
         for kind in pictures:
             shown = {"real": batch, "blank": blank(batch), "shuffled": swapped}[kind]
             with world.autocast(precision):
@@ -161,7 +208,7 @@ def blank(batch: Batch) -> Batch:
 
 
 def shuffled(batch: Batch, image_token: int) -> tuple[Batch, int]:
-    """The same batch, each image another document's; and how many there was no other for.
+    """The same batch with each image from another document; and how many images stayed in theirs.
 
     Images stand by document. Moved on by the size of the largest group none stays in its own,
     unless that group is more than half of them all.
@@ -174,12 +221,12 @@ def shuffled(batch: Batch, image_token: int) -> tuple[Batch, int]:
     lengths = (batch.images_N1[1:] - batch.images_N1[:-1]).tolist()
     patches = torch.split(batch.patches_KC, lengths)
     places = torch.split(batch.patch_places_K, lengths)
-    moved = torch.tensor([0, *(lengths[one] for one in order)], dtype=torch.int32)
+    moved = torch.tensor([0, *(lengths[image] for image in order)], dtype=torch.int32)
     return (
         replace(
             batch,
-            patches_KC=torch.cat([patches[one] for one in order]),
-            patch_places_K=torch.cat([places[one] for one in order]),
+            patches_KC=torch.cat([patches[image] for image in order]),
+            patch_places_K=torch.cat([places[image] for image in order]),
             images_N1=moved.cumsum(0, dtype=torch.int32),
         ),
         int((owners[order] == owners).sum()),
@@ -188,7 +235,7 @@ def shuffled(batch: Batch, image_token: int) -> tuple[Batch, int]:
 
 def _owners(batch: Batch, image_token: int) -> Ints:
     """Which document each image belongs to."""
-    images = batch.images_N1.numel() - 1
+    images = batch.images
     places = np.flatnonzero(batch.tokens_T.numpy() == image_token)
     first = places[:: len(places) // images] if images else places
     return np.searchsorted(batch.documents_D1.numpy(), first, side="right") - 1

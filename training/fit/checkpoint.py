@@ -26,9 +26,9 @@ from safetensors import SafetensorError
 
 from schemas.from_json import built, json_object
 from schemas.manifest import version_shown
+from training.fit.parallel import World
 from training.model.idefics2 import PackedIdefics2
 from training.model.lora import FILE, load_trained, save_trained
-from training.parallel import World
 
 FORMAT: Final = 1
 _NAME: Final = re.compile(r"step-(\d{6,})")
@@ -52,13 +52,12 @@ def folder_of(output: Path, step: int) -> Path:
     return output / "checkpoints" / f"step-{step:06d}"
 
 
-def whole_ones(output: Path) -> list[Path]:
+def whole_checkpoints(output: Path) -> list[Path]:
     """Checkpoints from the oldest to the newest."""
-    found = output / "checkpoints"
-    named = (
-        [path for path in found.iterdir() if _NAME.fullmatch(path.name)] if found.is_dir() else []
-    )
-    return sorted(named, key=lambda path: int(path.name.split("-")[1]))
+    folder = output / "checkpoints"
+    paths = folder.iterdir() if folder.is_dir() else ()
+    whole = [path for path in paths if _NAME.fullmatch(path.name)]
+    return sorted(whole, key=lambda path: int(path.name.split("-")[1]))
 
 
 def save(
@@ -70,7 +69,7 @@ def save(
     keep: int,
     world: World,
 ) -> Path:
-    """Write one, sweep what is older than the last `keep`. Every rank calls it."""
+    """Write a checkpoint, and remove what is older than the last `keep`. Every rank calls it."""
     final = folder_of(output, state.step)
     if final.exists():  # whole already: a run that was resumed here and stops at once
         return final
@@ -78,16 +77,16 @@ def save(
     if world.first:
         for left in final.parent.glob(f"step-*{_ASIDE}"):  # of a run that was killed
             _remove(left)
-        with _written(final):
-            aside.mkdir(parents=True, exist_ok=True)  # there where what is not ours was left in it
+        with _write_errors(final):
+            aside.mkdir(parents=True, exist_ok=True)  # exists where it holds what is not ours
             if aside.is_symlink() or any(map(_is_ours, aside.iterdir())):
                 raise OSError(f"{aside} is a link, or holds one: move it elsewhere")
     world.wait()
-    with _written(final):
+    with _write_errors(final):
         torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
     world.wait()
     if world.first:
-        with _written(final):
+        with _write_errors(final):
             save_trained(model, aside)
             torch.save(optimizer.state_dict()["state"], aside / "optimizer.pt")
             facts = {
@@ -98,20 +97,20 @@ def save(
             _flush(aside)
             aside.rename(final)
             _flush_folder(final.parent)
-        for old in whole_ones(output)[:-keep]:
+        for old in whole_checkpoints(output)[:-keep]:
             _remove(old)
     world.wait()
     return final
 
 
 def _remove(folder: Path) -> None:
-    """A checkpoint, whole or aside, but for what others have put into it; no link is followed."""
+    """Remove a checkpoint's own files, and its folder if nothing else is in it; follow no link."""
     name = folder.name.removesuffix(_ASIDE)
     if folder.is_symlink() or not folder.is_dir() or not _NAME.fullmatch(name):
         return
     gone = folder.with_name(name + _ASIDE)
     if not os.path.lexists(gone):
-        folder = folder.rename(gone)  # none is ever half there
+        folder = folder.rename(gone)  # under its own name it is whole or absent
     for path in filter(_is_ours, list(folder.iterdir())):
         if path.is_file() and not path.is_symlink():
             path.unlink()
@@ -138,14 +137,15 @@ def load(
     """
     state = read_state(folder)
     _check_same(folder, state.identity, identity)
-    _read_weights(folder, model)
-    with _told(folder / "optimizer.pt") as path:
+    with _read_errors(folder / FILE):
+        load_trained(model, folder)
+    with _read_errors(folder / "optimizer.pt") as path:
         moments = torch.load(path, map_location=world.device, weights_only=True)
         settings = optimizer.state_dict()["param_groups"]  # of today: decay and betas may change
         optimizer.load_state_dict({"state": moments, "param_groups": settings})
     own = folder / f"rng-{world.rank}.pt"
     if own.exists():  # none where there are more ranks than before
-        with _told(own):
+        with _read_errors(own):
             generators = torch.load(own, weights_only=True)
             torch.set_rng_state(generators["cpu"])
             if world.device.type == "cuda" and "cuda" in generators:
@@ -159,18 +159,14 @@ def load_weights(folder: Path, model: PackedIdefics2, *, identity: Mapping[str, 
     Raises:
         ValueError: naming the first thing in which it is another one.
     """
-    state = read_part(folder, identity)
-    _read_weights(folder, model)
+    state = read_state_of(folder, identity)
+    with _read_errors(folder / FILE):
+        load_trained(model, folder)
     return state
 
 
-def _read_weights(folder: Path, model: PackedIdefics2) -> None:
-    with _told(folder / FILE):
-        load_trained(model, folder)
-
-
-def read_part(folder: Path, identity: Mapping[str, Any]) -> State:
-    """The state of a checkpoint that is of this identity, as far as that goes.
+def read_state_of(folder: Path, identity: Mapping[str, Any]) -> State:
+    """The state of a checkpoint in which all that `identity` names is the same.
 
     Raises:
         ValueError: naming the first thing in which it is of another run.
@@ -181,17 +177,17 @@ def read_part(folder: Path, identity: Mapping[str, Any]) -> State:
 
 
 def read_state(folder: Path) -> State:
-    with _told(folder / "state.json") as path:
-        read = json_object(path.read_bytes())
-        if (version := read.pop("format", None)) != FORMAT:
+    with _read_errors(folder / "state.json") as path:
+        values = json_object(path.read_bytes())
+        if (version := values.pop("format", None)) != FORMAT:
             raise ValueError(
                 f"it is of format {version_shown(version)}, this interloom reads {FORMAT}"
             )
-        return built(State, read)
+        return built(State, values)
 
 
 @contextmanager
-def _written(final: Path) -> Iterator[None]:
+def _write_errors(final: Path) -> Iterator[None]:
     """torch and safetensors have errors of their own for a disk that is full."""
     try:
         yield
@@ -203,7 +199,7 @@ def _written(final: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[Path]:
+def _read_errors(path: Path) -> Iterator[Path]:
     """A file that cannot be read is the user's to mend; readers raise all kinds of errors."""
     try:
         yield path
@@ -225,10 +221,10 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _generators(world: World) -> dict[str, torch.Tensor]:
-    found = {"cpu": torch.get_rng_state()}
+    states = {"cpu": torch.get_rng_state()}
     if world.device.type == "cuda":
-        found["cuda"] = torch.cuda.get_rng_state(world.device)
-    return found
+        states["cuda"] = torch.cuda.get_rng_state(world.device)
+    return states
 
 
 def _flush(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Fit: the training loop, in the plan's order, with metrics, checkpoints, and a way to stop.
 
-In:      a Prepared run and an output folder; where it holds a checkpoint, the run goes on from it.
-Out:     OUT/checkpoints, metrics.jsonl, evaluations.jsonl, tensorboard.
+In:      RunOptions and an output folder; where it holds a checkpoint, the run goes on from it.
+Out:     OUT/checkpoints, metrics.jsonl, metrics.host.jsonl, tensorboard.
 Refused: a checkpoint of another run; steps in a row without a finite loss: an error that names the
          documents of the last.
 
@@ -12,11 +12,10 @@ it had never stopped, to the bit on the same ranks and threads.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,28 +24,26 @@ from typing import Any
 
 from rich.console import Console
 
-from training.data.order import RankPlan
+from training.data.plan import RankPlan, check_ranks
 from training.data.stream import Step
-from training.evaluate.losses import Evaluation
 from training.fit import checkpoint
 from training.fit.checkpoint import State
-from training.fit.metrics import EVALUATIONS, Metrics, cut
-from training.fit.optimizer import adamw, learning_rate, set_learning_rate
-from training.fit.prepare import Prepared
-from training.fit.progress import watch
-from training.fit.step import Stepped, train_step
+from training.fit.metrics import Metrics, watch
+from training.fit.parallel import World, world
+from training.fit.prepare import Prepared, check_output, prepare
+from training.fit.step import StepResult, adamw, check_warmup, learning_rate, train_step
 from training.model.idefics2 import PackedIdefics2
 from training.model.lora import base_digest
-from training.parallel import World
+from training.recipe import RunOptions, write_run
 
 
 @dataclass(kw_only=True, slots=True)
 class Stop:
-    """Whether a signal has asked this rank to stop, and which."""
+    """Whether a signal has told this rank to stop, and which."""
 
-    number: int = 0
+    number: int = 0  # of the signal
 
-    def asked(self, number: int, _: FrameType | None) -> None:
+    def handle(self, number: int, _: FrameType | None) -> None:
         if self.number == number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number
@@ -55,12 +52,47 @@ class Stop:
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
     stop = Stop()
-    before = {one: signal.signal(one, stop.asked) for one in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, stop.handle) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield stop
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train(
+    output: Path,
+    options: RunOptions,
+    *,
+    console: Console,
+    evaluate: Callable[[Trainer], object],
+    end: Callable[[Trainer], object],
+) -> int:
+    """Train to the last step, then `end`; or to a signal, whose number it returns (else 0).
+
+    `evaluate` is called after every run.evaluate_every steps.
+    """
+    check_warmup(options.config.optimizer)
+    with stop_on_signals() as stop, world() as ranks:
+        check_ranks(options.config.data.rows, ranks.size)
+        if ranks.first:
+            check_output(output)
+        prepared = prepare(output, options, world=ranks, say=console.print)
+        trainer = Trainer(prepared=prepared, output=output, world=ranks, console=console, stop=stop)
+        if ranks.first:
+            write_run(output, options)  # only now: a checkpoint there is one of this run
+        steps, every = options.config.optimizer.steps, options.config.run.evaluate_every
+        while trainer.steps_done < steps:
+            done = trainer.steps_done
+            if every and done and done % every == 0:
+                evaluate(trainer)
+            if not trainer.fit(until=(done // every + 1) * every if every else None):
+                trainer.say(f"stopped at step {trainer.steps_done:,}: the same command goes on")
+                return stop.number
+        end(trainer)
+        return 0
 
 
 @dataclass(kw_only=True)
@@ -77,24 +109,24 @@ class Trainer:
 
     def __post_init__(self) -> None:
         recipe = self.prepared.recipe
-        self._config = chosen = recipe.asked.config
+        self._config = config = recipe.options.config
         recipe.set_up_torch()
-        # where the next step begins
+        # state of the data where the next step begins
         self._data: Mapping[str, Any] = self.prepared.plan().state_dict()
         self.model = recipe.model().to(self.world.device)
         self._identity = self.prepared.identity() | {"base weights": base_digest(self.model)}
-        if chosen.run.recompute:
+        if config.run.recompute:
             self.model.recompute()
-        self._optimizer = adamw(self.model, chosen.optimizer)
-        self._bad = 0  # steps in a row without a finite loss
-        found = checkpoint.whole_ones(self.output)
-        if found:
-            self._go_on(found[-1])
-        if chosen.lora.rank and recipe.asked.language_model is None:
-            self.say(f"the whole model is trained: lora.rank = {chosen.lora.rank} is for "
+        self._optimizer = adamw(self.model, config.optimizer)
+        self._bad_steps = 0  # in a row, without a finite loss
+        checkpoints = checkpoint.whole_checkpoints(self.output)
+        if checkpoints:
+            self._resume(checkpoints[-1])
+        if config.lora.rank and recipe.options.language_model is None:
+            self.say(f"the whole model is trained: lora.rank = {config.lora.rank} is for "
                      "--language-model")  # fmt: skip
 
-    def _go_on(self, folder: Path) -> None:
+    def _resume(self, folder: Path) -> None:
         state = checkpoint.load(
             folder, self.model, self._optimizer, identity=self._identity, world=self.world
         )
@@ -114,77 +146,74 @@ class Trainer:
 
     def fit(self, until: int | None = None) -> bool:
         """Train to the last step, or to step `until`; False where a signal stopped it before."""
-        chosen = self._config
+        optimizer = self._config.optimizer
         plan = self.prepared.plan()
-        plan.load_state_dict(self._data)  # a plan runs ahead of its steps, by what workers prefetch
-        ranks = RankPlan(plan, rank=self.world.rank, world=self.world.size)
+        plan.load_state_dict(self._data)  # the plan before it ran ahead, as workers prefetch
+        rows = RankPlan(plan, rank=self.world.rank, world=self.world.size)
         model = self.world.wrap(self.model)
         model.train()
-        total, done = chosen.optimizer.steps, self.steps_done
+        total, done, first = optimizer.steps, self.steps_done, self.world.first
         last = total if until is None else min(until, total)
         with (
-            closing(self.prepared.steps(ranks)) as steps,
-            watch(self.console, "training", total=total, done=done, on=self.world.first) as tell,
-            Metrics(self.output, start=done, on=self.world.first) as metrics,
+            closing(self.prepared.steps(rows)) as steps,
+            watch(self.console, "training", total=total, done=done, on=first) as show,
+            Metrics(self.output, start=done, on=first) as metrics,
         ):
             while self.steps_done < last:
                 began = time.perf_counter()
                 step = next(steps)
-                rate = learning_rate(self.steps_done, chosen.optimizer)
-                set_learning_rate(self._optimizer, rate)
-                stepped = train_step(
+                rate = learning_rate(self.steps_done, optimizer)
+                result = train_step(
                     model,
                     step.batches,
                     self._optimizer,
-                    clip=chosen.optimizer.clip,
+                    rate=rate,
+                    clip=optimizer.clip,
                     precision=self.prepared.recipe.precision(self.world.device),
                     world=self.world,
                 )
                 self.steps_done, self._data = self.steps_done + 1, step.state
-                told = self._told(step, stepped, rate)
-                host = self._host(step, time.perf_counter() - began)
-                metrics.step(self.steps_done, told, host)
-                tell(self.steps_done, _line(told, host))
-                self._check_finite(stepped)
-                if self._ends(last):
+                values = self._values(step, result, rate)
+                speeds = _speeds(step, time.perf_counter() - began)
+                metrics.step(self.steps_done, values, speeds)
+                show(self.steps_done, _line(values, speeds))
+                self._check_finite(result)
+                if self._save_and_stop(last):
                     break
         return self.steps_done == last
 
-    def _ends(self, last: int) -> bool:
-        """Save where it is time to; whether to stop here."""
-        stopping = self.world.sums(self.stop.number > 0)[0] > 0
-        every = self._config.run.checkpoint_every
-        if stopping or self.steps_done == last or self.steps_done % every == 0:
-            self._save()
+    def _save_and_stop(self, last: int) -> bool:
+        """Save a checkpoint where one is due; whether a signal told any rank to stop."""
+        stopping = self.world.sums(1 if self.stop.number else 0)[0] > 0
+        due = self.steps_done % self._config.run.checkpoint_every == 0
+        if stopping or due or self.steps_done == last:
+            checkpoint.save(
+                self.output,
+                self.model,
+                self._optimizer,
+                State(step=self.steps_done, data=dict(self._data), identity=self._identity),
+                keep=self._config.run.keep,
+                world=self.world,
+            )
         return stopping
 
-    def _save(self) -> None:
-        checkpoint.save(
-            self.output,
-            self.model,
-            self._optimizer,
-            State(step=self.steps_done, data=dict(self._data), identity=self._identity),
-            keep=self._config.run.keep,
-            world=self.world,
-        )
-
-    def _told(self, step: Step, stepped: Stepped, rate: float) -> dict[str, Any]:
+    def _values(self, step: Step, result: StepResult, rate: float) -> dict[str, Any]:
         """What is the same however often the run was stopped."""
         pieces = [piece for batch in step.batches for piece in batch.pieces]
-        names = (f"{one.shard}/{one.key}:{one.start}-{one.end}" for one in pieces)
+        names = (f"{piece.shard}/{piece.key}:{piece.start}-{piece.end}" for piece in pieces)
         tokens, images, documents, checksum, broken = self.world.sums(
-            sum(batch.tokens_T.numel() for batch in step.batches),
-            sum(batch.images_N1.numel() - 1 for batch in step.batches),
+            step.tokens,
+            step.images,
             len(pieces),
             sum(zlib.crc32(name.encode()) for name in names),
             len(step.broken),
         )
         order = self.prepared.recipe.order
-        told: dict[str, Any] = {
-            "loss": stepped.loss,
-            "gradient_norm": stepped.norm,
+        values: dict[str, Any] = {
+            "loss": result.loss,
+            "gradient_norm": result.norm,
             "learning_rate": rate,
-            "targets": stepped.targets,
+            "targets": result.targets,
             "tokens": int(tokens),
             "images": int(images),
             "documents": int(documents),
@@ -192,56 +221,46 @@ class Trainer:
             "fill": tokens / (order.rows * order.sequence_length),
         }
         if broken:
-            told["broken"] = self.world.gather(
-                [f"{one.shard}/{one.key}/{one.member}: {one.reason}" for one in step.broken]
-            )
-        if not stepped.moved:
-            told["skipped"] = list(stepped.suspects)
-        return told
+            values["broken"] = self.world.gather(
+                [f"{image.shard}/{image.key}/{image.member}: {image.reason}"
+                 for image in step.broken]
+            )  # fmt: skip
+        if not result.moved:
+            values["skipped"] = list(result.suspects)
+        return values
 
-    def _host(self, step: Step, seconds: float) -> dict[str, float]:
-        """Of this rank: speeds, which differ from run to run."""
-        tokens = sum(batch.tokens_T.numel() for batch in step.batches)
-        images = sum(batch.images_N1.numel() - 1 for batch in step.batches)
-        return {
-            "seconds": seconds,
-            "tokens_per_second": tokens / seconds,
-            "images_per_second": images / seconds,
-            "stall": step.stall / seconds,
-        }
-
-    def _check_finite(self, stepped: Stepped) -> None:
-        self._bad = 0 if stepped.moved else self._bad + 1
-        if stepped.moved:
+    def _check_finite(self, result: StepResult) -> None:
+        if result.moved:
+            self._bad_steps = 0
             return
-        some = ", ".join(stepped.suspects[:8])
+        self._bad_steps += 1
+        documents = ", ".join(result.suspects[:8])
         self.say(
-            f"step {self.steps_done}: loss {stepped.loss}, gradient {stepped.norm}: left out. Its "
-            f"documents: {some}"
+            f"step {self.steps_done}: loss {result.loss}, gradient {result.norm}: left out. Its "
+            f"documents: {documents}"
         )
         most = self._config.optimizer.non_finite
-        if self._bad == most:
+        if self._bad_steps == most:
             raise RuntimeError(
                 f"{most} steps in a row without a finite loss (optimizer.non_finite = {most}), the "
-                f"last with {some}: lower optimizer.learning_rate, or go on from an older "
+                f"last with {documents}: lower optimizer.learning_rate, or go on from an older "
                 f"checkpoint in {self.output}"
             )
 
-    def evaluate(self) -> Evaluation | None:
-        """The held-out documents, with the pictures and without; None where there are none."""
-        prepared = self.prepared
-        found = prepared.recipe.evaluate(self.model, prepared.heldout, self.world)
-        if found is not None and self.world.first:
-            path = self.output / EVALUATIONS
-            cut(path, self.steps_done - 1)
-            with path.open("a") as file:
-                file.write(json.dumps({"step": self.steps_done, **found.told()}) + "\n")
-        return found
+
+def _speeds(step: Step, seconds: float) -> dict[str, float]:
+    """Of this rank; they differ from run to run."""
+    return {
+        "seconds": seconds,
+        "tokens_per_second": step.tokens / seconds,
+        "images_per_second": step.images / seconds,
+        "stall": step.stall / seconds,
+    }
 
 
-def _line(told: dict[str, Any], host: dict[str, float]) -> str:
+def _line(values: dict[str, Any], speeds: dict[str, float]) -> str:
     return (
-        f"loss {told['loss']:.3f}  {host['tokens_per_second']:,.0f} tokens/s  "
-        f"{host['images_per_second']:,.1f} images/s  fill {told['fill']:.2f}  "
-        f"stall {host['stall']:.0%}"
+        f"loss {values['loss']:.3f}  {speeds['tokens_per_second']:,.0f} tokens/s  "
+        f"{speeds['images_per_second']:,.1f} images/s  fill {values['fill']:.2f}  "
+        f"stall {speeds['stall']:.0%}"
     )

@@ -1,22 +1,27 @@
-"""Metrics of a run: a JSON line a step, the same for TensorBoard, and what the last steps were.
+"""Metrics of a run: a JSON line a step, the same for TensorBoard, and progress on the terminal.
 
     OUT/metrics.jsonl       one object a step: step, loss, ... ; a resumed run cuts it back to its
                             checkpoint, so it reads as if the run had never stopped
     OUT/metrics.host.jsonl  seconds, tokens and images a second, stall: what differs between runs
     OUT/tensorboard/        both
-    OUT/evaluations.jsonl   one object an evaluation (loop.py)
+    OUT/evaluations.jsonl   one object an evaluation (evaluate/losses.py)
 
-Out:     files that are whole after every line.
+Out:     files that are whole after every line; a bar on a terminal, elsewhere a plain line every
+         few seconds.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from schemas.from_json import json_object
@@ -43,10 +48,10 @@ class Metrics:
         """The numbers of a step, counted from 1."""
         if self._board is None:
             return
-        for name, told in ((METRICS, values), (HOST, host)):
-            self._files[name].write(json.dumps({"step": number, **told}) + "\n")
+        for name, numbers in ((METRICS, values), (HOST, host)):
+            self._files[name].write(json.dumps({"step": number, **numbers}) + "\n")
             self._files[name].flush()
-            for key, value in told.items():
+            for key, value in numbers.items():
                 if isinstance(value, (int, float)):
                     self._board.add_scalar(key, value, number)
 
@@ -80,21 +85,62 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         if not line.endswith(b"\n"):
             continue
         try:
-            told = json_object(line)
-            if type(told.get("step")) is not int:
+            values = json_object(line)
+            if type(values.get("step")) is not int:
                 raise ValueError("it has no step")
         except ValueError as error:
             raise ValueError(
                 f"{path}, line {number:,} is no step of a run ({error}): take the line out, or "
                 "move the file elsewhere"
             ) from error
-        yield told
+        yield values
 
 
 def cut(path: Path, last: int) -> None:
-    """Leave out what was told of steps after `last`, and a line that a kill cut short."""
+    """Remove the lines of steps after `last`, and a line that a kill cut short."""
     kept = [line for line in read(path) if line["step"] <= last]
     if path.exists():
         aside = path.with_name(path.name + ".aside")
         aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
         aside.replace(path)
+
+
+EVERY: Final = 10.0  # seconds between plain lines
+
+Show = Callable[[int, str], None]  # steps done, what to print beside them
+
+
+@contextmanager
+def watch(
+    console: Console, what: str, *, total: int, done: int = 0, on: bool = True
+) -> Iterator[Show]:
+    """A function that shows how far the work is; it is silent where not `on`."""
+    if not on:
+        yield _silent
+        return
+    if not console.is_terminal:
+        yield _plain(console, what, total)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=total, completed=done, text="")
+        yield lambda steps, text: progress.update(task, completed=steps, text=text)
+
+
+def _silent(_steps: int, _text: str) -> None:
+    pass
+
+
+def _plain(console: Console, what: str, total: int) -> Show:
+    last = [0.0]
+
+    def show(steps: int, text: str) -> None:
+        now = time.monotonic()
+        if steps == total or now - last[0] >= EVERY:
+            last[0] = now
+            console.print(f"{what} {steps:,}/{total:,} {text}")
+
+    return show

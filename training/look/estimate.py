@@ -8,23 +8,29 @@ See it:  interloom-train plan --shards DIR --config idefics2-8b --gpus 8 --gpu H
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from training.data import tokenizer
 from training.data.images import patch_grid
-from training.data.order import one_epoch
-from training.data.shards.sources import open_source
-from training.data.windows import RowPlan, Totals, row_patches
+from training.data.index import REMEDY, read_index
+from training.data.plan import RowPlan, Totals, one_epoch
+from training.data.sources import Shard, Source, open_source
+from training.data.tokens import Ints
+from training.fit.parallel import ALONE
 from training.fit.prepare import Prepared, count, prepare
-from training.model.flops import PEAKS, Flops, flops
-from training.parallel import ALONE
-from training.recipe import Asked, Recipe
+from training.model.shapes import PEAKS, Flops, flops
+from training.recipe import RunOptions, TrainingRecipe, folders
+
+Grid = Callable[[int, int], tuple[int, int]]  # width and height -> rows and columns of patches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,18 +42,18 @@ class Epoch:
     flops: Flops  # forward
 
 
-def show_plan(asked: Asked, console: Console, *, gpus: int, gpu: str, mfu: float) -> None:
+def show_plan(options: RunOptions, console: Console, *, gpus: int, gpu: str, mfu: float) -> None:
     """Print what training on these shards would be."""
     if gpu not in PEAKS:
         raise ValueError(f"--gpu is {gpu!r}: choose one of {', '.join(PEAKS)}")
-    with TemporaryDirectory() as room:  # a tokenizer that is trained for this is not kept
-        prepared = prepare(Path(room), asked, world=ALONE, say=console.print)
+    with TemporaryDirectory() as folder:  # a tokenizer that is trained for this is not kept
+        prepared = prepare(Path(folder), options, world=ALONE, say=console.print)
         epoch = epoch_of(prepared)
-    chosen, totals, order = asked.config, epoch.totals, prepared.recipe.order
-    steps = chosen.optimizer.steps
-    step = epoch.flops.step(frozen_backbones=_is_lora(asked)) * order.rows / totals.rows
+    config, totals, order = options.config, epoch.totals, prepared.recipe.order
+    steps = config.optimizer.steps
+    step = epoch.flops.step(frozen_backbones=_is_lora(options)) * order.rows / totals.rows
     seconds = steps * step / (gpus * PEAKS[gpu] * mfu)
-    table = Table(show_header=False, title=f"{chosen.shape} on {len(asked.shards)} shard folders")
+    table = Table(show_header=False, title=f"{config.shape} on {len(options.shards)} shard folders")
     for name, value in (
         ("documents", f"{totals.samples:,}"),
         ("pieces of them", f"{totals.pieces:,} of at most {order.sequence_length:,} tokens"),
@@ -79,12 +85,12 @@ def epoch_of(prepared: Prepared) -> Epoch:
             source = prepared.sources[window.rows[0][0].source]
             per_row = row_patches(source, window.rows, grid)
             patches += sum(per_row)
-            sums = _plus(sums, _flops(recipe, window.rows, per_row))
+            sums = sums.plus(_flops(recipe, window.rows, per_row))
     sums = replace(sums, text=sums.text + _head(recipe, totals.targets))
     return Epoch(totals=totals, patches=patches, flops=sums)
 
 
-def _flops(recipe: Recipe, rows: tuple[RowPlan, ...], patches: list[int]) -> Flops:
+def _flops(recipe: TrainingRecipe, rows: tuple[RowPlan, ...], patches: list[int]) -> Flops:
     """Of rows; the images of a row are taken to be of one size."""
     documents = [piece.size for row in rows for piece in row]
     images = []
@@ -94,27 +100,57 @@ def _flops(recipe: Recipe, rows: tuple[RowPlan, ...], patches: list[int]) -> Flo
     return flops(recipe.shape, 0, documents=documents, images=images, targets=0)
 
 
-def _head(recipe: Recipe, targets: int) -> float:
+def _head(recipe: TrainingRecipe, targets: int) -> float:
     vocabulary = recipe.loaded.vocabulary
     return flops(recipe.shape, vocabulary, documents=[], images=[], targets=targets).text
 
 
-def _plus(one: Flops, other: Flops) -> Flops:
-    return Flops(
-        vision=one.vision + other.vision,
-        connector=one.connector + other.connector,
-        text=one.text + other.text,
-    )
+def _is_lora(options: RunOptions) -> bool:
+    return options.language_model is not None and options.config.lora.rank > 0
 
 
-def _is_lora(asked: Asked) -> bool:
-    return asked.language_model is not None and asked.config.lora.rank > 0
+def row_patches(source: Source, rows: tuple[RowPlan, ...], grid: Grid) -> list[int]:
+    """Patches that the images of each row come to, by the sides in the index; no tar is read."""
+    sides = {shard: _image_patches(source.shards[shard], cache(grid))
+             for shard in {piece.shard for row in rows for piece in row}}  # fmt: skip
+    of_rows = []
+    for row in rows:
+        patches = 0
+        for piece in row:
+            starts, of_image = sides[piece.shard]
+            first = starts[piece.row] + piece.image
+            if first + piece.images > starts[piece.row + 1]:
+                raise ValueError(
+                    f"{source.shards[piece.shard].index} has fewer images than its counts: {REMEDY}"
+                )
+            patches += int(of_image[first : first + piece.images].sum())
+        of_rows.append(patches)
+    return of_rows
 
 
-def show_counts(folders: tuple[tuple[str, float], ...], named: str, console: Console) -> None:
+def _image_patches(shard: Shard, grid: Grid) -> tuple[Ints, Ints]:
+    """For each sample the number of images before it; for each image its patches."""
+    table = read_index(shard.index, ["nodes"], tar_bytes=shard.tar_bytes)
+    nodes = table["nodes"].combine_chunks()
+    flat: pa.StructArray = nodes.flatten()
+    widths, heights = flat.field("width"), flat.field("height")
+    if not widths.is_valid().equals(heights.is_valid()) or any(
+        side.drop_null().to_numpy().min(initial=1) < 1 for side in (widths, heights)
+    ):
+        raise ValueError(
+            f"{shard.index} has an image without a width and a height of 1 or more pixels: {REMEDY}"
+        )
+    shown = np.concatenate([[0], np.cumsum(widths.is_valid().to_numpy(zero_copy_only=False))])
+    sides = zip(widths.drop_null().to_pylist(), heights.drop_null().to_pylist(), strict=True)
+    patches = [rows * columns for rows, columns in (grid(*side) for side in sides)]
+    offsets = nodes.offsets.to_numpy()
+    return shown[offsets - offsets[0]].astype(np.int64), np.asarray(patches, dtype=np.int64)
+
+
+def show_counts(shards: Sequence[str], named: str, console: Console) -> None:
     """Make the token counts of shards, and say what they come to."""
     loaded = tokenizer.load(named)
-    for folder, weight in folders:
+    for folder, weight in folders(shards):
         source = open_source(folder, weight=weight)
         count([source], loaded, console.print)
         console.print(f"{folder}: {source.samples:,} samples in {len(source.shards):,} shards")

@@ -59,12 +59,12 @@ def varlen_attention(  # noqa: PLR0913, the signature is transformers'
     **_: object,
 ) -> tuple[Tensor, None]:
     """Attention of each segment to itself; gives 1 x Q x H x D and no weights."""
-    given = segments if segments is not None else attention_mask
-    assert isinstance(given, Segments), f"{type(module).__name__} got no Segments"
+    inside = segments if segments is not None else attention_mask
+    assert isinstance(inside, Segments), f"{type(module).__name__} got no Segments"
     assert dropout == 0.0, "packed attention has no dropout"
-    if sliding_window is not None and given.longest_key > sliding_window:
+    if sliding_window is not None and inside.longest_key > sliding_window:
         raise ValueError(
-            f"a document has {given.longest_key} tokens, but the model's sliding window is "
+            f"a document has {inside.longest_key} tokens, but the model's sliding window is "
             f"{sliding_window}: choose a data.sequence_length of at most {sliding_window}"
         )
     query, key, value = _one_type(query_1HQD, key_1GTD, value_1GTD)
@@ -72,8 +72,8 @@ def varlen_attention(  # noqa: PLR0913, the signature is transformers'
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        return _flash(query, key, value, given, scaling), None
-    return _loop(query, key, value, given, scaling), None
+        return _flash(query, key, value, inside, scaling), None
+    return _loop(query, key, value, inside, scaling), None
 
 
 def _one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -86,32 +86,40 @@ def _one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _flash(
-    query_1HQD: Tensor, key_1HTD: Tensor, value_1HTD: Tensor, given: Segments, scaling: float | None
+    query_1HQD: Tensor,
+    key_1HTD: Tensor,
+    value_1HTD: Tensor,
+    inside: Segments,
+    scaling: float | None,
 ) -> Tensor:
     attended = varlen_attn(
         query_1HQD[0].transpose(0, 1),
         key_1HTD[0].transpose(0, 1),
         value_1HTD[0].transpose(0, 1),
-        given.queries_S1,
-        given.keys_S1,
-        given.longest_query,
-        given.longest_key,
+        inside.queries_S1,
+        inside.keys_S1,
+        inside.longest_query,
+        inside.longest_key,
         scale=scaling,
-        window_size=(-1, 0) if given.causal else (-1, -1),
+        window_size=(-1, 0) if inside.causal else (-1, -1),
     )
     assert isinstance(attended, Tensor)  # the tuple is what return_aux asks for
     return attended[None]
 
 
 def _loop(
-    query_1HQD: Tensor, key_1HTD: Tensor, value_1HTD: Tensor, given: Segments, scaling: float | None
+    query_1HQD: Tensor,
+    key_1HTD: Tensor,
+    value_1HTD: Tensor,
+    inside: Segments,
+    scaling: float | None,
 ) -> Tensor:
     # split, not slices: the gradient of each slice would be as long as the whole row
-    queries = torch.split(query_1HQD, given.queries_S1.diff().tolist(), 2)
-    keys = torch.split(key_1HTD, given.keys_S1.diff().tolist(), 2)
-    values = torch.split(value_1HTD, given.keys_S1.diff().tolist(), 2)
+    queries = torch.split(query_1HQD, inside.queries_S1.diff().tolist(), 2)
+    keys = torch.split(key_1HTD, inside.keys_S1.diff().tolist(), 2)
+    values = torch.split(value_1HTD, inside.keys_S1.diff().tolist(), 2)
     attended = [
-        scaled_dot_product_attention(query, key, value, is_causal=given.causal, scale=scaling)
+        scaled_dot_product_attention(query, key, value, is_causal=inside.causal, scale=scaling)
         for query, key, value in zip(queries, keys, values, strict=True)
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous()

@@ -1,7 +1,9 @@
 """The model: a packed batch in, the loss of every trained token out; Idefics2 to the last digit.
 
 Shape suffixes: T tokens of all documents one after the other, D language width, L labelled
-positions, N images, P visual tokens an image, K patches, U vocabulary.
+positions, N images, N1 cumulative patches of N images, P visual tokens an image, K patches of all
+images one after the other, C bytes of a patch (3 x 14 x 14, channels first), V vision width, U
+vocabulary.
 
 In:      a Batch (batch.py) and transformers' Idefics2ForConditionalGeneration.
 Out:     float32 cross entropies at the labelled positions, in the order of the batch.
@@ -10,9 +12,14 @@ Refused: image tokens that are not P an image: ValueError where the batch lies o
 
 Weights, their names and the checkpoint format are transformers' own: `model.idefics2` saves and
 loads itself. What is ours is the way through it: fully-autoregressive Idefics2 (arXiv 2405.02246,
-section 3) on documents without padding (vision.py, connector.py, attention.py). Text layers are
-used as they are. Its forward is not: it makes logits at all positions, and its loss trains across
-the documents' starts.
+section 3) on documents without padding (connector.py, attention.py). Text layers are used as they
+are. Its forward is not: it makes logits at all positions, and its loss trains across the documents'
+starts.
+
+The same for vision: encoder, position table and last norm are used as they are, and give what they
+give at the real patches of padded images (NaViT, arXiv 2307.06304). The embedding layer is not: it
+takes padded images and derives places from a mask. A convolution whose stride is its kernel is a
+linear layer over patches, with the same weight.
 
 The head is applied to labelled positions only, and by chunks, each computed again in backward
 where there is more than one, so that T x U is never held. Nothing waits for a GPU: the numbers of
@@ -27,20 +34,21 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 from transformers import Idefics2ForConditionalGeneration
+from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
-from training.data.batch import IGNORED, Batch
+from training.data.batch import Batch
+from training.data.tokens import IGNORED
 from training.model.attention import NAME, Segments
 from training.model.connector import visual_tokens
 from training.model.shapes import Shape, idefics2_config
-from training.model.vision import patch_states
 
 CHUNK: Final = 2**26  # logits that are held at once: 256 MiB in float32
-# Deviations at the start, by the picture test. Latents: ones, as transformers has them, stay equal
-# to each other, drawn as large as 1.0 they learn no count. Positions: nearly as large as embedded
-# patches, since of 0.02 nothing is seen beneath these, and no place is learnt.
+# Standard deviations at the start, as tests/bench/picture.py showed. Latents: transformers' ones
+# stay equal to each other; drawn at 1.0 they learn no count. Positions: nearly as large as embedded
+# patches; at 0.02 they vanish beside the patches, and no place is learnt.
 LATENT_STD: Final = 0.1
 POSITION_STD: Final = 0.3
 
@@ -108,20 +116,19 @@ class PackedIdefics2(nn.Module):
 
     def _embedded(self, batch: Batch, *, dummy_image: bool) -> Tensor:
         embedded_TD: Tensor = self.idefics2.model.text_model.embed_tokens(batch.tokens_T)
-        images = batch.images_N1.shape[0] - 1
-        if images:
+        if batch.images:
             visual_LD = self.visual(batch).to(embedded_TD.dtype)
-            return embedded_TD.index_copy(0, self._image_places(batch, images), visual_LD)
+            return embedded_TD.index_copy(0, self._image_places(batch), visual_LD)
         if dummy_image:
             return embedded_TD + 0.0 * self._dummy(embedded_TD.device).sum()
         return embedded_TD
 
-    def _image_places(self, batch: Batch, images: int) -> Tensor:
+    def _image_places(self, batch: Batch) -> Tensor:
         is_image_T = batch.tokens_T == self.idefics2.config.image_token_id
-        expected = images * self.image_tokens
+        expected = batch.images * self.image_tokens
         if not is_image_T.is_cuda and int(is_image_T.sum()) != expected:
             raise ValueError(
-                f"the batch has {int(is_image_T.sum())} image tokens, but {images} images of "
+                f"the batch has {int(is_image_T.sum())} image tokens, but {batch.images} images of "
                 f"{self.image_tokens}: read the shards with the shape that is trained"
             )
         return _where(is_image_T, expected)
@@ -173,7 +180,7 @@ def build(
     )
     with drawn_by(seed):
         idefics2 = Idefics2ForConditionalGeneration(config)
-        scatter(idefics2)
+        reinitialise(idefics2)
     return PackedIdefics2(idefics2)
 
 
@@ -185,8 +192,8 @@ def drawn_by(seed: int) -> Iterator[None]:
         yield
 
 
-def scatter(idefics2: Idefics2ForConditionalGeneration) -> None:
-    """Draw latents and position table again, which transformers starts so that little is learnt."""
+def reinitialise(idefics2: Idefics2ForConditionalGeneration) -> None:
+    """Re-draw latents and position table: transformers' values hardly train (see LATENT_STD)."""
     model = idefics2.model
     with torch.no_grad():
         model.connector.perceiver_resampler.latents.normal_(std=LATENT_STD)
@@ -196,3 +203,35 @@ def scatter(idefics2: Idefics2ForConditionalGeneration) -> None:
 def _where(mask_T: Tensor, size: int) -> Tensor:
     """Places of the `size` true entries, without waiting for a GPU to count them."""
     return torch.nonzero_static(mask_T, size=size)[:, 0]
+
+
+def patch_states(
+    vision: Idefics2VisionTransformer,
+    patches_KC: Tensor,
+    places_K: Tensor,
+    images_N1: Tensor,
+    *,
+    longest: int,
+) -> Tensor:
+    """States (K x V) after the last norm; `longest` is the patches of the largest image."""
+    convolution = vision.embeddings.patch_embedding
+    weight_VC = convolution.weight.flatten(1)
+    pixels_KC = normalised(patches_KC, weight_VC.dtype)
+    states_KV = linear(pixels_KC, weight_VC, convolution.bias)
+    states_KV = states_KV + vision.embeddings.position_embedding(places_K)
+    images = Segments(
+        queries_S1=images_N1,
+        keys_S1=images_N1,
+        longest_query=longest,
+        longest_key=longest,
+        causal=False,
+    )
+    encoded = vision.encoder(inputs_embeds=states_KV[None], attention_mask=images)
+    states: Tensor = vision.post_layernorm(encoded.last_hidden_state[0])
+    return states
+
+
+def normalised(patches_KC: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bytes to [-1, 1], mean and deviation .5 of SigLIP; in float32 at least, as precise as it."""
+    exact = torch.promote_types(dtype, torch.float32)
+    return (patches_KC.to(exact) / 127.5 - 1).to(dtype)

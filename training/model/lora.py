@@ -31,7 +31,7 @@ from training.model.idefics2 import PackedIdefics2, drawn_by
 
 TEXT: Final = "model.text_model"
 FILE: Final = "trained.safetensors"
-LOOKED_AT: Final = 4096  # values of each weight
+DIGESTED: Final = 4096  # values of each weight
 
 
 def add_lora(
@@ -79,13 +79,13 @@ def trained(model: nn.Module) -> dict[str, Tensor]:
 
 
 def base_digest(model: nn.Module) -> str:
-    """Of the weights that are not trained, and so are in no checkpoint: the start of each."""
-    found = hashlib.sha256()
+    """Of the first values of each weight that is not trained, and so is in no checkpoint."""
+    digest = hashlib.sha256()
     for name, weight in sorted(model.named_parameters()):
         if not weight.requires_grad:
-            found.update(name.encode())
-            found.update(weight.detach().flatten()[:LOOKED_AT].float().cpu().numpy().tobytes())
-    return found.hexdigest()[:32]
+            digest.update(name.encode())
+            digest.update(weight.detach().flatten()[:DIGESTED].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def save_trained(model: PackedIdefics2, folder: Path) -> None:

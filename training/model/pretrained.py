@@ -39,9 +39,10 @@ from transformers import (
 from transformers.models.idefics2.configuration_idefics2 import Idefics2VisionConfig
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
-from training.hub import arguments, check_settings, settings_of
-from training.model.idefics2 import PackedIdefics2, drawn_by, scatter
-from training.model.shapes import PATCH, Shape, composed
+from training.data.hub import arguments, check_settings, settings_of
+from training.data.images import PATCH
+from training.model.idefics2 import PackedIdefics2, drawn_by, reinitialise
+from training.model.shapes import Shape, composed
 
 FAMILIES: Final = ("llama", "mistral", "qwen2", "qwen3")  # their layers pass Segments on
 VISION: Final = ("siglip", "siglip_vision_model", "idefics2", "idefics2_vision")
@@ -60,9 +61,11 @@ def pretrained(
     seed: int,
 ) -> PackedIdefics2:
     """The model; `ids` are bos, eos, pad and image_token, the new tokens have no embedding yet."""
-    spoken = load_language(language)
-    seen = load_vision(vision, shape.vision.table) if vision is not None else None
-    idefics2 = _assembled(spoken, seen, shape, image_token=ids["image_token"], seed=seed)
+    text_model = load_language(language)
+    vision_model = load_vision(vision, shape.vision.table) if vision is not None else None
+    idefics2 = _assembled(
+        text_model, vision_model, shape, image_token=ids["image_token"], seed=seed
+    )
     _embed(idefics2, vocabulary, new_tokens)
     text = idefics2.config.get_text_config()
     text.bos_token_id, text.eos_token_id = ids["bos"], ids["eos"]
@@ -134,8 +137,8 @@ def load_vision(source: str, table: int) -> Idefics2VisionTransformer:
     check_settings("--vision-model", source)
     folder = _folder(source)
     with _readable("--vision-model", source):
-        found = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    config = _vision_config(source, found)
+        read = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = _vision_config(source, read)
     if not isinstance(config.image_size, int):
         raise ValueError(f"--vision-model {source} has no square images: choose one that has")
     own = config.image_size // PATCH
@@ -150,15 +153,15 @@ def load_vision(source: str, table: int) -> Idefics2VisionTransformer:
 
 
 def _assembled(
-    spoken: PreTrainedModel,
-    seen: Idefics2VisionTransformer | None,
+    text_model: PreTrainedModel,
+    vision_model: Idefics2VisionTransformer | None,
     shape: Shape,
     *,
     image_token: int,
     seed: int,
 ) -> Idefics2ForConditionalGeneration:
     """Random Idefics2 around a language model of one layer, in whose place the real one is put."""
-    real = spoken.config
+    real = text_model.config
     standin = MistralConfig(
         vocab_size=8,
         num_hidden_layers=1,
@@ -171,16 +174,16 @@ def _assembled(
     )
     tied = bool(real.tie_word_embeddings)  # read at the top level: of the text alone it is ignored
     config = composed(shape, standin, image_token=image_token, tied=tied)
-    if seen is not None:
-        config.vision_config = seen.config
+    if vision_model is not None:
+        config.vision_config = vision_model.config
     with drawn_by(seed):
         idefics2 = Idefics2ForConditionalGeneration(config)
-        scatter(idefics2)
+        reinitialise(idefics2)
     config.text_config = real
-    idefics2.model.text_model = spoken.model
-    idefics2.lm_head = spoken.lm_head
-    if seen is not None:
-        idefics2.model.vision_model = seen
+    idefics2.model.text_model = text_model.model
+    idefics2.lm_head = text_model.lm_head
+    if vision_model is not None:
+        idefics2.model.vision_model = vision_model
     idefics2.tie_weights()
     return idefics2
 
@@ -199,8 +202,8 @@ def _embed(
         )
     if vocabulary > old:
         idefics2.resize_token_embeddings(vocabulary, mean_resizing=False)
-    embeddings = {id(w): w for w in (idefics2.model.text_model.embed_tokens.weight,
-                                     idefics2.lm_head.weight)}  # fmt: skip
+    weights = (idefics2.model.text_model.embed_tokens.weight, idefics2.lm_head.weight)
+    embeddings = {id(weight): weight for weight in weights}  # the same object where they are tied
     with torch.no_grad():
         for weight in embeddings.values():
             weight[list(new_tokens)] = weight[known].mean(0)
@@ -231,12 +234,12 @@ def _folder(source: str) -> Path:
         ) from error
 
 
-def _vision_config(source: str, found: PreTrainedConfig) -> Idefics2VisionConfig:
-    if found.model_type not in VISION:
+def _vision_config(source: str, config: PreTrainedConfig) -> Idefics2VisionConfig:
+    if config.model_type not in VISION:
         raise ValueError(
-            f"--vision-model {source} is a {found.model_type}: choose a SigLIP or an Idefics2"
+            f"--vision-model {source} is a {config.model_type}: choose a SigLIP or an Idefics2"
         )
-    inner = getattr(found, "vision_config", found)
+    inner = getattr(config, "vision_config", config)
     if inner.patch_size != PATCH:
         raise ValueError(
             f"--vision-model {source} has patches of {inner.patch_size} pixels, images are cut "

@@ -18,9 +18,9 @@ from tests.training.model.reference import MINI
 from training.config import Optimizer
 from training.fit import checkpoint
 from training.fit.checkpoint import State
-from training.fit.optimizer import adamw
+from training.fit.parallel import ALONE
+from training.fit.step import adamw
 from training.model.idefics2 import PackedIdefics2, build
-from training.parallel import ALONE
 
 IDENTITY = {"rows": 4, "shape": {"text": [1, 2]}}
 
@@ -76,7 +76,7 @@ def test_what_a_killed_write_left_is_no_checkpoint_and_is_swept_by_the_next(tmp_
     first = written(tmp_path, 3)
     (first.parent / "step-000006.aside").mkdir()
     (first.parent / "step-000006.aside" / "state.json").write_text("{")
-    assert checkpoint.whole_ones(tmp_path) == [first]
+    assert checkpoint.whole_checkpoints(tmp_path) == [first]
     written(tmp_path, 6)
     assert names(tmp_path) == ["step-000003", "step-000006"]
 
@@ -122,7 +122,7 @@ def test_a_foreign_file_in_what_a_kill_left_stays_and_is_in_no_ones_way(
     last = written(tmp_path, 6, keep=1)
     assert sorted(path.name for path in first.iterdir()) == [name, "pipe"]
     assert (aside / "more").is_dir()
-    assert checkpoint.whole_ones(tmp_path)[-1] == last
+    assert checkpoint.whole_checkpoints(tmp_path)[-1] == last
 
 
 @pytest.mark.parametrize("linked", ["step-000006.aside", "step-000006.aside/optimizer.pt"])
@@ -158,7 +158,7 @@ def test_a_disk_that_fails_at_any_flush_leaves_the_one_before(
     ):
         written(tmp_path, 6, seed=2)
     monkeypatch.undo()
-    found = checkpoint.whole_ones(tmp_path)
+    found = checkpoint.whole_checkpoints(tmp_path)
     assert found[0] == first
     for folder in found:  # at the last flush the new one has its name already, and is whole
         checkpoint.load(folder, *made(3), identity=IDENTITY, world=ALONE)
@@ -234,7 +234,7 @@ def test_a_disk_that_is_full_ends_the_run_and_a_rerun_goes_on(tmp_path: Path) ->
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     assert f"{output}/checkpoints/step-000003" in ended.stderr
-    assert checkpoint.whole_ones(output) == []
+    assert checkpoint.whole_checkpoints(output) == []
     finish(start(arguments))
     assert [step["step"] for step in steps(output)] == [1, 2, 3, 4]
 
@@ -257,7 +257,7 @@ def test_a_kill_while_an_old_one_is_swept_leaves_no_half_of_it(
         written(tmp_path, 9)
     monkeypatch.undo()
     assert removed
-    found = checkpoint.whole_ones(tmp_path)
+    found = checkpoint.whole_checkpoints(tmp_path)
     assert found == [second, first.with_name("step-000009")]
     for folder in found:
         checkpoint.load(folder, *made(3), identity=IDENTITY, world=ALONE)

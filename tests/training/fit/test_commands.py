@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from tests.training.fit.runs import TINY, command, finish, start, steps, write_documents
 from tests.training.shards import picture, write_run
-from training.cli import app
-from training.commands import ask, fit
+from training.cli import CONSOLE, app
+from training.fit.loop import train
+from training.recipe import options_of
 
 STEPS = 3
 
@@ -185,10 +186,12 @@ def test_a_held_out_shard_that_is_damaged_ends_it_at_the_start(
 
 def test_steps_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     """The shards are not there either: that would be told next."""
-    asked = ask([str(tmp_path / "none")], "tiny", ["optimizer.steps=3", "optimizer.warmup=9"])
+    options = options_of(
+        [str(tmp_path / "none")], "tiny", ["optimizer.steps=3", "optimizer.warmup=9"]
+    )
     with pytest.raises(ValueError, match=r"optimizer\.warmup is 9 steps of optimizer\.steps = 3"):
-        fit(tmp_path / "out", asked)
+        train(tmp_path / "out", options, console=CONSOLE, evaluate=print, end=print)
     assert not (tmp_path / "out").exists()
     named = tmp_path / "date=2024"  # a folder, and no weight
     write_run(named, [["A text."]])
-    assert ask([str(named)], "tiny", []).shards == ((str(named), 1.0),)
+    assert options_of([str(named)], "tiny", []).shards == ((str(named), 1.0),)

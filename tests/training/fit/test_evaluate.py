@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.batch import IGNORED, Batch, Piece, Row, collate
+from training.data.batch import Batch, Piece, Row, collate
+from training.data.images import PATCH
+from training.data.tokens import IGNORED
 from training.evaluate.losses import BANDS, NO_IMAGE, blank, evaluate, shuffled
+from training.fit.parallel import ALONE
 from training.model.idefics2 import PackedIdefics2, build
-from training.model.shapes import PATCH, SHAPES
-from training.parallel import ALONE
+from training.model.shapes import SHAPES
 
 SHAPE = SHAPES["tiny"]
 IMAGE, FAKE, VOCABULARY = 60, 61, 64

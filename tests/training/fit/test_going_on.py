@@ -25,10 +25,10 @@ from tests.training.fit.runs import (
 from tests.training.model.starts import SIZES, saved
 from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
 from training.cli import app
-from training.commands import ask
-from training.fit.checkpoint import folder_of, whole_ones
+from training.fit.checkpoint import folder_of, whole_checkpoints
+from training.fit.parallel import ALONE
 from training.fit.prepare import prepare
-from training.parallel import ALONE
+from training.recipe import options_of
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_decay_and_betas_of_today_are_those_of_the_steps_to_come(
     ):
         output = Path(shutil.copytree(copied, tmp_path / str(number)))
         fit(shards, output, "optimizer.steps=11", *today)
-        ended.append(whole_ones(output)[-1])
+        ended.append(whole_checkpoints(output)[-1])
     weights = [folder / "trained.safetensors" for folder in ended]
     assert len({path.read_bytes() for path in weights}) == 3
     first, _, memoryless = (
@@ -207,8 +207,8 @@ def test_a_tokenizer_is_as_old_as_the_first_checkpoint(
     """What a run on other texts left behind before there was one is not taken up."""
     write_run(tmp_path / "other", [["Quite other words, " + "quartz " * 9]] * 4)
     output = tmp_path / "model"
-    asked = ask([str(tmp_path / "other")], "tiny", TINY)
-    prepare(output, asked, world=ALONE, say=lambda _: None)  # and then it was killed
+    options = options_of([str(tmp_path / "other")], "tiny", TINY)
+    prepare(output, options, world=ALONE, say=lambda _: None)  # and then it was killed
     left = (output / "tokenizer" / "tokenizer.json").read_bytes()
     fit(shards, output, "optimizer.steps=3")
     here, there = (run / "tokenizer" / "tokenizer.json" for run in (output, straight))

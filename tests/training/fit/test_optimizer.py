@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from training.config import Optimizer
-from training.fit.optimizer import adamw, check, learning_rate
-from training.model.flops import flops
-from training.model.shapes import SHAPES
+from training.fit.step import adamw, check_warmup, learning_rate
+from training.model.shapes import SHAPES, flops
 
 CHOSEN = Optimizer(steps=100, warmup=10, learning_rate=1.0, final=0.1)
 
@@ -28,7 +27,7 @@ def test_halfway_between_warm_up_and_end_the_rate_is_halfway() -> None:
 
 def test_a_run_of_nothing_but_warm_up_is_refused() -> None:
     with pytest.raises(ValueError, match=r"warmup is 10 steps of optimizer.steps = 10"):
-        check(Optimizer(steps=10, warmup=10))
+        check_warmup(Optimizer(steps=10, warmup=10))
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training.fit.runs import command, steps, torch_as_before, write_documents
-from training import commands
 from training.cli import app
 from training.data import tokenizer
-from training.fit.checkpoint import whole_ones
+from training.fit import loop
+from training.fit.checkpoint import whole_checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_run_that_was_killed_before_its_first_step_goes_on(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for owner, name in ((tokenizer, "train_bpe"), (commands, "Trainer")):
+    for owner, name in ((tokenizer, "train_bpe"), (loop, "Trainer")):
         monkeypatch.setattr(owner, name, killed)
         fit(shards, tmp_path / "model", 4, code=130)
         monkeypatch.undo()
@@ -163,7 +163,7 @@ def test_a_line_that_is_none_of_a_run_is_told_before_it_goes_on(
 def test_a_state_of_the_data_that_none_can_be_names_its_checkpoint(
     damage: dict[str, object], shards: Path, run: Path
 ) -> None:
-    (folder,) = whole_ones(run)[-1:]
+    (folder,) = whole_checkpoints(run)[-1:]
     state = json.loads((folder / "state.json").read_text())
     state["data"] |= damage
     (folder / "state.json").write_text(json.dumps(state))

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from tests.training.shards import picture, sample_of, small_tokenizer
-from training.data.batch import IGNORED, Batch, Piece, Row, collate
-from training.data.images import patches_of
-from training.data.rows import ImageRule
-from training.data.tokens import sequence_of
-from training.evaluate.prompt import opening, prompt_of
+from training.data.batch import Batch, Piece, Row, collate
+from training.data.images import ImageRule, patches_of
+from training.data.tokens import IGNORED, sequence_of
+from training.evaluate.generate import opening, prompt_of
 
 RULE = ImageRule(longest=70, shortest=28, table=5, image_tokens=3)
 ENCODER = small_tokenizer().encoder

@@ -11,10 +11,9 @@ from torch import nn
 from tests.training.fit.test_evaluate import IMAGE, SHAPE, VOCABULARY, document
 from training.config import Optimizer
 from training.data.batch import Batch, collate
-from training.fit.optimizer import adamw
-from training.fit.step import Stepped, train_step
+from training.fit.parallel import ALONE
+from training.fit.step import StepResult, adamw, train_step
 from training.model.idefics2 import PackedIdefics2, build
-from training.parallel import ALONE
 
 ROWS = [document(1, 40, 1), document(0, 10, 2), document(2, 25, 3), document(0, 70, 4)]
 
@@ -28,8 +27,10 @@ def fresh() -> PackedIdefics2:
     return build(SHAPE, vocabulary=VOCABULARY, bos=1, eos=2, pad=0, image_token=IMAGE, seed=3)
 
 
-def stepped(model: nn.Module, batches: list[Batch], optimizer: torch.optim.Optimizer) -> Stepped:
-    return train_step(model, batches, optimizer, clip=1.0, precision=torch.float32, world=ALONE)
+def stepped(model: nn.Module, batches: list[Batch], optimizer: torch.optim.Optimizer) -> StepResult:
+    return train_step(
+        model, batches, optimizer, rate=1e-3, clip=1.0, precision=torch.float32, world=ALONE
+    )
 
 
 def test_micro_batches_of_uneven_targets_give_the_gradient_of_the_whole() -> None:

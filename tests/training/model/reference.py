@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers.models.idefics2.modeling_idefics2 import Idefics2Model
 
-from training.data.batch import IGNORED, Batch, Piece, Row, collate
-from training.model.idefics2 import PackedIdefics2, build
-from training.model.shapes import PATCH, Perceiver, Shape, Text, Vision
-from training.model.vision import normalised
+from training.data.batch import Batch, Piece, Row, collate
+from training.data.images import PATCH
+from training.data.tokens import IGNORED
+from training.model.idefics2 import PackedIdefics2, build, normalised
+from training.model.shapes import Perceiver, Shape, Text, Vision
 
 PAD, BOS, EOS, FAKE, IMAGE = range(5)
 IDS: Final = {"bos": BOS, "eos": EOS, "pad": PAD, "image_token": IMAGE}

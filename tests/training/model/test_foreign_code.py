@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.training.model.starts import CONFIGS, saved
 from tests.training.shards import word_tokenizer, write_run
 from training.data import tokenizer
-from training.hub import CODE
+from training.data.hub import CODE
 from training.model.pretrained import limit_of, load_language, load_vision
 
 # each class of the folder would leave a file behind, and so would the import of its module

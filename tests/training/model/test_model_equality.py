@@ -17,7 +17,8 @@ from tests.training.model.reference import (
     spans,
     theirs,
 )
-from training.data.batch import IGNORED, collate
+from training.data.batch import collate
+from training.data.tokens import IGNORED
 
 UNEVEN = [
     document(1, words=9, grids=[(2, 3)]),

@@ -13,11 +13,10 @@ import pytest
 from tests.crawl import write_crawl
 from tests.pipeline.runs import run
 from tests.training.shards import small_tokenizer
-from training.data.order import one_epoch
-from training.data.shards.counts import count_sources, read_counts, samples_of
-from training.data.shards.sources import Source, open_source
+from training.data.counts import count_sources, read_counts, samples_of
+from training.data.plan import Order, Totals, one_epoch
+from training.data.sources import Source, open_source
 from training.data.tokens import assemble, sequence_of
-from training.data.windows import Order, Totals
 
 DIGEST = "f" * 32
 IMAGE_TOKENS = 5

@@ -14,20 +14,24 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.training.shards import Document, Node, picture, prose, small_tokenizer, write_run
-from training.data.batch import IGNORED
-from training.data.order import OnePass, Plan, RankPlan, check_ranks, one_epoch, share
-from training.data.shards.counts import Counts, count_sources, read_counts, samples_of
-from training.data.shards.sources import Shard, Source, open_source
-from training.data.tokens import TokenSequence, assemble, sequence_of
-from training.data.windows import (
+from training.data.counts import Counts, count_sources, read_counts, samples_of
+from training.data.pieces import PiecePlan
+from training.data.plan import (
+    OnePass,
     Order,
-    PiecePlan,
+    Plan,
+    RankPlan,
     RowPlan,
+    check_ranks,
+    one_epoch,
     plan_window,
     random_words,
-    row_patches,
+    share,
     window_count,
 )
+from training.data.sources import Shard, Source, open_source
+from training.data.tokens import IGNORED, TokenSequence, assemble, sequence_of
+from training.look.estimate import row_patches
 
 IMAGE_TOKENS = 3
 DIGEST = "d" * 32

@@ -13,10 +13,10 @@ import pytest
 from tests.training.lies import DOCUMENTS, INDEX, Rows, change_index, refused
 from tests.training.shards import picture, prose, small_tokenizer, write_run
 from tests.training.stream.feeds import feed
-from training.data.order import one_epoch
-from training.data.shards.counts import find_counts
-from training.data.shards.sources import open_source
-from training.data.windows import row_patches
+from training.data.counts import find_counts
+from training.data.plan import one_epoch
+from training.data.sources import open_source
+from training.look.estimate import row_patches
 
 
 @pytest.fixture

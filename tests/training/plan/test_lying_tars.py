@@ -28,8 +28,8 @@ from tests.training.lies import (
 )
 from tests.training.shards import picture, small_tokenizer, write_run
 from tests.training.stream.feeds import feed, take
-from training.data.shards.counts import count_sources
-from training.data.shards.sources import open_source
+from training.data.counts import count_sources
+from training.data.sources import open_source
 
 MEMORY = 4 << 30  # bytes of address space: torch alone has 2
 
@@ -226,7 +226,7 @@ def test_texts_are_counted_in_few_bytes_at_a_time(
 ) -> None:
     loaded = small_tokenizer()
     source = open_source(str(run))
-    monkeypatch.setattr("training.data.shards.counts.TOGETHER_BYTES", 1)
+    monkeypatch.setattr("training.data.counts.TOGETHER_BYTES", 1)
     told: list[int] = []
     done = count_sources(
         [source], loaded.encoder, loaded.digest, progress=lambda done, _: told.append(done)

@@ -8,33 +8,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.pieces import RunCount, Slice, check_length, pieces_of
+from training.data.pieces import CountedRun, PiecePlan, check_length, pieces_of
 
 IMAGE_TOKENS = 4
 LEAST = IMAGE_TOKENS + 4  # context, fake, image, fake, target
 
 
 @st.composite
-def runs(draw: st.DrawFn, most: int = 40) -> list[RunCount]:
+def runs(draw: st.DrawFn, most: int = 40) -> list[CountedRun]:
     """A document: runs with places to cut; images may end it."""
-    found: list[RunCount] = []
+    found: list[CountedRun] = []
     for _ in range(draw(st.integers(0, 5))):
         tokens = draw(st.integers(1, most))
         inside = st.lists(st.integers(1, tokens - 1), unique=True).map(sorted)
         places = [draw(inside) if tokens > 1 else [] for _ in range(2)]
         images = draw(st.integers(1 if found else 0, 6))
         found.append(
-            RunCount(images=images, tokens=tokens, paragraphs=places[0], sentences=places[1])
+            CountedRun(images=images, tokens=tokens, paragraphs=places[0], sentences=places[1])
         )
     if draw(st.booleans()):
-        found.append(RunCount(images=draw(st.integers(1, 6)), tokens=0))
+        found.append(CountedRun(images=draw(st.integers(1, 6)), tokens=0))
     return found
 
 
 class Plain:
     """The sequence of a document letter by letter: B, F, I, t, E; and the places to cut."""
 
-    def __init__(self, document: Sequence[RunCount]) -> None:
+    def __init__(self, document: Sequence[CountedRun]) -> None:
         letters = "B"
         self.groups: list[int] = []
         self.paragraphs: list[int] = []
@@ -70,13 +70,13 @@ class Plain:
         return most
 
 
-def pieces(document: Sequence[RunCount], length: int) -> list[Slice]:
+def pieces(document: Sequence[CountedRun], length: int) -> list[PiecePlan]:
     return pieces_of(document, image_tokens=IMAGE_TOKENS, sequence_length=length)
 
 
 @given(runs(), st.integers(LEAST, 60))
 @settings(max_examples=300)
-def test_pieces_follow_the_rule_and_each_other(document: list[RunCount], length: int) -> None:
+def test_pieces_follow_the_rule_and_each_other(document: list[CountedRun], length: int) -> None:
     plain, start = Plain(document), 0
     for piece in pieces(document, length):
         assert piece.start == start
@@ -91,7 +91,7 @@ def test_pieces_follow_the_rule_and_each_other(document: list[RunCount], length:
 @given(runs(), st.integers(LEAST, 60))
 @settings(max_examples=300)
 def test_no_piece_ends_inside_an_image_or_begins_right_behind_one(
-    document: list[RunCount], length: int
+    document: list[CountedRun], length: int
 ) -> None:
     plain = Plain(document)
     for piece in pieces(document, length)[1:]:
@@ -105,7 +105,7 @@ def test_no_piece_ends_inside_an_image_or_begins_right_behind_one(
 @given(runs(), st.integers(LEAST, 60))
 @settings(max_examples=300)
 def test_an_image_without_a_target_is_one_of_neighbours_that_fill_a_row(
-    document: list[RunCount], length: int
+    document: list[CountedRun], length: int
 ) -> None:
     plain = Plain(document)
     for piece in pieces(document, length):
@@ -115,14 +115,14 @@ def test_an_image_without_a_target_is_one_of_neighbours_that_fill_a_row(
 
 
 def test_a_document_that_just_fits_is_one_piece_and_one_token_more_makes_two() -> None:
-    assert len(pieces([RunCount(images=0, tokens=18)], 20)) == 1
-    assert [piece.size for piece in pieces([RunCount(images=0, tokens=19)], 20)] == [20, 2]
+    assert len(pieces([CountedRun(images=0, tokens=18)], 20)) == 1
+    assert [piece.size for piece in pieces([CountedRun(images=0, tokens=19)], 20)] == [20, 2]
 
 
 def test_a_cut_before_an_image_is_taken_over_a_later_paragraph() -> None:
     document = [
-        RunCount(images=0, tokens=5),
-        RunCount(images=1, tokens=30, paragraphs=[4], sentences=[6]),
+        CountedRun(images=0, tokens=5),
+        CountedRun(images=1, tokens=30, paragraphs=[4], sentences=[6]),
     ]
     behind = 6 + 6  # BOS and five tokens, an image between its fakes
     ends = [piece.end for piece in pieces(document, 20)]

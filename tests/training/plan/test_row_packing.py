@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.pack import pack
-from training.data.pieces import RunCount, Slice, pieces_of
+from training.data.pieces import CountedRun, PiecePlan, pack, pieces_of
 
 SEQUENCE = 2048
 IMAGE_TOKENS = 64
@@ -47,18 +46,18 @@ def test_a_piece_that_no_row_holds_is_refused(size: int) -> None:
         pack([5, size], sequence_length=10)
 
 
-def obelics_like(seed: int) -> list[Slice]:
+def obelics_like(seed: int) -> list[PiecePlan]:
     """Pieces of 4,096 documents: median 677 tokens (mean 815) and 1 image, up to 30."""
     generator = np.random.default_rng(seed)
     tokens = np.exp(generator.normal(np.log(677), 0.61, WINDOW)).astype(int)
     images = np.exp(generator.normal(np.log(1.3), 0.95, WINDOW)).astype(int).clip(1, 30)
     assert abs(np.median(tokens) - 677) < 30
     assert np.median(images) == 1
-    found: list[Slice] = []
+    found: list[PiecePlan] = []
     for text, shown in zip(tokens.tolist(), images.tolist(), strict=True):
         share = max(1, text // shown)
         runs = [
-            RunCount(images=1, tokens=share, sentences=list(range(20, share, 20)))
+            CountedRun(images=1, tokens=share, sentences=list(range(20, share, 20)))
             for _ in range(shown)
         ]
         found += pieces_of(runs, image_tokens=IMAGE_TOKENS, sequence_length=SEQUENCE)

@@ -14,9 +14,9 @@ import pytest
 
 from tests.training.shards import Document, picture, prose, small_tokenizer, write_run
 from tests.training.stream.stores import web_store
-from training.data.shards import sources
-from training.data.shards.counts import count_sources, find_counts, samples_of
-from training.data.shards.sources import open_source
+from training.data import sources
+from training.data.counts import count_sources, find_counts, samples_of
+from training.data.sources import open_source
 
 DOCUMENTS: list[Document] = [[prose(8, seed=n), picture(20, 16, colour=n)] for n in range(5)]
 HELDOUT: list[Document] = [["Held out.", picture(9, 9)]]

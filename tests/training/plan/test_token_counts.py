@@ -21,20 +21,17 @@ from tests.training.shards import (
     word_tokenizer,
     write_run,
 )
-from training.data import encode
-from training.data.encode import JOINT, Encoder, runs_of
-from training.data.shards import counts
-from training.data.shards.counts import (
+from training.data import counts
+from training.data.counts import (
     VERSION_KEY,
     count_of,
     count_sources,
     find_counts,
     read_counts,
 )
-from training.data.shards.kept import Kept
-from training.data.shards.sources import Source, open_source
+from training.data.sources import ShardFile, Source, open_source
 from training.data.tokenizer import extended
-from training.data.tokens import sequence_of
+from training.data.tokens import JOINT, Encoder, runs_of, sequence_of
 
 DOCUMENTS: list[Document] = [[prose(30, seed=n), picture(8, 8), prose(9, seed=n)] for n in range(6)]
 DIGEST = "0123456789abcdef0123456789abcdef"
@@ -103,7 +100,7 @@ def test_a_long_run_is_tokenised_in_parts_that_make_up_its_text(texts: list[str]
     sample, _ = sample_of([picture(8, 8), *texts, picture(8, 8), *texts])
     whole, encoder = list(runs_of(sample)), small_tokenizer().encoder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encode, "LONGEST", 16)
+        patch.setattr("training.data.tokens.LONGEST", 16)
         parts = list(runs_of(sample))
         row, sequence = count_of(sample, encoder), sequence_of(sample, encoder, 5)
     assert all(len(part.text) <= 16 for part in parts)
@@ -214,7 +211,7 @@ def test_an_error_in_a_counting_process_names_the_shard(
 def test_a_file_is_kept_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = Kept(root=str(tmp_path / "a"), name="counts/x.parquet", tar="t", tar_bytes=1)
+    kept = ShardFile(root=str(tmp_path / "a"), name="counts/x.parquet", tar="t", tar_bytes=1)
 
     def fails(*_: object) -> None:
         raise OSError("no space left")
@@ -222,7 +219,7 @@ def test_a_file_is_kept_whole_or_not_at_all(
     monkeypatch.setattr(Path, "replace", fails)
     with pytest.raises(OSError, match="no space left"):
         kept.write(b"data")
-    assert kept.found() == []
+    assert kept.existing() == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

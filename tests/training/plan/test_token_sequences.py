@@ -12,9 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.shards import Node, picture, prose, sample_of, small_tokenizer
-from training.data.batch import IGNORED, Ints
-from training.data.encode import JOINT
-from training.data.tokens import Assembled, TokenSequence, assemble, sequence_of
+from training.data.tokens import (
+    IGNORED,
+    JOINT,
+    Assembled,
+    Ints,
+    TokenSequence,
+    assemble,
+    sequence_of,
+)
 
 IMAGE_TOKENS = 3
 PICTURE = picture(8, 8)
@@ -123,12 +129,12 @@ def test_a_broken_image_leaves_with_its_tokens_and_nothing_else_changes(
     made, start, end, broken = case
     whole, closed = assemble(made, start, end), assemble(made, start, end, broken)
     assert targets(closed) == targets(whole)
-    assert closed.images.tolist() == [one for one in whole.images.tolist() if one not in broken]
+    assert closed.images == [one for one in whole.images if one not in broken]
     kinds = symbols(closed.tokens)
     assert re.fullmatch(rf"t*(F(I{{{IMAGE_TOKENS}}}F)+t*)*", kinds)
     assert kinds.count("I") == IMAGE_TOKENS * len(closed.images)
     assert len(closed.tokens) <= len(whole.tokens)
-    if not broken & set(whole.images.tolist()):
+    if not broken & set(whole.images):
         assert np.array_equal(closed.tokens, whole.tokens)
 
 

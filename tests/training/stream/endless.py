@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from training.data.order import RankPlan
+from training.data.plan import RankPlan
 from training.data.stream import stream
 
 

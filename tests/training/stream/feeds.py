@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tests.training.shards import picture, prose, small_tokenizer
 from training.data.batch import Batch
-from training.data.order import Plan, RankPlan
-from training.data.rows import ImageRule, RowReader
-from training.data.shards.counts import count_sources
-from training.data.shards.sources import open_source
+from training.data.counts import count_sources
+from training.data.images import ImageRule
+from training.data.plan import Order, Plan, RankPlan
+from training.data.rows import RowReader
+from training.data.sources import open_source
 from training.data.stream import Step, stream
-from training.data.windows import Order
 
 Document = list[str | bytes]
 IMAGE_TOKENS = 4

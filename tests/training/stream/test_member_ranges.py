@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.stream.stores import Store, s3_bucket, web_store
-from training.data.shards.members import Members, Range, merged
+from training.data.members import Members, Range, merged
 
 TAR = bytes(range(256)) * 40  # 10,240 bytes
 

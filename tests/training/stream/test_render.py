@@ -17,9 +17,9 @@ from PIL import Image
 
 from tests.training.shards import picture, prose, small_tokenizer, write_run
 from tests.training.stream.feeds import IMAGE_TOKENS, RULE, documents, feed
-from training.data.batch import IGNORED
 from training.data.images import patches_of, places, resized
-from training.look.render import Meaning, picture_of, render, shown_row
+from training.data.tokens import IGNORED
+from training.look.page import Meaning, picture_of, render, shown_row
 
 LENGTH = 96
 

@@ -32,11 +32,10 @@ from tests.training.stream.feeds import (
     told,
 )
 from tests.training.stream.stores import Store, s3_bucket, web_store
-from training.data.batch import IGNORED
-from training.data.images import patches_of
-from training.data.order import OnePass, RankPlan, one_epoch
-from training.data.rows import ImageRule
-from training.data.stream import Made, stream
+from training.data.images import ImageRule, patches_of
+from training.data.plan import OnePass, RankPlan, one_epoch
+from training.data.stream import stream
+from training.data.tokens import IGNORED
 
 STEPS = 3
 
@@ -123,13 +122,13 @@ def test_all_tensors_of_a_micro_batch_are_pinned_and_nothing_else_changes(
         return pinned[-1]
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)  # there may be no GPU
-    made = Made(batch=step.batches[0], broken=())
+    (made, *_) = step.batches
     moved = made.pin_memory()
-    tensors = [one for name in told(made.batch) if isinstance(
-        one := getattr(moved.batch, name), torch.Tensor)]  # fmt: skip
+    tensors = [one for name in told(made) if isinstance(
+        one := getattr(moved, name), torch.Tensor)]  # fmt: skip
     assert [id(one) for one in tensors] == [id(one) for one in pinned]
     assert len(tensors) == 7
-    assert told(moved.batch) == told(made.batch)
+    assert told(moved) == told(made)
 
 
 def test_ranks_divide_the_same_global_batches(run: Path) -> None:

@@ -2,7 +2,7 @@
 
 In:      ranges (URL, offset, length), as the index of a shard tells its members. A URL is a local
          path or whatever fsspec opens: http, https, s3, gs, memory.
-Out:     the bytes of each range, in the order asked. Ranges of a tar that lie near each other are
+Out:     the bytes of each range, in their order. Ranges of a tar that lie near each other are
          read as one (a sample's members do), different ones of a store at the same time.
 Refused: a range beyond the end of its tar, so the index does not fit it, or a server that knows no
          ranges: ValueError. What fails otherwise is tried again after a pause that doubles, then
@@ -46,7 +46,7 @@ class Range:
 class Members:
     """Reads ranges; one object a process. Limits are of what it holds and how long it tries."""
 
-    gap: int = 1 << 16  # bytes between ranges that are read along rather than asked apart
+    gap: int = 1 << 16  # bytes between ranges that are read along rather than split
     handles: int = 64  # local tars held open
     attempts: int = 5
     pause: float = 0.5  # seconds before the second attempt; doubles
@@ -71,10 +71,10 @@ class Members:
         wholes = merged(ranges, gap=self.gap)
         read: dict[Range, bytes] = {}
         for whole, data in zip(wholes, self._fetch(list(wholes)), strict=True):
-            for one in wholes[whole]:
-                start = one.offset - whole.offset
-                read[one] = data[start : start + one.length]
-        return [read[one] for one in ranges]
+            for inner in wholes[whole]:
+                start = inner.offset - whole.offset
+                read[inner] = data[start : start + inner.length]
+        return [read[range_] for range_ in ranges]
 
     def close(self) -> None:
         """Close the local tars."""
@@ -83,20 +83,20 @@ class Members:
 
     def _fetch(self, wholes: Sequence[Range]) -> list[bytes]:
         """Each range by itself; those that fail are tried again, all others are kept."""
-        found: dict[Range, bytes] = {}
+        read: dict[Range, bytes] = {}
         for attempt in range(1, self.attempts + 1):
-            asked = [whole for whole in wholes if whole not in found]
-            for whole, answer in zip(asked, self._ask(asked), strict=True):
+            missing = [whole for whole in wholes if whole not in read]
+            for whole, answer in zip(missing, self._answers(missing), strict=True):
                 if isinstance(answer, bytes) and len(answer) == whole.length:
-                    found[whole] = answer
+                    read[whole] = answer
                 elif attempt == self.attempts or not _may_mend(whole, answer):
                     _refuse(whole, answer, attempt)
-            if len(found) == len(wholes):
+            if len(read) == len(wholes):
                 break
             time.sleep(self.pause * 2 ** (attempt - 1))
-        return [found[whole] for whole in wholes]
+        return [read[whole] for whole in wholes]
 
-    def _ask(self, wholes: Sequence[Range]) -> list[bytes | Exception]:
+    def _answers(self, wholes: Sequence[Range]) -> list[bytes | Exception]:
         """What the stores answer, errors among it."""
         answers: dict[Range, bytes | Exception] = {}
         remote: dict[AbstractFileSystem, list[tuple[Range, str]]] = {}
@@ -106,11 +106,13 @@ class Members:
                 answers[whole] = self._read_local(path, whole)
             else:
                 remote.setdefault(system, []).append((whole, path))
-        for system, asked in remote.items():
-            paths = [path for _, path in asked]
-            starts, ends = [one.offset for one, _ in asked], [one.end for one, _ in asked]
-            got = system.cat_ranges(paths, starts, ends, on_error="return")
-            answers.update((one, answer) for (one, _), answer in zip(asked, got, strict=True))
+        for system, requests in remote.items():
+            paths = [path for _, path in requests]
+            starts = [whole.offset for whole, _ in requests]
+            ends = [whole.end for whole, _ in requests]
+            bodies = system.cat_ranges(paths, starts, ends, on_error="return")
+            wholes_there = (whole for whole, _ in requests)
+            answers.update(zip(wholes_there, bodies, strict=True))
         return [answers[whole] for whole in wholes]
 
     def _read_local(self, path: str, whole: Range) -> bytes | OSError:
@@ -126,18 +128,18 @@ class Members:
 
 
 def merged(ranges: Iterable[Range], *, gap: int) -> dict[Range, list[Range]]:
-    """Ranges to read -> the asked ones in each; between those lie at most `gap` bytes."""
+    """Ranges to read -> the given ranges inside each; between those lie at most `gap` bytes."""
     wholes: dict[Range, list[Range]] = {}
     last: Range | None = None
-    for one in sorted(set(ranges)):
-        if last is not None and one.url == last.url and one.offset <= last.end + gap:
+    for current in sorted(set(ranges)):
+        if last is not None and current.url == last.url and current.offset <= last.end + gap:
             inner = wholes.pop(last)
-            end = max(last.end, one.end)
-            last = Range(url=one.url, offset=last.offset, length=end - last.offset)
-            wholes[last] = [*inner, one]
+            end = max(last.end, current.end)
+            last = Range(url=current.url, offset=last.offset, length=end - last.offset)
+            wholes[last] = [*inner, current]
         else:
-            last = one
-            wholes[one] = [one]
+            last = current
+            wholes[current] = [current]
     return wholes
 
 
@@ -172,16 +174,16 @@ def _refuse(whole: Range, answer: bytes | Exception, attempts: int) -> NoReturn:
             f"{place}: the server sent {len(answer):,} and so knows no ranges: use one that does "
             f"(nginx, S3 ...), or copy the shards here"
         )
-    told = f"{len(answer):,} bytes came" if isinstance(answer, bytes) else repr(answer)
+    outcome = f"{len(answer):,} bytes came" if isinstance(answer, bytes) else repr(answer)
     cause = answer if isinstance(answer, Exception) else None
-    raise OSError(f"{place}: not read after {attempts} attempts: {told}") from cause
+    raise OSError(f"{place}: not read after {attempts} attempts: {outcome}") from cause
 
 
 def _size(url: str) -> int | None:
     """Bytes of a tar; None where its store does not tell, since this only explains an error."""
     system, path = fsspec.core.url_to_fs(url)
     try:
-        told = system.size(path)
+        size = system.size(path)
     except Exception:  # noqa: BLE001  # the store is failing: what it raises is of its own kinds
         return None
-    return told if isinstance(told, int) else None
+    return size if isinstance(size, int) else None

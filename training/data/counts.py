@@ -3,15 +3,15 @@
     counts/TOKENIZER_DIGEST/SHARD.parquet      a row a sample, in the order of the index
 
 In:      sources and an Encoder; the JSON members of their tars are read once, no image is.
-Out:     Counts a shard, from the file where it was made before. Beside the shards, or in the cache
-         folder (kept.py). Order and packing are planned from these, so no tar is read to plan.
+Out:     Counts a shard, from the file where it was made before, beside the shards or in the cache
+         folder (sources.py). Rows are planned from these, so no tar is read to plan.
 Refused: a sample that is not what its index says, counts that contradict themselves: ValueError
          naming the shard.
 See it:  interloom-train index --shards DIR
 
 Counts depend on nothing but texts and tokenizer: not on the sequence length or the visual tokens an
-image. A file of another VERSION or made of other samples is made again. Counted is a run as a whole
-(encode.py), each token by the characters it stands for; a place to cut is the token that holds the
+image. A file of another VERSION or made of other samples is made again. A run is counted as a whole
+(tokens.py), each token by the characters it stands for; a place to cut is the token that holds the
 first character of a paragraph or a sentence.
 """
 
@@ -30,19 +30,16 @@ from typing import Any, Final
 
 import fsspec  # type: ignore[import-untyped]
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Encoding
 
 from schemas.columns import column
 from schemas.sample import Sample
-from training.data.encode import Encoder, Run, runs_of, together
-from training.data.shards.index import read_index, read_sample
-from training.data.shards.kept import Kept
-from training.data.shards.members import Members, Range
-from training.data.shards.parquet import open_parquet
-from training.data.shards.sources import Shard, Source
+from training.data.index import open_parquet, read_index, read_sample
+from training.data.members import Members, Range
+from training.data.sources import Shard, ShardFile, Source
+from training.data.tokens import Encoder, Ints, TextRun, document_length, grouped, runs_of
 
 VERSION: Final = b"1"  # of what is counted; another is counted again
 VERSION_KEY: Final = b"interloom.counts"
@@ -57,8 +54,6 @@ FEW: Final = 4096  # samples that are counted before a process would have starte
 _SENTENCE: Final = re.compile(
     r"[.!?…][\"'”’»)\]]*\s+|[。！？][」』”）]*\s*|\n+"  # noqa: RUF001  # punctuation of texts
 )
-
-Ints = npt.NDArray[np.int64]
 
 _RUN: Final = pa.struct(
     [
@@ -90,6 +85,10 @@ class Counts:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def lengths(self, image_tokens: int) -> Ints:
+        """Tokens of each sample's whole sequence."""
+        return document_length(self.tokens, self.images, self.groups, image_tokens)
+
 
 def count_sources(
     sources: Sequence[Source],
@@ -101,7 +100,7 @@ def count_sources(
 ) -> int:
     """Make the counts that are not there yet; the number of samples that were counted.
 
-    `progress` is told samples done and samples to do. 0 workers: as many as there are cores.
+    `progress` gets the samples done and the samples to do. 0 workers: as many as there are cores.
     """
     missing = [
         shard for source in sources for shard in source.shards if find_counts(shard, digest) is None
@@ -141,13 +140,14 @@ def _count_whole(shard: Shard, encoder: Encoder, digest: str) -> int:
 
 def find_counts(shard: Shard, digest: str) -> str | None:
     """The counts of a shard by a tokenizer, if they are there and are of its samples."""
-    for place in _kept(shard, digest).found():
+    for place in _file(shard, digest).existing():
         try:
             with open_parquet(place, f"{place}: {{}}", most=shard.tar_bytes) as opened:
                 metadata = opened.metadata.metadata or {}
         except ValueError:
             continue  # no Parquet: as if it were not there, and written over
-        if metadata.get(VERSION_KEY) == VERSION and metadata.get(SAMPLES_KEY) == _of_index(shard):
+        made_of = metadata.get(VERSION_KEY), metadata.get(SAMPLES_KEY)
+        if made_of == (VERSION, _index_digest(shard)):
             return place
     return None
 
@@ -205,8 +205,8 @@ def _problem_of(table: pa.Table, shard: Shard) -> str:
 
 def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
     """Its values, -1 where there is none."""
-    found: Ints = column.fill_null(-1).to_numpy().astype(np.int64)
-    return found
+    numbers: Ints = column.fill_null(-1).to_numpy().astype(np.int64)
+    return numbers
 
 
 def count_of(sample: Sample, encoder: Encoder) -> Mapping[str, Any]:
@@ -215,11 +215,11 @@ def count_of(sample: Sample, encoder: Encoder) -> Mapping[str, Any]:
     return _row(runs, encoder.encode([run.text for run in runs]))
 
 
-def _kept(shard: Shard, digest: str) -> Kept:
-    return shard.kept(f"counts/{digest}/{shard.name}.parquet")
+def _file(shard: Shard, digest: str) -> ShardFile:
+    return shard.file(f"counts/{digest}/{shard.name}.parquet")
 
 
-def _of_index(shard: Shard) -> bytes:
+def _index_digest(shard: Shard) -> bytes:
     """Of the whole file, which tells where members lie and how long texts are."""
     system, path = fsspec.core.url_to_fs(shard.index)
     return hashlib.sha256(system.cat_file(path)).hexdigest().encode()
@@ -230,20 +230,20 @@ def _count_shard(shard: Shard, encoder: Encoder, digest: str) -> Iterator[int]:
     rows: list[Mapping[str, Any]] = []
     for samples in _samples(shard):
         runs = [list(runs_of(sample)) for sample in samples]
-        encoded = encoder.encode([run.text for of_one in runs for run in of_one])
-        rows += [_row(of_one, islice(encoded, len(of_one))) for of_one in runs]
+        encoded = encoder.encode([run.text for of_sample in runs for run in of_sample])
+        rows += [_row(of_sample, islice(encoded, len(of_sample))) for of_sample in runs]
         yield len(samples)
-    metadata = {VERSION_KEY: VERSION, SAMPLES_KEY: _of_index(shard)}
+    metadata = {VERSION_KEY: VERSION, SAMPLES_KEY: _index_digest(shard)}
     table = pa.Table.from_pylist(rows, COUNTS.with_metadata(metadata))
     held = io.BytesIO()
     pq.write_table(table, held, compression="zstd")
-    _kept(shard, digest).write(held.getvalue())
+    _file(shard, digest).write(held.getvalue())
 
 
 def samples_of(shard: Shard) -> Iterator[Sample]:
     """The samples of a shard in order, without their images."""
-    for some in _samples(shard):
-        yield from some
+    for group in _samples(shard):
+        yield from group
 
 
 def _samples(shard: Shard) -> Iterator[list[Sample]]:
@@ -251,13 +251,13 @@ def _samples(shard: Shard) -> Iterator[list[Sample]]:
     members = Members(gap=0)
     try:
         for start in range(0, rows.num_rows, TOGETHER):
-            found = rows.slice(start, TOGETHER).to_pylist()
-            keyed = [(row["key"], _json_of(shard, row)) for row in found]
-            for some in together(keyed, lambda one: one[1].length, most=TOGETHER_BYTES):
-                bodies = members.read([where for _, where in some])
+            indexed = rows.slice(start, TOGETHER).to_pylist()
+            places = [(row["key"], _json_of(shard, row)) for row in indexed]
+            for group in grouped(places, lambda place: place[1].length, most=TOGETHER_BYTES):
+                bodies = members.read([json for _, json in group])
                 yield [
                     read_sample(body, key, shard.tar)
-                    for (key, _), body in zip(some, bodies, strict=True)
+                    for (key, _), body in zip(group, bodies, strict=True)
                 ]
     finally:
         members.close()
@@ -269,28 +269,28 @@ def _json_of(shard: Shard, row: Mapping[str, Any]) -> Range:
     return Range(url=shard.tar, offset=json["offset"], length=json["length"])
 
 
-def _row(runs: Sequence[Run], encoded: Iterable[Encoding]) -> Mapping[str, Any]:
-    """Runs whose text has no token are none: their images stand beside the next ones."""
+def _row(runs: Sequence[TextRun], encoded: Iterable[Encoding]) -> Mapping[str, Any]:
+    """A run whose text has no token is left out: its images stand beside the next ones."""
     counted: list[Mapping[str, Any]] = []
     waiting = 0
-    for run, one in zip(runs, encoded, strict=True):
+    for run, encoding in zip(runs, encoded, strict=True):
         waiting += run.images
-        tokens = len(one.ids)
+        tokens = len(encoding.ids)
         if tokens:
-            counted.append({"images": waiting, "tokens": tokens, **_cuts(run, one)})
+            counted.append({"images": waiting, "tokens": tokens, **_cuts(run, encoding)})
             waiting = 0
     if waiting:
         counted.append({"images": waiting, "tokens": 0, "paragraphs": [], "sentences": []})
     return {
-        "tokens": sum(one["tokens"] for one in counted),
-        "images": sum(one["images"] for one in counted),
-        "groups": sum(one["images"] > 0 for one in counted),
+        "tokens": sum(run["tokens"] for run in counted),
+        "images": sum(run["images"] for run in counted),
+        "groups": len([run for run in counted if run["images"]]),
         "runs": counted,
     }
 
 
-def _cuts(run: Run, encoded: Encoding) -> Mapping[str, list[int]]:
-    """Places inside a run, in tokens; the run's own start is none."""
+def _cuts(run: TextRun, encoded: Encoding) -> Mapping[str, list[int]]:
+    """Places inside a run, in tokens; the run's own start is not among them."""
     sentences = [match.end() for match in _SENTENCE.finditer(run.text)]
     if not any(run.paragraphs) and not sentences:
         return {"paragraphs": [], "sentences": []}
@@ -303,8 +303,8 @@ def _cuts(run: Run, encoded: Encoding) -> Mapping[str, list[int]]:
 
 def _places(characters: Sequence[int], ends: Ints) -> list[int]:
     """The tokens that hold these characters."""
-    found = np.unique(np.searchsorted(ends, characters, side="right"))
-    return [int(place) for place in found if 0 < place < len(ends)]
+    places = np.unique(np.searchsorted(ends, characters, side="right"))
+    return [int(place) for place in places if 0 < place < len(ends)]
 
 
 def _one_thread() -> None:

@@ -3,7 +3,7 @@
 In:      a folder, local or any URL that fsspec opens: of a run (shards/, index/), or plain tars
          with their index beside; and whether its training or its held-out shards are wanted.
 Out:     a Source: its shards by name, each with where its tar and its index lie and how many
-         samples it has. A tar without an index gets one (kept.py says where), by one read.
+         samples it has. A tar without an index gets one, by one read.
 Refused: an empty folder, a run whose shards are not whole, another FORMAT_VERSION, a tar that is
          cut short, an index that does not fit its tar: ValueError with the remedy, at the start.
 See it:  interloom-train plan --shards DIR
@@ -11,26 +11,99 @@ See it:  interloom-train plan --shards DIR
 Checked of each shard is that the members in its index lie within its tar, one behind the other; and
 of the tar, at any size, small ranges: the last member's header lies where the index says and
 nothing but zeros follows it, and the first sample is of this format version.
+
+What is made of a shard (index, token counts) is written beside it, or where that cannot be written
+(a web server, a read-only disk) into a cache folder: $INTERLOOM_CACHE, else ~/.cache/interloom.
+Files are whole or absent, so two processes that make the same one do no harm.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import fsspec  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 from schemas.manifest import Manifest
 from schemas.tables import PARTS
 from schemas.tar import BLOCK, BrokenTarError, read_header
-from training.data.shards.index import end_of, make_index, problem_of, read_index, read_sample
-from training.data.shards.kept import WEB, Kept
-from training.data.shards.members import Members, Range
-from training.data.shards.parquet import readable
+from training.data.index import end_of, make_index, problem_of, read_index, read_sample, readable
+from training.data.members import Members, Range
+
+WEB: Final = ("http://", "https://")  # fsspec would send what it is asked to write
+
+
+def cache_folder() -> Path:
+    chosen = os.environ.get("INTERLOOM_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "interloom"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardFile:
+    """A file that is made of one tar; a tar of another size is another tar."""
+
+    root: str  # folder that holds what is made of the shards
+    name: str  # index/train-00000.parquet
+    tar: str
+    tar_bytes: int
+
+    @property
+    def beside(self) -> str:
+        return f"{self.root}/{self.name}"
+
+    @property
+    def cached(self) -> str:
+        of_tar = hashlib.sha256(f"{self.tar} {self.tar_bytes}".encode()).hexdigest()[:32]
+        return str(cache_folder() / of_tar / self.name)
+
+    def existing(self) -> list[str]:
+        """Where it lies, beside the tar first."""
+        return [place for place in (self.beside, self.cached) if _exists(place)]
+
+    def write(self, data: bytes) -> str:
+        """Write it, and return where."""
+        if not self.beside.startswith(WEB):
+            try:
+                _write(self.beside, data)
+            except (OSError, NotImplementedError):
+                pass  # not to be written: the cache serves as well
+            else:
+                return self.beside
+        _write(self.cached, data)
+        return self.cached
+
+
+def _exists(url: str) -> bool:
+    system, path = fsspec.core.url_to_fs(url)
+    return bool(system.isfile(path))
+
+
+def _write(url: str, data: bytes) -> None:
+    system, path = fsspec.core.url_to_fs(url)
+    if not isinstance(system, LocalFileSystem):
+        system.pipe_file(path, data)  # whole by itself
+        return
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder, suffix=".aside")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(aside).chmod(0o644)  # mkstemp lets only its owner read
+        Path(aside).replace(path)
+    except OSError:
+        Path(aside).unlink()
+        raise
+
 
 Split = Literal["train", "heldout"]
 HELDOUT: Final = "heldout-"  # how the names of held-out shards begin
@@ -52,8 +125,8 @@ class Shard:
     tar_bytes: int
     samples: int
 
-    def kept(self, name: str) -> Kept:
-        return Kept(root=self.root, name=name, tar=self.tar, tar_bytes=self.tar_bytes)
+    def file(self, name: str) -> ShardFile:
+        return ShardFile(root=self.root, name=name, tar=self.tar, tar_bytes=self.tar_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,9 +235,9 @@ def _written(root: str) -> dict[str, int]:
         table.validate(full=True)
     counts = {row["part"]: dict(row["counts"] or ()) for row in table.to_pylist()}
     return {
-        part: sum(count for name, count in told.items() if name.startswith("samples."))
-        for part, told in counts.items()
-        if told.get("shards")
+        part: sum(count for name, count in of_part.items() if name.startswith("samples."))
+        for part, of_part in counts.items()
+        if of_part.get("shards")
     }
 
 
@@ -193,13 +266,15 @@ def _shard(tars: Tars, name: str) -> Shard:
         size = system.size(path)
     if size is None:
         raise ValueError(f"{tar}: its server tells no size: use one that does, or copy it here")
-    kept = Kept(root=tars.root, name=f"index/{name}.parquet", tar=tar, tar_bytes=int(size))
-    beside = _beside(tars, name)
-    index = next(iter([*beside, *kept.found()]), None) or kept.write(make_index(tar, int(size)))
+    file = ShardFile(root=tars.root, name=f"index/{name}.parquet", tar=tar, tar_bytes=int(size))
+    index = _index_beside_tar(tars, name)
+    if index is None:
+        index = next(iter(file.existing()), None) or file.write(make_index(tar, int(size)))
     samples = _check(tar, index, int(size))
-    if samples != (told := tars.written.get(name, samples)):
+    written = tars.written.get(name, samples)
+    if samples != written:
         raise ValueError(
-            f"{index} tells of {samples:,} samples, but the run wrote {told:,} into {tar}: copy "
+            f"{index} tells of {samples:,} samples, but the run wrote {written:,} into {tar}: copy "
             "the folder again, or run the shard stage again"
         )
     return Shard(
@@ -207,11 +282,10 @@ def _shard(tars: Tars, name: str) -> Shard:
     )
 
 
-def _beside(tars: Tars, name: str) -> list[str]:
+def _index_beside_tar(tars: Tars, name: str) -> str | None:
     """An index right beside its tar, as plain folders may have it."""
-    place = f"{tars.folder}/{name}.parquet"
-    system, path = fsspec.core.url_to_fs(place)
-    return [place] if system.isfile(path) else []
+    url = f"{tars.folder}/{name}.parquet"
+    return url if _exists(url) else None
 
 
 def _check(tar: str, index: str, size: int) -> int:
@@ -228,7 +302,10 @@ def _check(tar: str, index: str, size: int) -> int:
     if problem := problem_of(table):
         raise ValueError(misfit.format(problem))
     first, last = (table.slice(row, 1).to_pylist()[0] for row in (0, table.num_rows - 1))
-    opening, closing = first["members"][0], max(last["members"], key=lambda one: one["offset"])
+    opening, closing = (
+        first["members"][0],
+        max(last["members"], key=lambda member: member["offset"]),
+    )
     end = closing["offset"] + closing["length"]
     header, body, again, rest = _ranges(tar, size, opening, closing)
     for row, member, block in ((first, opening, header), (last, closing, again)):
@@ -264,11 +341,11 @@ def _ranges(
 
 def _check_header(block: bytes, name: str, member: Mapping[str, Any], message: str) -> None:
     try:
-        found, size, _ = read_header(block, member["offset"] - BLOCK)
+        header_name, size, _ = read_header(block, member["offset"] - BLOCK)
     except BrokenTarError as error:
         raise ValueError(message.format(f"no member at {name}: {error}")) from error
     length = member["length"]
-    if size != length or not name.endswith(found.rpartition("/")[2][:100]):
+    if size != length or not name.endswith(header_name.rpartition("/")[2][:100]):
         raise ValueError(
-            message.format(f"{found} of {size:,} bytes where it has {name} of {length:,}")
+            message.format(f"{header_name} of {size:,} bytes where it has {name} of {length:,}")
         )

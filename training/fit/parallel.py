@@ -31,7 +31,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this rank writes and speaks for all."""
+        """Whether this rank writes and prints for all."""
         return self.rank == 0
 
     def sums(self, *numbers: float) -> list[float]:
@@ -40,18 +40,18 @@ class World:
             return list(numbers)
         summed = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         dist.all_reduce(summed)
-        return [float(one) for one in summed]
+        return [float(number) for number in summed]
 
-    def gather(self, told: list[str]) -> list[str]:
-        """What any rank has to tell, in the order of ranks."""
+    def gather(self, texts: list[str]) -> list[str]:
+        """The texts of all ranks, in the order of ranks."""
         if self.size == 1:
-            return told
-        of_all: list[list[str]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(of_all, told)
-        return [one for ranks in of_all for one in ranks]
+            return texts
+        of_ranks: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(of_ranks, texts)
+        return [text for of_rank in of_ranks for text in of_rank]
 
     def wait(self) -> None:
-        """Until every rank is here."""
+        """Wait until every rank has come here."""
         if self.size > 1:
             dist.barrier(group=self.patient)
 

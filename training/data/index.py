@@ -3,9 +3,10 @@
 In:      an index/SHARD.parquet of schemas/index.py, or a tar of samples as schemas/sample.py has
          them, members of one sample together (as webdataset needs them too).
 Out:     a table, or the bytes of a Parquet file of the same columns.
-Refused: a file that is no index or cannot be of its tar, a tar that is cut short or whose headers
-         lie (schemas/tar.py), a sample without its JSON, with two members of a name or of another
-         FORMAT_VERSION: ValueError naming the tar and the remedy.
+Refused: a file that is no Parquet, is damaged, claims more values than its tar has bytes (a value
+         takes a byte at least) or cannot be of its tar; a tar that is cut short or whose headers
+         lie (schemas/tar.py); a sample without its JSON, with two members of a name or of another
+         FORMAT_VERSION: ValueError naming the tar and the remedy. A store's errors stay so.
 
 An image member that is missing is no error here: its document is trained without it, and counted.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, BinaryIO, Final
 
@@ -26,7 +28,51 @@ import pyarrow.parquet as pq
 from schemas.index import INDEX, Place, index_row
 from schemas.sample import BYTES, Sample, decode
 from schemas.tar import BLOCK, BrokenTarError, members
-from training.data.shards.parquet import open_parquet
+
+
+@contextmanager
+def readable(message: str) -> Iterator[None]:
+    """Parquet is read in the block; `message` holds {} for what is wrong with it.
+
+    Raises:
+        ValueError: for what pyarrow raises of bytes, and of types.
+    """
+    try:
+        yield
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise ValueError(message.format(error)) from error
+    except OSError as error:
+        if error.errno is not None:  # of a store; pyarrow's own, of damaged bytes, have none
+            raise
+        raise ValueError(message.format(error)) from error
+
+
+@contextmanager
+def open_parquet(url: str, message: str, *, most: int) -> Iterator[pq.ParquetFile]:
+    """A file of at most so many values, to be read in the block.
+
+    Raises:
+        ValueError: as `readable` says.
+    """
+    system, path = fsspec.core.url_to_fs(url)
+    with system.open(path, "rb") as stream, readable(message):
+        opened = pq.ParquetFile(stream)
+        if (values := _values(opened.metadata)) > most:
+            raise pa.ArrowInvalid(f"it tells of {values:,} values, but its tar has {most:,} bytes")
+        yield opened
+
+
+def _values(metadata: pq.FileMetaData) -> int:
+    """Of the longest column, those in lists with it."""
+    return max(
+        (
+            sum(metadata.row_group(group).column(column).num_values
+                for group in range(metadata.num_row_groups))
+            for column in range(metadata.num_columns)
+        ),
+        default=0,
+    )  # fmt: skip
+
 
 JSON: Final = "json"
 FAR: Final = 1 << 61  # bytes; two of them can be added

@@ -64,11 +64,12 @@ def settings_of(source: str) -> list[Path]:
 
 
 def _keys(read: object) -> Iterator[str]:
-    """Of every object at any depth, as far as it has a value."""
+    """Keys of every object at any depth, as far as they have a value."""
     left = [read]
     while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            yield from (key for key, value in one.items() if value)
-        if isinstance(one, (dict, list)):
-            left += one.values() if isinstance(one, dict) else one
+        value = left.pop()
+        if isinstance(value, dict):
+            yield from (key for key, inner in value.items() if inner)
+            left += value.values()
+        elif isinstance(value, list):
+            left += value

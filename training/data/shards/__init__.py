@@ -1,1 +1,0 @@
-"""Shards: tars with their index and token counts, read by ranges."""
