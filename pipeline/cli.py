@@ -15,6 +15,14 @@ from typing import Annotated, Final
 import typer
 from typer.exceptions import TyperException
 
+from pipeline.options.run_options import (
+    OUTPUT,
+    LidModel,
+    RecipeName,
+    RefetchOptions,
+    RunOptions,
+    takes,
+)
 from schemas.terminal import PlainConsole, one_line
 
 NOTHING_KEPT: Final = 3
@@ -28,12 +36,16 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Output = Annotated[str, typer.Option("--output", "-o", help="Run folder; a rerun resumes.")]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", help="Run folder; a rerun resumes.", rich_help_panel=OUTPUT),
+]
 RunFolder = Annotated[str, typer.Argument(metavar="DIR", help="A run folder.")]
 
 
 @app.command(context_settings=FOR_BEAM)
-def run(  # noqa: PLR0913  # an option each
+@takes(RunOptions)
+def run(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -44,109 +56,27 @@ def run(  # noqa: PLR0913  # an option each
     ] = None,
     *,
     output: Output,
-    recipe: Annotated[str | None, typer.Option(help="obelics, off, or a TOML file.")] = None,
-    language: Annotated[str | None, typer.Option(help="ISO 639-1, of the recipe.")] = None,
-    base: Annotated[str, typer.Option(help="What names in lists are joined to.")] = "",
-    limit: Annotated[int | None, typer.Option(help="First N records of each input.")] = None,
-    part_size: Annotated[float | None, typer.Option(help="MiB of input a part.")] = None,
-    partitions: Annotated[int | None, typer.Option(help="Of the image URLs to fetch.")] = None,
-    shard_size: Annotated[float | None, typer.Option(help="MiB a shard.")] = None,
-    heldout: Annotated[float | None, typer.Option(help="Share of documents held out.")] = None,
-    heldout_by: Annotated[str | None, typer.Option(help="id or domain.")] = None,
-    unreadable: Annotated[
-        float | None,
-        typer.Option(help="Share of records that may end as unreadable_record; else 0.001."),
-    ] = None,
-    lid_model: Annotated[str | None, typer.Option(help="lid.176.ftz of your own.")] = None,
-    stop_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
-    flagged_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
-    common_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
-    spam_words: Annotated[str | None, typer.Option(help="File, a word a line.")] = None,
-    contact: Annotated[
-        str | None,
-        typer.Option(help="Your mail address or page, told to every server that is asked."),
-    ] = None,
-    fetch: Annotated[
-        bool | None,
-        typer.Option("--fetch/--no-fetch", help="Whether to ask for images not in the crawl."),
-    ] = None,
-    rates: Annotated[str | None, typer.Option(help="TOML file: requests a second by host.")] = None,
-    opt_out: Annotated[str | None, typer.Option(help="File: domains and URLs to leave.")] = None,
-    opt_out_service: Annotated[str | None, typer.Option(help="URL of a service to ask.")] = None,
-    host_map: Annotated[
-        str | None, typer.Option(help="File: hosts on loopback, for tests.")
-    ] = None,
-    ports: Annotated[str | None, typer.Option(help="That may be asked; else 80,443.")] = None,
-    requests: Annotated[int | None, typer.Option(help="Under way at a time, a worker.")] = None,
-    fetch_deadline: Annotated[float | None, typer.Option(help="Seconds; the rest waits.")] = None,
-    host_images: Annotated[int | None, typer.Option(help="Asked of a host at most.")] = None,
-    image_format: Annotated[
-        str | None, typer.Option(help="jpeg, png or webp of what is fetched from now on.")
-    ] = None,
-    longest_side: Annotated[int | None, typer.Option(help="Pixels of fetched images.")] = None,
-    image_quality: Annotated[int | None, typer.Option(help="Of a new encoding: 1 to 100.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
-    runner: Annotated[str, typer.Option(help="Beam runner, by name.")] = "FnApiRunner",
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Local processes; else one, or from 128 MB of input on one a core."),
-    ] = None,
+    options: RunOptions,
 ) -> None:
     """Turn a web crawl into image-text shards, and account for every document."""
     from pipeline import ending  # noqa: PLC0415  # Beam takes seconds to import
-    from pipeline.options.fetching import AskedFetching  # noqa: PLC0415
-    from pipeline.options.launch import Asked, launch  # noqa: PLC0415
+    from pipeline.options.launch import launch  # noqa: PLC0415
 
-    words = {"stop_words": stop_words, "flagged_words": flagged_words,
-             "common_words": common_words, "spam_words": spam_words}  # fmt: skip
-    word_files = {kind: path for kind, path in words.items() if path is not None}
     with user_errors():
-        launched = launch(
-            inputs or [],
-            output=output,
-            asked=Asked(
-                recipe=recipe, language=language, base=base, limit=limit, part_size=part_size,
-                partitions=partitions, shard_size=shard_size, heldout=heldout,
-                heldout_by=heldout_by, unreadable=unreadable, lid_model=lid_model,
-                word_files=word_files, opt_out=opt_out,
-                fetching=AskedFetching(
-                    on=fetch, contact=contact, rates=rates, opt_out_service=opt_out_service,
-                    host_map=host_map, ports=ports, requests=requests, deadline=fetch_deadline,
-                    host_images=host_images, image_format=image_format,
-                    longest_side=longest_side, image_quality=image_quality,
-                ),
-            ),
-            stage=stage,
-            runner=runner,
-            workers=workers,
-        )  # fmt: skip
-        kept = ending.run_and_show(launched, PlainConsole())
+        kept = ending.run_and_show(launch(inputs or [], output, options), PlainConsole())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 
 
 @app.command()
-def refetch(
-    folder: RunFolder,
-    *,
-    reason: Annotated[
-        list[str] | None,
-        typer.Option(help="Only what ended so; else all that a later try may change."),
-    ] = None,
-    contact: Annotated[str | None, typer.Option(help="Another contact than before.")] = None,
-    rates: Annotated[str | None, typer.Option(help="TOML file: requests a second by host.")] = None,
-    fetch_deadline: Annotated[float | None, typer.Option(help="Seconds; the rest waits.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Local processes.")] = None,
-) -> None:
+@takes(RefetchOptions)
+def refetch(folder: RunFolder, *, options: RefetchOptions) -> None:
     """Ask again for images that failed or were deferred, and do the stages behind it anew."""
     from pipeline import ending  # noqa: PLC0415
-    from pipeline.options.fetching import AskedFetching  # noqa: PLC0415
-    from pipeline.options.launch import again  # noqa: PLC0415
+    from pipeline.options.launch import launch_refetch  # noqa: PLC0415
 
     with user_errors():
-        asked = AskedFetching(contact=contact, rates=rates, deadline=fetch_deadline)
-        launched = again(folder, reason or [], asked, workers=workers)
-        kept = ending.run_and_show(launched, PlainConsole())
+        kept = ending.run_and_show(launch_refetch(folder, options), PlainConsole())
     if not kept:
         raise typer.Exit(NOTHING_KEPT)
 
@@ -177,8 +107,8 @@ def explain(
     page: Annotated[Path, typer.Argument(metavar="PAGE.html", help="A page on disk.")],
     *,
     url: Annotated[str, typer.Option(help="Where it came from: links are resolved against it.")],
-    recipe: Annotated[str, typer.Option(help="obelics, off, or a TOML file.")] = "obelics",
-    lid_model: Annotated[str, typer.Option(help="lid.176.ftz of your own.")] = "",
+    recipe: RecipeName = None,
+    lid_model: LidModel = None,
     run: Annotated[str, typer.Option(help="Folder of a run: its recipe, words and model.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -187,7 +117,7 @@ def explain(
 
     with user_errors():
         explanation = explaining.explain(
-            page, url=url, recipe=recipe, language_model=lid_model, run=run
+            page, url=url, recipe=recipe or "obelics", language_model=lid_model or "", run=run
         )
         if json:
             explaining.write_json(explanation, sys.stdout)

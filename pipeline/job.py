@@ -30,7 +30,7 @@ SHARD_BYTES: Final = 256 * MIB
 HELDOUT: Final = 0.01
 HELDOUT_BY: Final = "id"
 UNREADABLE: Final = 0.001
-WORD_LISTS: Final = frozenset({"stop_words", "flagged_words", "common_words", "spam_words"})
+WORD_LISTS: Final = ("stop_words", "flagged_words", "common_words", "spam_words")
 SHOWN: Final = 160  # characters of a message inside another one
 SECONDS: Final = "interloom.microseconds"  # namespace of metrics that go to *.host.json
 
@@ -208,7 +208,7 @@ def settings_of(read: Mapping[str, Any]) -> Settings:
     if isinstance(table, Mapping):  # the recipe is made anew of its source
         table = {name: value for name, value in table.items() if name != "recipe"}
     settings = built(Settings, table, "settings", recipe=OFF)
-    if not settings.word_files.keys() <= WORD_LISTS:
+    if not settings.word_files.keys() <= {*WORD_LISTS}:
         raise ValueError("settings.word_files names a list that there is not")
     if settings.opt_out and not forms.OPT_OUT_LIST.fullmatch(settings.opt_out):
         raise ValueError("settings.opt_out is no name of a list in a run folder")

@@ -15,14 +15,9 @@ from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-OURS: Final = (
-    "--recipe", "--language", "--part-size", "--partitions", "--limit", "--base", "--shard-size",
-    "--heldout", "--heldout-by", "--unreadable", "--lid-model", "--stop-words", "--flagged-words",
-    "--common-words", "--spam-words", "--stage", "--runner", "--workers", "--output", "--contact",
-    "--fetch", "--no-fetch", "--rates", "--opt-out", "--opt-out-service", "--host-map", "--ports",
-    "--image-format", "--longest-side", "--image-quality",
-    "--requests", "--fetch-deadline", "--host-images",
-)  # fmt: skip
+from pipeline.options.run_options import RunOptions, spelt
+
+OURS: Final = ("--output", *spelt(RunOptions))
 
 
 def check_runner(name: str) -> None:

@@ -6,11 +6,11 @@ What was given at the first start is remembered; files are read now, and travel 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.fetching import Fetching
 from pipeline.media.pixels import Encoding
+from pipeline.options.run_options import RunOptions
 from pipeline.store import store
 
 # options, and what they are of an encoding
@@ -21,45 +21,43 @@ ENCODING: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AskedFetching:
-    """Options of fetch as given; None where nothing was said. Files by their paths."""
-
-    on: bool | None = None
-    contact: str | None = None
-    rates: str | None = None
-    opt_out_service: str | None = None
-    host_map: str | None = None
-    ports: str | None = None
-    requests: int | None = None
-    deadline: float | None = None
-    host_images: int | None = None
-    image_format: str | None = None
-    longest_side: int | None = None
-    image_quality: int | None = None
+# the others, and what Fetching calls them
+OPTIONS: Final = {
+    "fetch": "on",
+    "contact": "contact",
+    "rates": "rates",
+    "opt_out_service": "opt_out_service",
+    "host_map": "host_map",
+    "ports": "ports",
+    "requests": "requests",
+    "fetch_deadline": "deadline",
+    "host_images": "host_images",
+}
 
 
-def choose_fetching(asked: AskedFetching, old: dict[str, Any] | None) -> Fetching:
+def choose_fetching(chosen: RunOptions, old: dict[str, Any] | None) -> Fetching:
     """Fetching needs a contact, from the first start on; what was given then is remembered."""
-    given = {name: getattr(asked, name) for name in asked.__slots__}
-    given = {name: value for name, value in given.items() if value is not None}
+    values = _given(chosen, OPTIONS)
     for name in ("rates", "host_map"):
-        if name in given:
-            given[name] = text_of(name, given[name])
-    if "ports" in given:
-        given["ports"] = tuple(_port(port) for port in given["ports"].split(","))
-    asked_for = {field: given.pop(name) for name, field in ENCODING.items() if name in given}
-    if asked_for:
-        before = (old or {}).get("encoding") or {}
-        given["encoding"] = {**before, **asked_for}
-    if "contact" in given:
-        given.setdefault("on", True)  # who gives one wants to fetch, whatever the last start said
-    fetching = fetching_of({"on": True, **(old or {}), **given})
+        if name in values:
+            values[name] = text_of(name, values[name])
+    if "ports" in values:
+        values["ports"] = tuple(_port(port) for port in values["ports"].split(","))
+    if encoding := _given(chosen, ENCODING):
+        values["encoding"] = {**((old or {}).get("encoding") or {}), **encoding}
+    if "contact" in values:
+        values.setdefault("on", True)  # who gives one wants to fetch, whatever the last start said
+    fetching = fetching_of({"on": True, **(old or {}), **values})
     if fetching.on:
         from pipeline.fetch.hosts.texts import read_texts  # noqa: PLC0415  # with aiohttp, half a second
 
         read_texts(fetching)
     return fetching
+
+
+def _given(chosen: RunOptions, names: Mapping[str, str]) -> dict[str, Any]:
+    values = {field: getattr(chosen, option) for option, field in names.items()}
+    return {field: value for field, value in values.items() if value is not None}
 
 
 def fetching_of(read: Mapping[str, Any]) -> Fetching:

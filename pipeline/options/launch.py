@@ -1,6 +1,6 @@
-"""What the user asked for, checked at once, before hours of work: options in, a Launch out.
+"""What the user chose, checked at once, before hours of work: options in, a Launch out.
 
-A rerun of a run folder takes from run.json whatever is not asked for anew; what is fixed for a
+A rerun of a run folder takes from run.json whatever is not given anew; what is fixed for a
 run's life (inputs, part size, partitions) is refused where it differs. The versions of packages
 are those of the day, and what they and the settings change since the last start is said.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, TypeVar
 
 from apache_beam.io.filesystems import FileSystems
@@ -39,7 +39,8 @@ from pipeline.job import (
 )
 from pipeline.local.workers import default_workers
 from pipeline.options.beam import check_runner, local_options, split_arguments
-from pipeline.options.fetching import AskedFetching, choose_fetching, text_of
+from pipeline.options.fetching import choose_fetching, text_of
+from pipeline.options.run_options import RefetchOptions, RunOptions
 from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
@@ -57,26 +58,6 @@ END: Final = 64 << 10  # bytes at each end of an input by which another one is t
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """Options as given; None where nothing was said."""
-
-    recipe: str | None = None
-    language: str | None = None
-    base: str = ""
-    limit: int | None = None
-    part_size: float | None = None  # MiB
-    partitions: int | None = None
-    shard_size: float | None = None  # MiB
-    heldout: float | None = None
-    heldout_by: str | None = None
-    unreadable: float | None = None
-    lid_model: str | None = None
-    word_files: Mapping[str, str] = field(default_factory=dict)
-    opt_out: str | None = None
-    fetching: AskedFetching = field(default_factory=AskedFetching)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
     """Everything that execute() needs."""
 
@@ -89,68 +70,73 @@ class Launch:
 
 def launch(
     arguments: Sequence[str],
-    *,
     output: str,
-    asked: Asked,
-    stage: str | None,
-    runner: str,
-    workers: int | None,
+    chosen: RunOptions,
+    *,
     fetching: Fetching | None = None,
 ) -> Launch:
     """Check everything, write run.json, and say what is to be done.
 
+    `arguments` are inputs and options of Beam; `fetching` is that of a further round.
+
     Raises:
         ValueError: naming the value, the limit and the remedy.
     """
-    known = {one.name: one for one in stages.STAGES}
-    if stage is not None and stage not in known:
-        raise ValueError(f"stage is {stage!r}: choose one of {', '.join(known)}")
+    known = {stage.name: stage for stage in stages.STAGES}
+    if chosen.stage is not None and chosen.stage not in known:
+        raise ValueError(f"stage is {chosen.stage!r}: choose one of {', '.join(known)}")
+    runner = chosen.runner
     check_runner(runner)
     check_output(output)
     names, options = split_arguments(arguments)
-    if runner != "FnApiRunner" and workers is not None:
+    if runner != "FnApiRunner" and chosen.workers is not None:
         raise ValueError(f"workers is for FnApiRunner; give {runner} its own --num_workers=N")
     FileSystems.set_options(PipelineOptions(options))  # endpoints and credentials are in them
     old = read_run(output) if store.exists(store.join(output, "run.json")) else {}
-    crawl = choose_crawl(names, asked, old.get("crawl"))
-    opt_out = None if asked.opt_out is None else text_of("opt_out", asked.opt_out)
-    settings = choose_settings(asked, old.get("settings"), fetching, opt_out)
+    crawl = choose_crawl(names, chosen, old.get("crawl"))
+    opt_out = None if chosen.opt_out is None else text_of("opt_out", chosen.opt_out)
+    settings = choose_settings(chosen, old.get("settings"), fetching, opt_out)
     if runner == "FnApiRunner":
+        workers = chosen.workers
         count = default_workers(sum(crawl.sizes)) if workers is None else workers
         options = [*options, *local_options(count)]
     news = news_of(settings_of(old), settings) if old else ""
     return Launch(
         job=prepare(output, crawl, settings, opt_out),
-        todo=stages.STAGES if stage is None else (known[stage],),
+        todo=stages.STAGES if chosen.stage is None else (known[chosen.stage],),
         runner=runner,
         options=tuple(options),
         news=news,
     )
 
 
-def again(
-    output: str, reasons: Sequence[str], asked: AskedFetching, *, workers: int | None
-) -> Launch:
-    """A further round of fetching: what has one of these statuses is asked for anew.
+def launch_refetch(output: str, chosen: RefetchOptions) -> Launch:
+    """A further round of fetching: what has one of the reasons as its status is asked for anew.
 
     Raises:
         ValueError: naming the value, the limit and the remedy.
     """
     before = job_of(output)
-    old = before.settings
+    old, reasons = before.settings, chosen.reason or []
     if whole(before, stages.FETCH) is None:
         raise ValueError(f"{output} has no whole fetch to go on from: use interloom run first")
     for reason in reasons:
         if reason not in FETCH_REASONS:
             raise ValueError(f"reason is {reason!r}: choose of {', '.join(sorted(FETCH_REASONS))}")
-    given = replace(
-        choose_fetching(asked, asdict(old.fetching) | {"on": True}),
+    options = RunOptions(
+        contact=chosen.contact,
+        rates=chosen.rates,
+        fetch_deadline=chosen.fetch_deadline,
+        workers=chosen.workers,
+    )
+    fetching = replace(
+        choose_fetching(options, asdict(old.fetching) | {"on": True}),
         round=old.fetching.round + 1,
         again=tuple(reasons or sorted(WORTH_AGAIN)),
     )
-    launched = launch([], output=output, asked=Asked(), stage=None, runner="FnApiRunner",
-                      workers=workers, fetching=given)  # fmt: skip
-    return replace(launched, news=f"round {given.round} of fetching: {', '.join(given.again)}")
+    launched = launch([], output, RunOptions(workers=chosen.workers), fetching=fetching)
+    news = f"round {fetching.round} of fetching: {', '.join(fetching.again)}"
+    return replace(launched, news=news)
 
 
 def news_of(was: Settings, now: Settings) -> str:
@@ -163,21 +149,21 @@ def news_of(was: Settings, now: Settings) -> str:
     return ""
 
 
-def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None) -> Crawl:
+def choose_crawl(names: Sequence[str], chosen: RunOptions, old: dict[str, Any] | None) -> Crawl:
     """The inputs and what is fixed with them."""
     if not names and old is None:
         raise ValueError("no input: name WARC files, folders, globs, URLs, a list or an index")
     known = old or {}
 
-    def pick(asked_for: T | None, name: str, default: T) -> T:
-        return known.get(name, default) if asked_for is None else asked_for
+    def pick(value: T | None, name: str, default: T) -> T:
+        return known.get(name, default) if value is None else value
 
-    base = asked.base or known.get("base", "")
+    base = chosen.base or known.get("base", "")
     inputs, indexes = tuple(known.get("inputs", ())), tuple(known.get("indexes", ()))
     if names:
         inputs, indexes = choose_inputs(names, base)
     sizes = tuple(map(_size_of, inputs)) if len(inputs) < FEW_INPUTS else ()
-    part_size = _bytes_of("part size", asked.part_size)
+    part_size = _bytes_of("part size", chosen.part_size)
     return Crawl(
         inputs=inputs,
         indexes=indexes,
@@ -185,8 +171,8 @@ def choose_crawl(names: Sequence[str], asked: Asked, old: dict[str, Any] | None)
         ends=tuple(map(_ends_of, inputs)),
         base=base,
         part_size=pick(part_size, "part_size", default_part_size(sum(sizes))),
-        limit=pick(asked.limit, "limit", None),
-        partitions=pick(asked.partitions, "partitions", PARTITIONS),
+        limit=pick(chosen.limit, "limit", None),
+        partitions=pick(chosen.partitions, "partitions", PARTITIONS),
     )
 
 
@@ -256,33 +242,33 @@ def _gone(name: str, error: OSError) -> ValueError:
 
 
 def choose_settings(
-    asked: Asked,
+    chosen: RunOptions,
     old: dict[str, Any] | None,
     fetching: Fetching | None = None,
     opt_out: str | None = None,
 ) -> Settings:
-    """The settings of the day: what is asked for, else what run.json has, else the defaults.
+    """The settings of the day: what is given, else what run.json has, else the defaults.
 
     `opt_out` is the text of the list; an empty one takes a list back.
     """
     known = old or {}
 
     def pick(name: str, default: T) -> T:
-        value: T | None = getattr(asked, name)
+        value: T | None = getattr(chosen, name)
         return known.get(name, default) if value is None else value
 
     source = known.get("recipe_source", "obelics")
-    if asked.recipe is not None:
-        source = asked.recipe if asked.recipe in RECIPES else _read_recipe(asked.recipe)
+    if chosen.recipe is not None:
+        source = chosen.recipe if chosen.recipe in RECIPES else _read_recipe(chosen.recipe)
     recipe = read_recipe(source)
     language = pick("language", recipe.language)
     recipe = replace(recipe, language=language)
     check_searches(recipe)
     model = find_model(pick("lid_model", "") or None)
-    if asked.lid_model:
+    if chosen.lid_model:
         Identifier(model).check()
-    word_files = {**known.get("word_files", {}), **asked.word_files}
-    shard_bytes = _bytes_of("shard size", asked.shard_size)
+    word_files = {**known.get("word_files", {}), **chosen.word_files}
+    shard_bytes = _bytes_of("shard size", chosen.shard_size)
     return Settings(
         recipe=recipe,
         recipe_source=source,
@@ -291,7 +277,7 @@ def choose_settings(
         lid_model_sha256=file_sha256(model),
         word_files=word_files,
         word_lists=load_lexicon(
-            language, **word_files, named_elsewhere=word_files.keys() - asked.word_files.keys()
+            language, **word_files, named_elsewhere=word_files.keys() - chosen.word_files.keys()
         ).names,
         shard_bytes=known.get("shard_bytes", SHARD_BYTES) if shard_bytes is None else shard_bytes,
         heldout=pick("heldout", HELDOUT),
@@ -299,7 +285,7 @@ def choose_settings(
         unreadable=pick("unreadable", UNREADABLE),
         versions=stages.versions_here(),
         opt_out=known.get("opt_out", "") if opt_out is None else name_of(opt_out),
-        fetching=fetching or choose_fetching(asked.fetching, known.get("fetching")),
+        fetching=fetching or choose_fetching(chosen, known.get("fetching")),
     )
 
 

@@ -18,8 +18,8 @@ from pipeline.extract.page import read_page
 from pipeline.extract.part import KINDS, extract_part
 from pipeline.extract.tools import Tools
 from pipeline.job import Crawl, Job, Settings
-from pipeline.options.fetching import AskedFetching
-from pipeline.options.launch import Asked, choose_settings
+from pipeline.options.launch import choose_settings
+from pipeline.options.run_options import RunOptions
 from pipeline.problem import Fault
 from pipeline.read import records as reading
 from pipeline.read.codec import Attempt, ByteWindow, Sink
@@ -78,7 +78,7 @@ def job_in(output: str, settings: Settings) -> Job:
 
 @pytest.fixture(scope="module")
 def tools() -> Tools:
-    settings = choose_settings(Asked(fetching=AskedFetching(on=False)), None)
+    settings = choose_settings(RunOptions(fetch=False), None)
     return Tools(job=job_in("nowhere", settings))
 
 

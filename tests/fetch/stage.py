@@ -23,7 +23,8 @@ from pipeline.fetching import Fetching
 from pipeline.filter_text.wanted import write_wanted
 from pipeline.job import Crawl, Job
 from pipeline.media.look import close_pools
-from pipeline.options.launch import Asked, choose_settings
+from pipeline.options.launch import choose_settings
+from pipeline.options.run_options import RunOptions
 from pipeline.run.execute import prepare, run_stage, sweep, tidy
 from pipeline.stages import FETCH, FILTER_TEXT
 from pipeline.store import parquet
@@ -49,7 +50,7 @@ def job_for(
     folder: Path, urls: Iterable[str], fetching: Fetching, *, partitions: int = PARTITIONS
 ) -> Job:
     """A run whose text filters wanted these URLs."""
-    settings = choose_settings(Asked(), None, fetching)
+    settings = choose_settings(RunOptions(), None, fetching)
     crawl = Crawl(inputs=("none.warc.gz",), partitions=partitions)
     job = prepare(str(folder / "run"), crawl, settings)
     of: dict[int, list[str]] = defaultdict(list)

@@ -21,8 +21,8 @@ import zstandard
 from pipeline.extract.part import extract_part
 from pipeline.extract.tools import Tools
 from pipeline.job import Crawl, Job
-from pipeline.options.fetching import AskedFetching
-from pipeline.options.launch import Asked, choose_settings
+from pipeline.options.launch import choose_settings
+from pipeline.options.run_options import RunOptions
 from pipeline.read.members import members
 from pipeline.read.parts import Part, cut, whole
 from pipeline.read.records import Limits, Record, read_part
@@ -110,7 +110,7 @@ def said(record: Record) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def settings_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Job]:
-    settings = choose_settings(Asked(fetching=AskedFetching(on=False)), None)
+    settings = choose_settings(RunOptions(fetch=False), None)
     crawl = Crawl(inputs=("crawl",))
     return lambda output: make_job(str(output), crawl, settings).doing(EXTRACT.name)
 

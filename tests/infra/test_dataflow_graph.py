@@ -19,8 +19,8 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.pvalue import PCollection
 
 from pipeline.job import Job, read_crawl
-from pipeline.options.fetching import AskedFetching
-from pipeline.options.launch import Asked, launch
+from pipeline.options.launch import launch
+from pipeline.options.run_options import RunOptions
 from pipeline.read.parts import FEW_INPUTS
 from pipeline.run.execute import run_stage
 from pipeline.stage import Stage
@@ -85,11 +85,8 @@ def job_of(cloud: Cloud, inputs: int) -> Job:
         cloud.objects |= dict.fromkeys(names, b"")
     return launch(
         [f"gs://{BUCKET}/{named}.paths"],
-        output=f"gs://{BUCKET}/runs/{named}",
-        asked=Asked(fetching=AskedFetching(contact="a@example.org")),
-        stage=None,
-        runner="DataflowRunner",
-        workers=None,
+        f"gs://{BUCKET}/runs/{named}",
+        RunOptions(contact="a@example.org", runner="DataflowRunner"),
     ).job
 
 

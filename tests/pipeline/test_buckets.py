@@ -11,7 +11,8 @@ from moto.server import ThreadedMotoServer
 
 from pipeline.fetching import Fetching
 from pipeline.job import Crawl
-from pipeline.options.launch import Asked, choose_settings
+from pipeline.options.launch import choose_settings
+from pipeline.options.run_options import RunOptions
 from pipeline.run import layout
 from pipeline.run.execute import prepare, sweep
 from pipeline.stages import STAGES
@@ -64,7 +65,7 @@ def test_a_run_in_a_bucket_gives_the_bytes_of_a_local_one_and_resumes(
 def test_keys_that_are_not_of_a_run_s_form_stay_in_a_bucket(bucket: str) -> None:
     """Of each stage its own keys are swept, one of each table; what else is there is told."""
     run = f"s3://{bucket}/swept"
-    settings = choose_settings(Asked(), None, Fetching())
+    settings = choose_settings(RunOptions(), None, Fetching())
     job = prepare(run, Crawl(inputs=("none.warc.gz",), partitions=1), settings)
     own = [job.part(table, "000000-00000000000000") for table in TABLES]
     own += [job.part("wanted", "00000"), job.part("index", "train-00000")]

@@ -17,7 +17,8 @@ import pytest
 
 from pipeline import stages
 from pipeline.account.manifest import part_names
-from pipeline.options.launch import Asked, job_of, launch
+from pipeline.options.launch import job_of, launch
+from pipeline.options.run_options import RunOptions
 from pipeline.store.parquet import DamagedFileError
 from tests.crawl import write_crawl
 from tests.pipeline.bad_crawls import Ended, command, good
@@ -179,8 +180,7 @@ def test_whatever_stands_in_run_json_is_used_or_refused_in_one_line(run: Path) -
     for at, one in of_tables.items():  # what goes on from it ends as well
         path.write_text(json.dumps(one))
         assert command("stats", run).code == 0, at
-        refusal(lambda: launch([], output=str(run), asked=Asked(), stage=None,
-                               runner="FnApiRunner", workers=1))  # fmt: skip
+        refusal(lambda: launch([], str(run), RunOptions(workers=1)))
 
 
 def refusal(take: Callable[[], object]) -> str | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.job import Job
-from pipeline.options.fetching import AskedFetching
-from pipeline.options.launch import Asked, launch
+from pipeline.options.launch import launch
+from pipeline.options.run_options import RunOptions
 from pipeline.run.execute import execute
 from pipeline.stage import Stage
 from tests.pipeline.runs import SMALL, counts, interloom, rows, run, tree
@@ -60,10 +60,9 @@ def test_bundles_that_run_twice_give_the_same_bytes(
         return {}
 
     monkeypatch.setattr(running, "run_stage", repeating)
-    asked = Asked(part_size=0.0625, shard_size=0.125, heldout=0.2, partitions=4,
-                  fetching=AskedFetching(on=False))  # fmt: skip
-    chosen = launch([str(path) for path in crawl], output=str(tmp_path / "run"), asked=asked,
-                    stage=None, runner="FnApiRunner", workers=1)  # fmt: skip
+    options = RunOptions(part_size=0.0625, shard_size=0.125, heldout=0.2, partitions=4, workers=1,
+                  fetch=False)  # fmt: skip
+    chosen = launch([str(path) for path in crawl], str(tmp_path / "run"), options)
     execute(chosen.job)
     assert tree(tmp_path / "run") == tree(reference)
 

@@ -13,7 +13,8 @@ import typer
 
 from pipeline.cli import app
 from pipeline.options.beam import OURS
-from pipeline.options.launch import Asked, choose_crawl
+from pipeline.options.launch import choose_crawl
+from pipeline.options.run_options import RunOptions
 from pipeline.read.parts import FEW_INPUTS
 from pipeline.run.execute import check_same
 from tests.pipeline.bad_crawls import Ended, command, good, write
@@ -206,13 +207,13 @@ def test_one_of_many_inputs_that_was_replaced_is_refused(tmp_path: Path) -> None
     """So many that their sizes are not kept, each of one page."""
     for number in range(FEW_INPUTS + 1):
         write(tmp_path / f"{number:03d}.warc.gz", gzipped(good(1)))
-    crawl = choose_crawl([str(tmp_path)], Asked(), None)
+    crawl = choose_crawl([str(tmp_path)], RunOptions(), None)
     assert not crawl.sizes
     kept = json.loads(json.dumps(asdict(crawl)))  # as run.json has it
-    check_same("run", kept, choose_crawl([str(tmp_path)], Asked(), None))
+    check_same("run", kept, choose_crawl([str(tmp_path)], RunOptions(), None))
     write(tmp_path / "100.warc.gz", gzipped(good(2)))
     with pytest.raises(ValueError, match=r"100\.warc\.gz has other bytes now"):
-        check_same("run", kept, choose_crawl([str(tmp_path)], Asked(), None))
+        check_same("run", kept, choose_crawl([str(tmp_path)], RunOptions(), None))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.account.manifest import check_versions
-from pipeline.options.launch import Asked, Launch, job_of, launch
+from pipeline.options.launch import Launch, job_of, launch
+from pipeline.options.run_options import RunOptions
 from pipeline.run.execute import manifests, whole
 from pipeline.stage import version_of
 from pipeline.stages import EXTRACT, NAMES, SHARD, STAGES, versions_here
@@ -116,8 +117,7 @@ def output(reference: Path, tmp_path: Path) -> Iterator[Path]:
 
 def started(output: Path) -> Launch:
     """A start without options."""
-    return launch([], output=str(output), asked=Asked(), stage=None, runner="FnApiRunner",
-                  workers=1)  # fmt: skip
+    return launch([], str(output), RunOptions(workers=1))
 
 
 FIRST = {"pillow": "extract", "datasketch": "filter_text", "webdataset": "shard",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.options.fetching import AskedFetching
-from pipeline.options.launch import Asked, choose_crawl, choose_settings
+from pipeline.options.launch import choose_crawl, choose_settings
+from pipeline.options.run_options import RunOptions
 from pipeline.run.execute import execute, prepare
 from tests.verify.small_crawl import write_crawl
 
@@ -32,8 +32,8 @@ def empty_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run_over(crawl: Path, output: Path | None = None) -> Path:
-    asked = Asked(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2,
-                  fetching=AskedFetching(on=False))  # fmt: skip
+    asked = RunOptions(part_size=1 / 8, shard_size=1 / 16, heldout=0.4, partitions=2,
+                  fetch=False)  # fmt: skip
     output = output or crawl.parent / "run"
     job = prepare(
         str(output), choose_crawl([str(crawl)], asked, None), choose_settings(asked, None)

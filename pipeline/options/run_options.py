@@ -1,0 +1,225 @@
+"""RunOptions: every option of the commands that do stages, declared once, by groups of the help.
+
+In:   the command line, by typer.
+Out:  RunOptions; `--help`; the names among which beam.py looks for what was misspelt.
+None is what was not given: then a rerun takes what run.json has, a first start the default.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
+
+from typer import Option
+
+O = TypeVar("O")  # noqa: E741  # a dataclass of options
+INPUT: Final = "Input"
+RECIPE: Final = "Recipe"
+FETCHING: Final = "Fetching"
+OUTPUT: Final = "Output"
+RUNNING: Final = "Running"
+
+Text = str | None
+Number = int | None
+Share = float | None
+
+Base = Annotated[Text, Option(help="What names in lists are joined to.", rich_help_panel=INPUT)]
+Limit = Annotated[
+    Number, Option(help="Only the first N records of each input.", rich_help_panel=INPUT)
+]
+PartSize = Annotated[
+    Share,
+    Option(help="MiB of input a part; else 64, or a sixteenth of all.", rich_help_panel=INPUT),
+]
+Unreadable = Annotated[
+    Share,
+    Option(
+        help="Share of records that may end as unreadable_record; else 0.001.",
+        rich_help_panel=INPUT,
+    ),
+]
+RecipeName = Annotated[
+    Text, Option(help="obelics, off, or a TOML file; else obelics.", rich_help_panel=RECIPE)
+]
+Language = Annotated[
+    Text, Option(help="ISO 639-1; else that of the recipe.", rich_help_panel=RECIPE)
+]
+LidModel = Annotated[
+    Text,
+    Option(help="Language identifier of your own (lid.176.ftz).", rich_help_panel=RECIPE),
+]
+Words = Annotated[Text, Option(help="File of your own, a word a line.", rich_help_panel=RECIPE)]
+Contact = Annotated[
+    Text,
+    Option(
+        help="Your mail address or page, sent to every server that is asked for an image.",
+        rich_help_panel=FETCHING,
+    ),
+]
+Fetch = Annotated[
+    bool | None,
+    Option(
+        "--fetch/--no-fetch",
+        help="Whether to ask for images that the crawl does not hold.",
+        rich_help_panel=FETCHING,
+    ),
+]
+Rates = Annotated[
+    Text, Option(help="TOML file: requests a second by host.", rich_help_panel=FETCHING)
+]
+OptOut = Annotated[
+    Text, Option(help="File: domains and URLs to leave out.", rich_help_panel=FETCHING)
+]
+OptOutService = Annotated[
+    Text, Option(help="URL of a service to ask about URLs.", rich_help_panel=FETCHING)
+]
+HostMap = Annotated[
+    Text, Option(help="File: hosts that lie on loopback, for tests.", rich_help_panel=FETCHING)
+]
+Ports = Annotated[
+    Text, Option(help="Ports that may be asked; else 80,443.", rich_help_panel=FETCHING)
+]
+Requests = Annotated[
+    Number, Option(help="Under way at a time, a worker; else 128.", rich_help_panel=FETCHING)
+]
+FetchDeadline = Annotated[
+    Share,
+    Option(help="Seconds that fetching may take; the rest is deferred.", rich_help_panel=FETCHING),
+]
+HostImages = Annotated[
+    Number,
+    Option(help="Images of a host at most; the rest is deferred.", rich_help_panel=FETCHING),
+]
+Partitions = Annotated[
+    Number, Option(help="Of the image URLs to fetch; else 16.", rich_help_panel=FETCHING)
+]
+ImageFormat = Annotated[
+    Text,
+    Option(
+        help="Store what is fetched as jpeg, png or webp; else as it came.",
+        rich_help_panel=FETCHING,
+    ),
+]
+LongestSide = Annotated[
+    Number, Option(help="Pixels of what is fetched; else as it came.", rich_help_panel=FETCHING)
+]
+ImageQuality = Annotated[
+    Number, Option(help="Of a new encoding, 1 to 100.", rich_help_panel=FETCHING)
+]
+ShardSize = Annotated[Share, Option(help="MiB a shard; else 256.", rich_help_panel=OUTPUT)]
+Heldout = Annotated[
+    Share, Option(help="Share of documents held out; else 0.01.", rich_help_panel=OUTPUT)
+]
+HeldoutBy = Annotated[Text, Option(help="id or domain; else id.", rich_help_panel=OUTPUT)]
+StageName = Annotated[Text, Option(help="Do only this stage.", rich_help_panel=RUNNING)]
+Runner = Annotated[str, Option(help="Beam runner, by name.", rich_help_panel=RUNNING)]
+Workers = Annotated[
+    Number,
+    Option(
+        help="Local processes; else one, or from 128 MB of input on one a core.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Reasons = Annotated[
+    list[str] | None,
+    Option(help="Only what ended so; else all that a later try may change."),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What `interloom run` takes, beside its inputs and its output."""
+
+    base: Base = None
+    limit: Limit = None
+    part_size: PartSize = None
+    unreadable: Unreadable = None
+    recipe: RecipeName = None
+    language: Language = None
+    lid_model: LidModel = None
+    stop_words: Words = None
+    flagged_words: Words = None
+    common_words: Words = None
+    spam_words: Words = None
+    contact: Contact = None
+    fetch: Fetch = None
+    rates: Rates = None
+    opt_out: OptOut = None
+    opt_out_service: OptOutService = None
+    host_map: HostMap = None
+    ports: Ports = None
+    requests: Requests = None
+    fetch_deadline: FetchDeadline = None
+    host_images: HostImages = None
+    partitions: Partitions = None
+    image_format: ImageFormat = None
+    longest_side: LongestSide = None
+    image_quality: ImageQuality = None
+    shard_size: ShardSize = None
+    heldout: Heldout = None
+    heldout_by: HeldoutBy = None
+    stage: StageName = None
+    runner: Runner = "FnApiRunner"
+    workers: Workers = None
+
+    @property
+    def word_files(self) -> Mapping[str, str]:
+        """The user's word lists that were given, by kind."""
+        kinds = [name for name in self.__slots__ if name.endswith("_words")]
+        return {kind: path for kind in kinds if (path := getattr(self, kind)) is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefetchOptions:
+    """What `interloom refetch` takes, beside its run folder."""
+
+    reason: Reasons = None
+    contact: Contact = None
+    rates: Rates = None
+    fetch_deadline: FetchDeadline = None
+    workers: Workers = None
+
+
+def spelt(options: type[O]) -> list[str]:
+    """The options of a dataclass as they are written on the command line."""
+    names = []
+    for name, hint in get_type_hints(options, include_extras=True).items():
+        written = f"--{name.replace('_', '-')}"
+        declared = hint.__metadata__[0].param_decls or ()
+        slashed = (hint.__metadata__[0].default, *declared)
+        given = [text for text in slashed if isinstance(text, str) and text.startswith("--")]
+        names += given[0].split("/") if given else [written]
+    return names
+
+
+def takes(options: type[O]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command for typer: its parameter `options` becomes an option for each field."""
+
+    def spell_out(command: Callable[..., None]) -> Callable[..., None]:
+        plain = inspect.signature(command, eval_str=True)
+        hints = get_type_hints(options, include_extras=True)
+        own = [one for one in plain.parameters.values() if one.name != "options"]
+        more = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(options)  # type: ignore[arg-type]  # a dataclass
+        ]
+
+        @wraps(command)
+        def run(**values: Any) -> None:  # noqa: ANN401  # of any option
+            chosen = {parameter.name: values.pop(parameter.name) for parameter in more}
+            command(**values, options=options(**chosen))
+
+        parameters = [*own, *more]
+        run.__signature__ = plain.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return spell_out
