@@ -21,8 +21,7 @@ from pipeline.account.facts import Decided, TextFact
 from pipeline.account.manifest import ByPart, ListParts, WriteManifest
 from pipeline.extract.steps import CutInputs, ExtractParts, planned_parts
 from pipeline.fetch.progress import Urls
-from pipeline.fetch.settle import tidy
-from pipeline.fetch.steps import FetchPartitions
+from pipeline.fetch.steps import FetchPartitions, tidy
 from pipeline.filter_images import judge as images
 from pipeline.filter_images.dedup import DropNearImages, DropSameSets
 from pipeline.filter_text import judge as texts

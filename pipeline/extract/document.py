@@ -14,7 +14,7 @@ from typing import Final
 
 from filters.signals import Lexicon, measure
 from pipeline.extract.page import Page
-from pipeline.words.domain import registered_domain
+from pipeline.words.urls import registered_domain
 from schemas.document import Document, Node, Role, TextNode, document_id
 
 PROSE_WORDS: Final = 5  # of 115 English pages under .8 by all nodes, 58 pass by these

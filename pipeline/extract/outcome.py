@@ -22,7 +22,7 @@ from pipeline.problem import Fault, Problem, fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Record
 from pipeline.store import parquet
-from pipeline.words.page_signals import header_signals
+from pipeline.words.consent import header_signals
 from pipeline.words.urls import normal_url
 from schemas.document import PageSignals, TextNode
 from schemas.manifest import Ledger

@@ -33,7 +33,7 @@ from pipeline.extract.html.paragraphs import clean
 from pipeline.extract.html.rules import judge
 from pipeline.extract.html.second_opinion import is_unsure, second_opinion
 from pipeline.problem import Problem
-from pipeline.words.page_signals import header_signals, page_signals
+from pipeline.words.consent import header_signals, page_signals
 from pipeline.words.urls import base_url
 from schemas.document import ImageNode, Node, PageSignals, Role, TextNode
 from schemas.verdict import Reason

@@ -1,10 +1,11 @@
-"""Commits: what a partition has brought, made safe as it goes: a pack, then its rows.
+"""Commits: what a partition has to ask for, and what it has brought, made safe as it goes.
 
-In:   rows of images/, with the bytes of those that are usable.
+In:   wanted URLs, or errands that redirects of other partitions have led here; rows of images/,
+      with the bytes of those that are usable.
 Out:  packs/COMMIT-K.tar, and then images/COMMIT.parquet that points into them. COMMIT is
       fetch-PARTITION-ROUND-TOKEN-N: the token is the holder's own, so that two holders never write
-      to one name. When all partitions are done, settle.py makes one file a partition of them.
-A kill between the two leaves a pack without rows: it is removed at the next start (settle.py), and
+      to one name. When all partitions are done, steps.py makes one file a partition of them.
+A kill between the two leaves a pack without rows: it is removed at the next start (steps.py), and
 its images are asked for again. Rows whose pack is gone or too short count as if they were not.
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
@@ -20,7 +22,7 @@ from typing import Any, Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.fetch.errand import AWAY
+from pipeline.fetching import Fetching
 from pipeline.job import Job
 from pipeline.store import parquet
 from pipeline.store.forms import FETCHED, files
@@ -29,6 +31,25 @@ from pipeline.store.raw import size_of
 from pipeline.store.store import PartFiles
 from schemas.sample import EXTENSIONS
 from schemas.tables import IMAGES
+
+AWAY: Final = "away"  # status, in commits alone: the URL has led to another partition
+PASSES: Final = 3  # times that a URL may lead to another partition
+
+
+class Errand(NamedTuple):
+    url: str  # that is wanted
+    at: str  # what to ask: the URL itself, or where it has led to
+    hops: int = 0
+
+
+@dataclass(kw_only=True)
+class HolderResult:
+    """What one holder leaves behind."""
+
+    away: list[Errand] = field(default_factory=list)
+    foreign: list[dict[str, Any]] = field(default_factory=list)  # rows of other partitions' URLs
+    counts: Counter[str] = field(default_factory=Counter)  # of this attempt, by reason
+
 
 OF_BYTES: Final = ("sha256", "phash", "width", "height", "format", "bytes", "status", "value",
                    "limit", "pack", "pack_offset")  # fmt: skip
@@ -179,3 +200,47 @@ def that_count(rows: pa.Table) -> pa.Table:
         return ordered
     first = pa.concat_arrays([pa.array([True]), pc.not_equal(urls[1:], urls[:-1])])
     return ordered.filter(first)
+
+
+def read_due(
+    partition: int, errands: Sequence[Errand] | None, job: Job
+) -> tuple[Brought, dict[str, Errand]]:
+    """What earlier holders have committed, and by URL what is still to be asked for."""
+    brought, fetching = read_brought(job, partition), job.settings.fetching
+    asked = {one.url: one for one in _asked(partition, errands, job)}
+    return brought, {url: one for url, one in asked.items()
+                     if _is_open(one, brought.known.get(url), fetching)}  # fmt: skip
+
+
+def read_result(
+    partition: int, errands: Sequence[Errand] | None, job: Job, counts: Counter[str]
+) -> HolderResult:
+    """When a holder has ended; `counts` are its own."""
+    result, own = HolderResult(counts=counts), errands is None
+    asked = {one.url for one in _asked(partition, errands, job)}
+    for row in rows_that_count(job, partition):
+        if row["url"] not in asked:
+            continue
+        if row["status"] == AWAY:
+            result.away.append(Errand(row["url"], row["final_url"], int(row["value"])))
+        elif not own:
+            result.foreign.append(row)
+    return result
+
+
+def _asked(partition: int, errands: Sequence[Errand] | None, job: Job) -> Iterator[Errand]:
+    """Without errands: the partition's own wanted URLs."""
+    if errands is not None:
+        yield from errands
+        return
+    for row in parquet.read_rows(job.part("wanted", f"{partition:05d}"), ["url"]):
+        yield Errand(row["url"], row["url"])
+
+
+def _is_open(errand: Errand, known: Known | None, fetching: Fetching) -> bool:
+    """Whether a URL is to be asked for: never twice, unless a refetch names what it had said."""
+    if known is None:
+        return True
+    if known.status == AWAY:  # it may have come back here, by a later hop
+        return known.hops <= errand.hops
+    return known.status in fetching.again and known.round < fetching.round

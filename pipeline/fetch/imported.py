@@ -24,16 +24,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Final, cast
 
-from pipeline.fetch.commits import Commits, read_brought
-from pipeline.fetch.errand import Errand
+from pipeline.fetch.commits import Commits, Errand, read_brought
 from pipeline.fetch.hosts.request import Ending, row_of
 from pipeline.job import Job
 from pipeline.media.look import Looked, Lookers, Reencoded, default_processes
 from pipeline.problem import Problem
 from pipeline.store import parquet, store
-from pipeline.words.domain import partition_of
-from pipeline.words.opt_out_list import opted_out
-from pipeline.words.urls import normal_url
+from pipeline.words.consent import opted_out
+from pipeline.words.urls import normal_url, partition_of
 from schemas import tar
 from schemas.verdict import IMPORTED, OK, Reason
 

@@ -6,11 +6,6 @@ Out:  commits (packs and rows) as it goes; the errands that lead to other partit
       of other partitions' URLs, which are brought home when all are done.
 It always ends: every request has its time, a host that fails is given up, and at the deadline
 what was not answered is DEFERRED.
-Side by side: a worker takes on another partition as soon as it has requests free. A host that is
-slow, or wants long pauses, needs few of them, so it holds up no other partition. Partitions that
-need all requests follow one another, so that packs stay large and memory small; but not where there
-is a deadline, since those that are left would have no time: they take turns at the requests.
-Nothing has to be known of the partitions that are still to come, nor of other workers.
 """
 
 from __future__ import annotations
@@ -20,25 +15,23 @@ import hashlib
 import math
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Final
 
-from pipeline.fetch.commits import Commits, Known
-from pipeline.fetch.due import read_due, read_outcome
-from pipeline.fetch.errand import AWAY, Errand, Outcome
+from pipeline.fetch.commits import AWAY, Commits, Errand, Known
 from pipeline.fetch.hosts.host import Host, Hosts
-from pipeline.fetch.hosts.optout import OptOuts
+from pipeline.fetch.hosts.pace import Rates
+from pipeline.fetch.hosts.permission import OptOuts, OptOutService
 from pipeline.fetch.hosts.request import Ending, Requester, row_of
-from pipeline.fetch.lease import Lease, LostLeaseError, hold
-from pipeline.fetch.means import Means, open_means
+from pipeline.fetch.hosts.wire import Wire
+from pipeline.fetch.lease import Lease, LostLeaseError
 from pipeline.job import Job
-from pipeline.media.look import Reencoded
+from pipeline.media.look import Lookers, Reencoded
 from pipeline.problem import Problem
-from pipeline.words.domain import host_of, partition_of
+from pipeline.words.consent import OptOutList
+from pipeline.words.urls import host_of, partition_of
 from schemas.verdict import FORBIDDING, OK, UNDECIDED, Reason
 
 MOMENT: Final = 1.0  # seconds in which what several hosts ask for is told together
@@ -46,112 +39,25 @@ BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at
 GRACE: Final = 10.0  # seconds after the deadline, for the decoding of what has come
 NOT_ASKED: Final = FORBIDDING | {Reason.DEFERRED}  # statuses of which a host has seen nothing
 SLOWEST: Final = 3  # hosts that the lease's news names
-TICK: Final = 0.05  # seconds between two looks whether a worker has room for another partition
-MOST_URLS: Final = 1 << 20  # of a worker without an answer, some 250 MB; then it takes on no more
-MOST_PARTITIONS: Final = 128  # of a worker at a time: each has a lease to renew, and an open pack
-THREADS: Final = 32  # that wait for disks or buckets, so that no renewal of a lease waits for them
 
 
-class Worker:
-    """Partitions side by side, on an event loop that runs while one is taken and at the end."""
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What all partitions of a worker share. Use `open_resources` (worker.py)."""
 
-    def __init__(self, job: Job, *, until: float) -> None:
-        self._job = job
-        self._until = until  # seconds since 1970
-        self._runner = asyncio.Runner()
-        self._runner.get_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-        self._means: Means | None = None
-        self._opened = AsyncExitStack()  # the means
-        self._opening = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Outcome]] = set()
-        self._starting: set[int] = set()  # partitions that are read, and ask nobody yet
-        self._holders: dict[int, Holder] = {}
-        self._outcomes: list[Outcome] = []
+    wire: Wire
+    lookers: Lookers
+    service: OptOutService | None
+    listed: OptOutList
+    rates: Rates
+    everywhere: asyncio.Semaphore  # requests under way
+    # held by a partition that puts off its rest: all do so at the deadline, and rows take memory
+    deferring: asyncio.Lock
 
-    def take(self, partition: int, errands: Iterable[Errand] | None) -> None:
-        """Begin a partition, and work until there is room for another.
-
-        Raises:
-            LostLeaseError: another holder has taken one of the partitions over.
-        """
-        given = None if errands is None else list(errands)
-        try:
-            self._runner.run(self._take(partition, given))
-        except BaseException:
-            self.close()
-            raise
-
-    def finish(self) -> list[Outcome]:
-        """Of all that were taken, when they have ended; raises as `take` does."""
-        try:
-            self._runner.run(self._wait_for_all())
-        finally:
-            self.close()
-        return self._outcomes
-
-    def close(self) -> None:
-        """What has not ended is given up."""
-        try:
-            self._runner.run(self._give_up())
-        finally:
-            self._runner.close()
-
-    async def _take(self, partition: int, errands: list[Errand] | None) -> None:
-        self._tasks.add(asyncio.create_task(self._hold(partition, errands)))
-        await self._wait(TICK)
-        while self._tasks and self._is_full():
-            await self._wait(TICK)
-
-    async def _wait(self, seconds: float | None) -> None:
-        """Until a partition has ended, or the time is over."""
-        first = asyncio.FIRST_COMPLETED
-        ended, self._tasks = await asyncio.wait(self._tasks, timeout=seconds, return_when=first)
-        self._outcomes.extend(one.result() for one in ended)
-
-    async def _wait_for_all(self) -> None:
-        while self._tasks:
-            await self._wait(None)
-
-    async def _give_up(self) -> None:
-        await _cancelled(*self._tasks)
-        await self._opened.aclose()
-
-    def _is_full(self) -> bool:
-        """Whether another partition would only wait, or be too much to hold."""
-        if self._starting or len(self._tasks) >= MOST_PARTITIONS:
-            return True
-        if sum(len(holder.open) for holder in self._holders.values()) >= MOST_URLS:
-            return True
-        in_use = self._means is not None and self._means.are_in_use
-        return in_use and math.isinf(self._until)
-
-    async def _open_means(self) -> Means:
-        """When the first partition needs them: processes are started for it."""
-        async with self._opening:
-            if self._means is None:
-                opening = open_means(self._job)
-                self._means = await self._opened.enter_async_context(opening)
-        return self._means
-
-    async def _hold(self, partition: int, errands: list[Errand] | None) -> Outcome:
-        job, fetching, counts = self._job, self._job.settings.fetching, Counter[str]()
-        async with hold(job.path("leases", f"{partition:05d}.host.json")) as lease:
-            self._starting.add(partition)
-            try:
-                brought, todo = await asyncio.to_thread(read_due, partition, errands, job)
-                if todo and fetching.on:
-                    commits = Commits.begin(job, partition, brought.places)
-                    holder = Holder(job=job, partition=partition, known=brought.known.values(),
-                                    commits=commits, lease=lease, open=todo, until=self._until,
-                                    begun=partial(self._starting.discard, partition),
-                                    means=await self._open_means())  # fmt: skip
-                    del brought, todo
-                    self._holders[partition] = holder
-                    counts = await holder.fetch()
-            finally:
-                self._starting.discard(partition)
-                self._holders.pop(partition, None)
-            return await asyncio.to_thread(read_outcome, partition, errands, job, counts)
+    @property
+    def are_in_use(self) -> bool:
+        """Whether a further request would have to wait."""
+        return self.everywhere.locked() or self.wire.is_full
 
 
 @dataclass(kw_only=True)
@@ -166,7 +72,7 @@ class Holder:
     open: dict[str, Errand]  # without an answer
     until: float  # seconds since 1970
     begun: Callable[[], None]  # called when its hosts are asked
-    means: Means
+    resources: Resources
     counts: Counter[str] = field(default_factory=Counter)
     alive: int = 0  # hosts with URLs left
     writing: asyncio.Future[None] | None = None  # a commit
@@ -177,15 +83,15 @@ class Holder:
 
     async def fetch(self) -> Counter[str]:
         """Rows by reason."""
-        job, means = self.job, self.means
-        self.hosts = Hosts(wire=means.wire, fetching=job.settings.fetching, rates=means.rates,
-                           rests=dict(self.lease.rests), everywhere=means.everywhere,
+        job, shared = self.job, self.resources
+        self.hosts = Hosts(wire=shared.wire, fetching=job.settings.fetching, rates=shared.rates,
+                           rests=dict(self.lease.rests), everywhere=shared.everywhere,
                            until=self.until)  # fmt: skip
         self._count_asked()
         self.known = ()  # as large as the partition
         self.requester = Requester(
             hosts=self.hosts,
-            opt_outs=OptOuts(listed=means.listed, service=means.service),
+            opt_outs=OptOuts(listed=shared.listed, service=shared.service),
             consent=job.settings.recipe.consent,
             mine=self._is_mine,
         )
@@ -212,13 +118,13 @@ class Holder:
             left = None if math.isinf(self.until) else max(0.0, self.until - time.time())
             await asyncio.wait({hosts, beat}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             _raise_of(beat, hosts)
-            await _cancelled(hosts)
+            await cancel_all(hosts)
             come = asyncio.gather(*self.finishing)
             await asyncio.wait({beat, come}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
             _raise_of(beat, come)
-            await _cancelled(come)
+            await cancel_all(come)
             if self.open:  # the deadline
-                async with self.means.deferring:
+                async with self.resources.deferring:
                     await self._put_off_all()
             await self._commit()
             _raise_of(beat)
@@ -226,7 +132,7 @@ class Holder:
             self.commits.give_up()
             raise
         finally:
-            await _cancelled(beat, hosts, *self.finishing)
+            await cancel_all(beat, hosts, *self.finishing)
             # a thread cannot be cancelled, and the lease is let go only after it
             threads = (one for one in (self.renewing, self.writing) if one is not None)
             await asyncio.gather(*threads, return_exceptions=True)
@@ -266,7 +172,7 @@ class Holder:
             await self._see(ending)
         finally:
             if ending.answer is not None:
-                self.means.wire.release(ending.answer)
+                self.resources.wire.release(ending.answer)
 
     async def _see(self, ending: Ending) -> None:
         """What is seen of the bytes; those that are packed were seen before."""
@@ -277,7 +183,7 @@ class Holder:
         if sha256 in self.commits.places:
             self._write(ending, {"sha256": sha256})
             return
-        look = await self.means.lookers.look(ending.body)
+        look = await self.resources.lookers.look(ending.body)
         if isinstance(look, Problem):
             self._write(replace(ending, problem=look))
             return
@@ -374,7 +280,7 @@ def _raise_of(*tasks: asyncio.Future[Any]) -> None:
             one.result()
 
 
-async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
+async def cancel_all(*tasks: asyncio.Future[Any]) -> None:
     for one in tasks:
         one.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

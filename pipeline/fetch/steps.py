@@ -1,35 +1,52 @@
 """The graph of fetch: partitions are asked for, then what led from one to another, then settled.
 
-In:   wanted/PARTITION.parquet.
-Out:  images/fetch-PARTITION-ROUND.parquet, packs/fetch-*.tar.
+In:   wanted/PARTITION.parquet, and the rows that earlier rounds have brought.
+Out:  packs/fetch-*.tar, and images/fetch-PARTITION-ROUND.parquet: the row that counts of every URL,
+      of those too that are not wanted any more (what was brought is never asked for again).
 A redirect to another registered domain is an errand for that domain's partition, so that a domain
 is asked by one worker at a time: the next pass begins when the last one has ended everywhere.
 The deadline: a bundle works its partitions side by side, and uses no more than SHARE of the time
 that is left when it begins. What comes after it has the rest: the redirects that it has met and,
 where a runner gives a worker one bundle after another, those bundles; nobody knows how many.
+Swept: when the stage is whole, all files of rows that its manifest does not name, and packs that no
+row points into; at its start only such packs, since rows are what is brought.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline.fetch.errand import PASSES, Errand, Outcome
-from pipeline.fetch.settle import settle
+from pipeline.fetch.commits import (
+    AWAY,
+    PASSES,
+    Errand,
+    HolderResult,
+    list_files,
+    read_files,
+    that_count,
+)
+from pipeline.fetch.lease import worth_keeping
 from pipeline.job import Job
-from pipeline.words.domain import partition_of
-from schemas.manifest import PartResult
+from pipeline.store import parquet, store
+from pipeline.store.forms import FETCHED_PACKS, LEASES, files
+from pipeline.words.urls import partition_of
+from schemas.manifest import Ledger, PartResult, StoredFile
+from schemas.tables import IMAGES
+from schemas.verdict import OK, Reason
 
 if TYPE_CHECKING:
-    from pipeline.fetch.partition import Worker
+    from pipeline.fetch.worker import Worker
 
 METRICS: Final = "interloom.fetch"  # counters by reason, of attempts: retried bundles count twice
 SHARE: Final = 0.75  # redirects to other domains are few, and their hosts quick to ask
@@ -45,7 +62,7 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
     def expand(self, root: PBegin) -> PCollection[PartResult]:
         job = self._job
         every = root | "List partitions" >> beam.Create(range(job.partitions))
-        outcomes = (
+        results = (
             every
             | "Spread" >> beam.Reshuffle()
             | "Without errands" >> beam.Map(fetch_own)
@@ -53,13 +70,13 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
         )  # fmt: skip
         brought = []
         for number in range(1, PASSES + 1):
-            outcomes = (
-                outcomes
+            results = (
+                results
                 | f"Lead on {number}" >> beam.FlatMap(lead_on, job.partitions)
                 | f"Gather errands {number}" >> beam.GroupByKey()
                 | f"Follow redirects {number}" >> beam.ParDo(SideBySide(job))
             )
-            rows = outcomes | f"Bring home {number}" >> beam.FlatMap(bring_home, job.partitions)
+            rows = results | f"Bring home {number}" >> beam.FlatMap(bring_home, job.partitions)
             brought.append(rows)
         named = every | "Name partitions" >> beam.Map(_named)
         return (
@@ -86,7 +103,7 @@ class SideBySide(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Errand] | None]) -> None:
         if self._worker is None:
-            from pipeline.fetch.partition import Worker  # noqa: PLC0415  # with aiohttp, half a second
+            from pipeline.fetch.worker import Worker  # noqa: PLC0415  # with aiohttp, half a second
 
             now = time.time()
             self._worker = Worker(self._job, until=now + SHARE * (self._job.until - now))
@@ -94,19 +111,19 @@ class SideBySide(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         worker, self._worker = self._worker, None
-        for outcome in worker.finish() if worker is not None else ():
-            for status, count in outcome.counts.items():
+        for result in worker.finish() if worker is not None else ():
+            for status, count in result.counts.items():
                 Metrics.counter(METRICS, status).inc(count)
-            yield GlobalWindows.windowed_value(outcome)
+            yield GlobalWindows.windowed_value(result)
 
 
-def lead_on(outcome: Outcome, partitions: int) -> Iterator[tuple[int, Errand]]:
-    for errand in outcome.away:
+def lead_on(result: HolderResult, partitions: int) -> Iterator[tuple[int, Errand]]:
+    for errand in result.away:
         yield partition_of(errand.at, partitions)[0], errand
 
 
-def bring_home(outcome: Outcome, partitions: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    for row in outcome.foreign:
+def bring_home(result: HolderResult, partitions: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for row in result.foreign:
         yield partition_of(row["url"], partitions)[0], row
 
 
@@ -116,3 +133,86 @@ def _named(partition: int) -> tuple[int, None]:
 
 def _settle(partition: int, rows: Iterable[dict[str, Any] | None], job: Job) -> PartResult:
     return settle(partition, (row for row in rows if row is not None), job)
+
+
+def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartResult:
+    """Write a partition's rows as they stay, and count what became of every wanted URL."""
+    brought = pa.Table.from_pylist(list(foreign), schema=IMAGES)
+    rows = _at_home(pa.concat_tables([read_files(job, partition), brought]), partition, job)
+    wanted = parquet.read_table(job.part("wanted", f"{partition:05d}"))["url"]
+    ledger = Ledger()
+    ledger.see("wanted", len(wanted))
+    mine = rows.filter(pc.is_in(rows["url"], wanted.combine_chunks()))
+    ledger["bytes.wanted"] = pc.sum(mine["bytes"]).as_py() or 0
+    for one in mine["status"].value_counts().to_pylist():
+        if one["values"] == OK:
+            ledger.keep("wanted", one["counts"])
+        else:
+            ledger.drop("wanted", one["values"], one["counts"])
+    ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
+    name, fingerprint, files = part_name(partition, job), job.fingerprint, job.files()
+    files.stored += _packs_of(rows, partition, job)
+    parquet.write_rows(job.part("images", name), IMAGES, parquet.as_dicts(rows),
+                       fingerprint=fingerprint, counts=ledger, files=files)  # fmt: skip
+    return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger), files=files.stored)
+
+
+def _packs_of(rows: pa.Table, partition: int, job: Job) -> list[StoredFile]:
+    """The packs that rows point into, as they were when they were written.
+
+    A pack's digest lies in the commit that it was written with, and later in the settled files
+    whose rows point into it.
+    """
+    names = set(rows["pack"].unique().to_pylist()) - {None}
+    known = dict[str, StoredFile]()
+    commits = {job.part("images", name.rpartition("-")[0]) for name in names}
+    for path in {*list_files(job, f"fetch-{partition:05d}-"), *commits}:
+        if (mark := parquet.read_mark(path, part="")) is not None:
+            known |= {file.path.rpartition("/")[2]: file for file in mark.files}
+    return [known[name] for name in sorted(names)]
+
+
+def part_name(partition: int, job: Job) -> str:
+    return f"fetch-{partition:05d}-{job.settings.fetching.round}"
+
+
+def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
+    """The row that counts of each URL whose partition it is."""
+    homes = [partition_of(url.as_py(), job.partitions)[0] == partition for url in rows["url"]]
+    rows = that_count(rows.filter(pa.array(homes, pa.bool_())))
+    away = pc.equal(rows["status"], AWAY)
+    if not job.settings.fetching.on:
+        return rows.filter(pc.invert(away))  # nobody has followed it
+    # still on its way after the last pass
+    late = {"status": str(Reason.TOO_MANY_REDIRECTS), "value": PASSES + 1.0, "limit": float(PASSES)}
+    for name, value in late.items():
+        column = pc.if_else(away, value, rows[name])
+        rows = rows.set_column(IMAGES.get_field_index(name), IMAGES.field(name), column)
+    return rows
+
+
+def tidy(job: Job, parts: Sequence[str] | None) -> None:
+    """What holders left behind: at a start packs without rows, and when it is whole all files that
+    are none of its parts'."""
+    if parts is not None:
+        sweep_rows(job, parts)
+    sweep_packs(job)
+
+
+def sweep_rows(job: Job, names: Iterable[str]) -> None:
+    """Remove the files of rows that a whole stage does not name, and the leases of its holders but
+    for those that tell a refetch whom to leave alone.
+    """
+    fits = {job.part("images", name) for name in names}
+    store.remove(path for path in list_files(job) if path not in fits)
+    leases = files(job.output, "leases", LEASES)
+    store.remove(path for path, _ in leases if not worth_keeping(store.read_bytes(path)))
+
+
+def sweep_packs(job: Job) -> None:
+    """Remove what was packed, and then killed before its rows were written."""
+    named: set[str] = set()
+    for path in list_files(job):
+        named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
+    found = files(job.output, "packs", FETCHED_PACKS, "fetch-")
+    store.remove(path for path, _ in found if path.rsplit("/", 1)[-1] not in named)

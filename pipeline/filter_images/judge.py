@@ -28,7 +28,7 @@ from pipeline.account.documents import (
 from pipeline.account.facts import WHOLE, Objection, Place, key_of, verdict_row
 from pipeline.job import Job
 from pipeline.store import parquet
-from pipeline.words.opt_out_list import opted_out
+from pipeline.words.consent import opted_out
 from pipeline.words.urls import normal_url
 from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult

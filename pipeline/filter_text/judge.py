@@ -27,7 +27,7 @@ from pipeline.filter_text.dedup import refusal_of
 from pipeline.filter_text.minhash import MinHash
 from pipeline.job import Job
 from pipeline.store import parquet
-from pipeline.words.opt_out_list import opted_out
+from pipeline.words.consent import opted_out
 from schemas.document import Document, ImageNode, TextNode
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import VERDICTS

@@ -26,7 +26,7 @@ from apache_beam.typehints.decorators import no_annotations
 from pipeline.filter_text.judge import TextPart
 from pipeline.job import Job
 from pipeline.store import parquet
-from pipeline.words.domain import partition_of
+from pipeline.words.urls import partition_of
 from schemas.manifest import PartResult
 from schemas.tables import WANTED
 

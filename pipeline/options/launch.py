@@ -48,9 +48,9 @@ from pipeline.run.execute import check_output, prepare, whole
 from pipeline.stage import Stage
 from pipeline.store import store
 from pipeline.store.raw import local_path, open_local, scheme_of, size_of
+from pipeline.words.consent import name_of
 from pipeline.words.language import Identifier, file_sha256, find_model
 from pipeline.words.lexicon import load_lexicon
-from pipeline.words.opt_out_list import name_of
 from schemas.verdict import FETCH_REASONS, WORTH_AGAIN
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from pipeline.extract.html.images import (
     parse_srcset,
     references,
 )
-from pipeline.words.page_signals import Attributes
+from pipeline.words.consent import Attributes
 
 GIF = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.words.page_signals import Attributes, page_signals
+from pipeline.words.consent import Attributes, page_signals
 from schemas.document import PageSignals
 
 BASE = "https://example.com/a/"

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from pipeline.fetch.commits import read_brought
-from pipeline.fetch.errand import Outcome
-from pipeline.fetch.partition import Worker
+from pipeline.fetch.commits import HolderResult, read_brought
+from pipeline.fetch.worker import Worker
 from pipeline.fetching import Fetching
 from pipeline.filter_text.wanted import write_wanted
 from pipeline.job import Crawl, Job
@@ -28,7 +27,7 @@ from pipeline.options.run_options import RunOptions
 from pipeline.run.execute import prepare, run_stage, sweep, tidy
 from pipeline.stages import FETCH, FILTER_TEXT
 from pipeline.store import parquet
-from pipeline.words.domain import partition_of
+from pipeline.words.urls import partition_of
 from tests.forked import Forked
 
 PARTITIONS: Final = 4
@@ -38,12 +37,12 @@ LEFT: Final = "left.txt"
 FAST: Final = "requests = inf\nconnections = 4\ndomain_requests = inf\n"
 
 
-def fetch_partition(partition: int, job: Job) -> Outcome:
+def fetch_partition(partition: int, job: Job) -> HolderResult:
     """A partition's own URLs, by a worker that has no other."""
     worker = Worker(job, until=job.until)
     worker.take(partition, None)
-    (outcome,) = worker.finish()
-    return outcome
+    (result,) = worker.finish()
+    return result
 
 
 def job_for(

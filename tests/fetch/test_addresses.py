@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fetch.hosts.addresses import is_global
+from pipeline.fetch.hosts.guard import is_global
 
 SPECIAL = [  # IANA's registries of special-purpose addresses: all that is not globally reachable
     "0.0.0.0/8",

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fetch.commits import Commits
-from pipeline.fetch.errand import AWAY, Errand
+from pipeline.fetch.commits import AWAY, Commits, Errand
 from pipeline.fetch.hosts.request import Ending, row_of
 from pipeline.fetch.progress import Urls
-from pipeline.fetch.settle import settle
+from pipeline.fetch.steps import settle
 from pipeline.fetching import Fetching
 from pipeline.job import Job
 from pipeline.problem import Problem
 from pipeline.store import store
-from pipeline.words.domain import partition_of
+from pipeline.words.urls import partition_of
 from schemas.verdict import Reason
 from tests.fetch.stage import CONTACT, PARTITIONS, job_for
 

@@ -17,8 +17,7 @@ import pytest
 from PIL import Image
 
 from pipeline.fetch import commits, partition
-from pipeline.fetch.commits import read_brought
-from pipeline.fetch.errand import AWAY
+from pipeline.fetch.commits import AWAY, read_brought
 from pipeline.fetch.hosts import wire
 from pipeline.fetch.hosts.host import retry_after
 from pipeline.fetching import Fetching

@@ -24,7 +24,7 @@ from pipeline.fetch.partition import MOMENT
 from pipeline.fetching import Fetching
 from pipeline.media.pixels import Encoding
 from pipeline.store import store
-from pipeline.words.domain import host_of, partition_of
+from pipeline.words.urls import host_of, partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
 from tests.fetch.stage import CONTACT, FAST, PARTITIONS, do, job_for, rows, start
@@ -318,7 +318,7 @@ def test_a_service_is_asked_for_a_partition_at_a_time(tmp_path: Path) -> None:
 def test_what_nobody_can_speak_for_is_deferred_and_nobody_was_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.fetch.hosts.optout.TRIES", 1)
+    monkeypatch.setattr("pipeline.fetch.hosts.permission.TRIES", 1)
     plan = {"a.test": {**OPEN, "/a.jpg": answer(picture(1))}}
     gone = asyncio.run(_closed_port())
     told = replace(TOLD, opt_out_service=f"http://127.0.0.1:{gone}/")

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeline.fetch.hosts.optout import BATCH, KEY, TRIES, OptOuts, SpawningService
-from pipeline.words.opt_out_list import OptOutList
+from pipeline.fetch.hosts.permission import BATCH, KEY, TRIES, OptOuts, SpawningService
+from pipeline.words.consent import OptOutList
 
 LIST = """
 # those who wrote to us

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from pipeline.fetch.hosts.robots import LONGEST_DELAY, READ, Rules, closed, read_rules
+from pipeline.fetch.hosts.permission import LONGEST_DELAY, READ, Rules, closed, read_rules
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 

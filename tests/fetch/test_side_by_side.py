@@ -14,12 +14,12 @@ from typing import Any, Final, cast
 
 import pytest
 
-from pipeline.fetch import commits, partition
+from pipeline.fetch import commits, partition, worker
 from pipeline.fetch.lease import lease_at
 from pipeline.fetch.partition import Holder
 from pipeline.fetching import Fetching
 from pipeline.store import parquet, store
-from pipeline.words.domain import host_of, partition_of
+from pipeline.words.urls import host_of, partition_of
 from schemas.verdict import OK, Reason
 from tests.fetch.hostile import answer, picture, to
 from tests.fetch.stage import (
@@ -103,7 +103,7 @@ def test_without_a_deadline_nobody_waits_for_a_slow_host_which_ends_too(
     kind: str, slow: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A drip by the time of a request; of the delay, a second here."""
-    monkeypatch.setattr("pipeline.fetch.hosts.robots.LONGEST_DELAY", 1.0)
+    monkeypatch.setattr("pipeline.fetch.hosts.permission.LONGEST_DELAY", 1.0)
     plan = Plan(2)
     late = plan.add(kind, slow)
     quick = [plan.add("quick", place) for place in range(2)]
@@ -236,7 +236,7 @@ def test_a_beat_ends_that_is_told_of_a_pause_when_it_is_cancelled() -> None:
         hosts, nothing = SimpleNamespace(told=asyncio.Event()), cast("Any", None)
         job: Any = SimpleNamespace(settings=SimpleNamespace(fetching=TOLD))
         holder = Holder(job=job, partition=0, known=(), commits=nothing, lease=nothing, open={},
-                        until=0, begun=nothing, means=nothing)  # fmt: skip
+                        until=0, begun=nothing, resources=nothing)  # fmt: skip
         holder.hosts = cast("Any", hosts)
         beat = asyncio.ensure_future(holder._beat())
         for _ in range(9):  # it waits
@@ -254,7 +254,7 @@ def test_a_beat_ends_that_is_told_of_a_pause_when_it_is_cancelled() -> None:
 def test_a_worker_takes_on_no_more_than_it_can_hold(
     name: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition, name, value)
+    monkeypatch.setattr(worker, name, value)
     plan = Plan(4)
     for place in range(4):
         plan.add("quick", place, images=9)

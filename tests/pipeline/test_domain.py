@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.words.domain import registered_domain
+from pipeline.words.urls import registered_domain
 
 
 @pytest.mark.parametrize(

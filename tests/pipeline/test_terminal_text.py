@@ -14,9 +14,7 @@ import pytest
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from pipeline.fetch.figures import Figures
-from pipeline.fetch.figures import show as show_figures
-from pipeline.fetch.progress import Urls
+from pipeline.fetch.progress import Figures, Urls, show_figures
 from pipeline.fetching import Fetching
 from pipeline.store import store
 from schemas.terminal import PlainConsole, PlainStream, one_line, printable, printable_lines

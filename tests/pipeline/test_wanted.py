@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fetch.figures import age_of
+from pipeline.fetch.progress import age_of
 from pipeline.filter_text.wanted import NO_URL, sort_on_disk
 from pipeline.verify import verify
 from tests.pipeline.bad_crawls import good, html_of, page_record, run_here, url_of, write

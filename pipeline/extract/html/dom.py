@@ -39,7 +39,7 @@ from pipeline.extract.html.vocabulary import (
     TITLE,
     signs_of,
 )
-from pipeline.words.page_signals import Attributes
+from pipeline.words.consent import Attributes
 from pipeline.words.urls import absolute_url
 from schemas.document import Role
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from pipeline.words.page_signals import Attributes
+from pipeline.words.consent import Attributes
 from pipeline.words.urls import absolute_url
 
 SENSIBLE_WIDTH: Final = 2_048  # pixels; more is not seen by any vision tower, and costs its bytes

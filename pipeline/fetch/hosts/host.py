@@ -23,12 +23,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pipeline.fetch.hosts.pace import Pace, Rates, turn
-from pipeline.fetch.hosts.robots import FILES, READ, Rules, closed, read_rules
+from pipeline.fetch.hosts.permission import FILES, READ, Rules, closed, read_rules
 from pipeline.fetch.hosts.wire import Answer, Wire
 from pipeline.fetch.lease import START, Rests
 from pipeline.fetching import Fetching
 from pipeline.problem import Problem
-from pipeline.words.domain import host_of, registered_domain
+from pipeline.words.urls import host_of, registered_domain
 from schemas.verdict import Reason
 
 RESTING: Final = frozenset({429, 503})
@@ -44,7 +44,7 @@ FREE: Final = 10  # retries of a host, and one for each RETRIES_PER images asked
 RETRIES_PER: Final = 5
 RULES_REDIRECTS: Final = 5  # RFC 9309, 2.3.1.2
 
-Outcome = Answer | Problem
+Reply = Answer | Problem
 
 
 @dataclass(kw_only=True, eq=False)  # a key of the queues
@@ -88,25 +88,25 @@ class Host:
         pace.images += 1
         return None
 
-    async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Outcome:
+    async def ask(self, url: str, **wishes: Callable[..., Problem | None]) -> Reply:
         """What it answers, in the end."""
         self.asked += 1
         for attempt in range(1, self.fetching.tries + 1):
-            outcome = await self._ask_once(url, **wishes)
-            rest = self._rest(outcome, attempt)
+            reply = await self._ask_once(url, **wishes)
+            rest = self._rest(reply, attempt)
             if rest is None:
-                return outcome
-            if isinstance(outcome, Answer):  # the host's own wish: for all that wait for it
+                return reply
+            if isinstance(reply, Answer):  # the host's own wish: for all that wait for it
                 self._let_rest(rest)
                 if rest > LONGEST_REST:  # nor is it asked for anything else
-                    self.wire.release(outcome)
+                    self.wire.release(reply)
                     self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
                     return self.gone
             if attempt == self.fetching.tries or self.retries >= self._budget:
-                return outcome
+                return reply
             self.retries += 1
-            if isinstance(outcome, Answer):
-                self.wire.release(outcome)
+            if isinstance(reply, Answer):
+                self.wire.release(reply)
             else:
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
@@ -132,7 +132,7 @@ class Host:
     def _budget(self) -> int:
         return FREE + self.asked // RETRIES_PER
 
-    async def _ask_once(self, url: str, **wishes: Any) -> Outcome:  # noqa: ANN401  # Wire.get's
+    async def _ask_once(self, url: str, **wishes: Any) -> Reply:  # noqa: ANN401  # Wire.get's
         if (gone := self._given_up()) is not None:
             return gone
         await self.wire.room()
@@ -142,32 +142,32 @@ class Host:
             if max(pace.resting for pace in self.paces) >= START:
                 self.told.set()  # a pace so slow that the next holder has to know of it
             started = time.monotonic()
-            outcome = await self.wire.get(url, **wishes)
+            reply = await self.wire.get(url, **wishes)
             self.seconds += time.monotonic() - started
-        self.bytes += outcome.held if isinstance(outcome, Answer) else 0
-        self._count(outcome)
-        return outcome
+        self.bytes += reply.held if isinstance(reply, Answer) else 0
+        self._count(reply)
+        return reply
 
-    def _count(self, outcome: Outcome) -> None:
-        busy = isinstance(outcome, Answer) and outcome.status in RESTING
-        if not busy and not (isinstance(outcome, Problem) and outcome.reason in FAILURES):
+    def _count(self, reply: Reply) -> None:
+        busy = isinstance(reply, Answer) and reply.status in RESTING
+        if not busy and not (isinstance(reply, Problem) and reply.reason in FAILURES):
             self.failures = 0
             return
         self.failures += 1
         if self.failures >= self.fetching.host_failures:
             most = self.fetching.host_failures
             late = Problem(reason=Reason.DEFERRED, value=self.failures, limit=most)
-            self.gone = outcome if isinstance(outcome, Problem) else late
+            self.gone = reply if isinstance(reply, Problem) else late
 
-    def _rest(self, outcome: Outcome, attempt: int) -> float | None:
+    def _rest(self, reply: Reply, attempt: int) -> float | None:
         """Seconds until it is worth another try; None where it never is."""
         backoff = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311  # jitter
-        if isinstance(outcome, Problem):
-            return backoff if outcome.reason in RETRIED else None
-        if outcome.status in RESTING:
-            told = retry_after(outcome.header("retry-after"))
+        if isinstance(reply, Problem):
+            return backoff if reply.reason in RETRIED else None
+        if reply.status in RESTING:
+            told = retry_after(reply.header("retry-after"))
             return backoff if told is None else told
-        return backoff if outcome.status in AGAIN else None
+        return backoff if reply.status in AGAIN else None
 
     async def _read_all_rules(self) -> list[Rules]:
         """ai.txt too where robots.txt came, and no sooner than that one asks for."""
@@ -184,31 +184,31 @@ class Host:
     async def _read_rules(self, name: str) -> Rules:
         url = f"{self.origin}/{name}"
         for _ in range(RULES_REDIRECTS + 1):
-            outcome = await self._ask_for_rules(url)
-            if isinstance(outcome, Problem):
-                return closed(name, outcome)
-            if (target := outcome.target) is None:
-                return read_rules(name, status=outcome.status, body=outcome.body)
+            reply = await self._ask_for_rules(url)
+            if isinstance(reply, Problem):
+                return closed(name, reply)
+            if (target := reply.target) is None:
+                return read_rules(name, status=reply.status, body=reply.body)
             if registered_domain(target) != registered_domain(url):
                 # another worker's affair: it is not asked from here, and so the site is closed
-                why = Problem(reason=Reason.RULES_UNREACHABLE, value=outcome.status)
+                why = Problem(reason=Reason.RULES_UNREACHABLE, value=reply.status)
                 return closed(name, why)
             url = target
         return read_rules(name, status=404, body=b"")
 
-    async def _ask_for_rules(self, url: str) -> Outcome:
+    async def _ask_for_rules(self, url: str) -> Reply:
         """Again where it may be chance; 429 is an answer: the host is closed."""
         for attempt in range(1, self.fetching.tries + 1):
             host = self.others(url)
-            outcome = await host._ask_once(url, most=READ)
-            rest = self._rest(outcome, attempt)
-            if isinstance(outcome, Answer):
-                self.wire.release(outcome)
-                if outcome.status in RESTING:
+            reply = await host._ask_once(url, most=READ)
+            rest = self._rest(reply, attempt)
+            if isinstance(reply, Answer):
+                self.wire.release(reply)
+                if reply.status in RESTING:
                     host._let_rest(rest or 0.0)
-                    return outcome
+                    return reply
             if rest is None or attempt == self.fetching.tries:
-                return outcome
+                return reply
             await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
 

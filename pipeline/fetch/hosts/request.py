@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from filters.rules import ConsentRule, refuse_asking
-from pipeline.fetch.errand import Errand
-from pipeline.fetch.hosts.host import Hosts, Outcome
-from pipeline.fetch.hosts.optout import OptOuts
+from pipeline.fetch.commits import Errand
+from pipeline.fetch.hosts.host import Hosts, Reply
 from pipeline.fetch.hosts.pace import Pace
+from pipeline.fetch.hosts.permission import OptOuts
 from pipeline.fetch.hosts.wire import Answer
 from pipeline.media.decode import sniff
 from pipeline.problem import Problem
-from pipeline.words.page_signals import header_signals
+from pipeline.words.consent import header_signals
 from schemas.document import PageSignals
 from schemas.tables import IMAGES
 from schemas.verdict import ALLOWED, FORBIDDING, UNDECIDED, Reason
@@ -64,17 +64,17 @@ class Requester:
             if (full := host.let_in(entered)) is not None:
                 return Ending(errand=errand, problem=full)
             signals: list[PageSignals] = [NO_SIGNALS]
-            outcome = await host.ask(errand.at, wish=self._hear(signals), look=_look)
-            if isinstance(outcome, Answer) and outcome.target is not None:
-                self.hosts.wire.release(outcome)
-                further = self._follow(errand, outcome.target)
+            reply = await host.ask(errand.at, wish=self._hear(signals), look=_look)
+            if isinstance(reply, Answer) and reply.target is not None:
+                self.hosts.wire.release(reply)
+                further = self._follow(errand, reply.target)
                 if isinstance(further, Problem):
-                    return Ending(errand=errand, problem=further, status=outcome.status)
+                    return Ending(errand=errand, problem=further, status=reply.status)
                 errand = further
                 if not self.mine(errand.at):
                     return errand
                 continue
-            return _end(errand, outcome, signals[0])
+            return _end(errand, reply, signals[0])
 
     async def _refuse(self, errand: Errand) -> Ending | None:
         """What may not even be asked for, and who forbids it."""
@@ -123,16 +123,16 @@ def _look(first: bytes) -> Problem | None:
     return Problem(reason=Reason.NOT_AN_IMAGE)
 
 
-def _end(errand: Errand, outcome: Outcome, signals: PageSignals) -> Ending:
-    if isinstance(outcome, Problem):
-        return Ending(errand=errand, problem=outcome, signals=signals)
+def _end(errand: Errand, reply: Reply, signals: PageSignals) -> Ending:
+    if isinstance(reply, Problem):
+        return Ending(errand=errand, problem=reply, signals=signals)
     problem = None
-    if outcome.status != 200:
-        problem = Problem(reason=Reason.HTTP_STATUS, value=outcome.status, limit=200)
-    elif not outcome.body:
+    if reply.status != 200:
+        problem = Problem(reason=Reason.HTTP_STATUS, value=reply.status, limit=200)
+    elif not reply.body:
         problem = Problem(reason=Reason.EMPTY_PAYLOAD)
-    return Ending(errand=errand, problem=problem, status=outcome.status, signals=signals,
-                  body=b"" if problem else outcome.body, answer=outcome)  # fmt: skip
+    return Ending(errand=errand, problem=problem, status=reply.status, signals=signals,
+                  body=b"" if problem else reply.body, answer=reply)  # fmt: skip
 
 
 def row_of(ending: Ending, *, round_: int) -> dict[str, Any]:

@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from pipeline.fetch.hosts.addresses import is_address, is_global
-from pipeline.fetch.hosts.guard import ForbiddenAddressError, Guard
+from pipeline.fetch.hosts.guard import ForbiddenAddressError, Guard, is_address, is_global
 from pipeline.fetching import Fetching
 from pipeline.problem import Problem
 from pipeline.read import payload
