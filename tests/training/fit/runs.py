@@ -1,12 +1,10 @@
-"""Training runs of tests as processes of their own, so that they can be killed."""
+"""Training runs of tests, in this process or in one of their own that can be killed."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +12,9 @@ from typing import Any, Final
 
 import torch
 
+from tests.training.processes import Forked, command_line
 from tests.training.shards import picture, prose, write_run
 
-ROOT: Final = Path(__file__).resolve().parents[3]
 TINY: Final = (
     "optimizer.warmup=2", "data.rows=4", "data.micro_rows=2", "data.sequence_length=96",
     "data.window=16", "data.vocabulary=512", "run.threads=1", "run.checkpoint_every=3",
@@ -48,30 +46,29 @@ def write_documents(folder: Path, *, documents: int = 40, heldout: int = 4) -> P
 
 
 def command(shards: Path, output: Path, *settings: str) -> list[str]:
-    flags = [flag for one in (*TINY, *settings) for flag in ("--set", one)]
-    fit = ["fit", "--shards", str(shards), "-o", str(output), *flags]
-    return ["-m", "training.cli", *fit]
+    """Arguments of interloom-train; the last of equal settings counts."""
+    flags = [flag for setting in (*TINY, *settings) for flag in ("--set", setting)]
+    return ["fit", "--shards", str(shards), "-o", str(output), *flags]
 
 
-def start(arguments: Sequence[str], *, ranks: int = 1) -> subprocess.Popen[str]:
-    launch = [sys.executable]
-    if ranks > 1:
-        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    return subprocess.Popen(
-        [*launch, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+def start(arguments: Sequence[str]) -> Forked:
+    return Forked(command_line, list(arguments), environment={"OMP_NUM_THREADS": "1"})
 
 
-def finish(process: subprocess.Popen[str], *, code: int = 0) -> str:
-    told, _ = process.communicate(timeout=400)
-    assert process.returncode == code, told
-    return told
+def start_ranks(arguments: Sequence[str], ranks: int) -> list[Forked]:
+    """The processes that torchrun would start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        Forked(
+            command_line,
+            list(arguments),
+            environment={"OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank, **shared},
+        )
+        for rank in map(str, range(ranks))
+    ]
 
 
 def steps(output: Path) -> list[dict[str, Any]]:

@@ -6,15 +6,14 @@ import errno
 import os
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.training.fit.runs import ROOT, command, finish, start, steps, write_documents
+from tests.training.fit.runs import command, start, steps, write_documents
 from tests.training.model.reference import MINI
+from tests.training.processes import Forked, command_line
 from training.config import Optimizer
 from training.fit import checkpoint
 from training.fit.checkpoint import State
@@ -218,24 +217,21 @@ def test_a_checkpoint_that_would_run_something_is_told_and_runs_nothing(
     assert not (tmp_path / "ran").exists()
 
 
+def _on_a_full_disk(arguments: list[str]) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    command_line(arguments)
+
+
 def test_a_disk_that_is_full_ends_the_run_and_a_rerun_goes_on(tmp_path: Path) -> None:
     """Files may grow to 1 MB, as on a disk that is full: a checkpoint is larger."""
     shards = write_documents(tmp_path / "run", documents=12, heldout=2)
     output = tmp_path / "model"
     arguments = command(shards, output, "optimizer.steps=4", "data.workers=0")
-
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-
-    ended = subprocess.run(
-        [sys.executable, *arguments],
-        check=False, cwd=ROOT, preexec_fn=small, capture_output=True, text=True,
-    )  # fmt: skip
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert f"{output}/checkpoints/step-000003" in ended.stderr
+    told = Forked(_on_a_full_disk, arguments).wait(code=1)
+    assert "Traceback" not in told
+    assert f"{output}/checkpoints/step-000003" in told
     assert checkpoint.whole_checkpoints(output) == []
-    finish(start(arguments))
+    start(arguments).wait()
     assert [step["step"] for step in steps(output)] == [1, 2, 3, 4]
 
 

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoProcessor, Idefics2ForConditionalGeneration
 from typer.testing import CliRunner
 
-from tests.training.fit.runs import TINY, command, finish, start, steps, write_documents
+from tests.training.fit.runs import TINY, command, start, steps, write_documents
 from tests.training.shards import picture, write_run
 from training.cli import CONSOLE, app
 from training.fit.loop import train
@@ -28,7 +28,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     output = tmp_path_factory.mktemp("model")
-    told = finish(start(command(shards, output, f"optimizer.steps={STEPS}", "data.workers=0")))
+    told = start(command(shards, output, f"optimizer.steps={STEPS}", "data.workers=0")).wait()
     assert "held-out loss" in told
     return output
 

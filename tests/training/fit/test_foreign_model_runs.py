@@ -23,7 +23,6 @@ from schemas.terminal import printable
 from tests.training.fit.runs import (
     TINY,
     command,
-    finish,
     start,
     torch_as_before,
     write_documents,
@@ -151,7 +150,7 @@ def test_what_transformers_tells_of_a_model_is_text(
     config.write_text(json.dumps(json.loads(config.read_text()) | settings))
     save_file(load_file(weights) | {f"a{HOSTILE}": torch.zeros(2)}, weights, {"format": "pt"})
     asked = command(shards, tmp_path / "out", "optimizer.steps=1", "optimizer.warmup=0")
-    told = finish(start([*asked, "--language-model", str(model)]), code=code)
+    told = start([*asked, "--language-model", str(model)]).wait(code=code)
     assert OBEYED.findall(told) == []
     assert told.count(printable(CODES)) >= 2
 

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from tests.training.fit.runs import (
     TINY,
     command,
-    finish,
-    start,
+    start_ranks,
     steps,
     torch_as_before,
     write_documents,
@@ -38,7 +37,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fit(shards: Path, output: Path, *settings: str, code: int = 0) -> str:
     """In this process; the last of equal settings counts."""
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, command(shards, output, *settings)[2:])
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, command(shards, output, *settings))
     assert result.exit_code == code, (result.output, result.exception)
     return result.output
 
@@ -123,7 +122,8 @@ def test_two_ranks_are_one_where_the_first_steps_have_no_image_and_some_are_eval
     settings = ("optimizer.steps=8", "data.rows=2", "data.micro_rows=1", "data.seed=1")
     fit(tmp_path / "run", tmp_path / "1", *settings, "data.workers=0")
     asked = command(tmp_path / "run", tmp_path / "2", *settings, "run.evaluate_every=3")
-    finish(start(asked, ranks=2))
+    for process in start_ranks(asked, 2):
+        process.wait()
     alone, both = steps(tmp_path / "1"), steps(tmp_path / "2")
     assert evaluated(tmp_path / "2") == [3, 6, 8]
     assert alone[0]["images"] == 0
@@ -146,7 +146,7 @@ def test_adapters_on_a_language_model_go_on_to_the_bit_also_before_the_first_che
             CliRunner().invoke(
                 app,
                 [*command(shards, output, "optimizer.steps=6", "lora.rank=2", "run.keep=9",
-                          "run.checkpoint_every=2")[2:], "--language-model", str(language)],
+                          "run.checkpoint_every=2"), "--language-model", str(language)],
             )  # fmt: skip
             for later in range(step + 2, 8, 2):
                 shutil.rmtree(folder_of(output, later), ignore_errors=True)
@@ -158,7 +158,7 @@ def test_adapters_on_a_language_model_go_on_to_the_bit_also_before_the_first_che
     save_file(weights, language / "model.safetensors", {"format": "pt"})
     for asked in (
         ["generate", str(output), "--prompt", "the sea"],
-        [*command(shards, output, "optimizer.steps=8", "lora.rank=2")[2:],
+        [*command(shards, output, "optimizer.steps=8", "lora.rank=2"),
          "--language-model", str(language)],
     ):  # fmt: skip
         result = CliRunner(env={"COLUMNS": "200"}).invoke(app, asked)

@@ -46,7 +46,7 @@ def told_by(*arguments: str, code: int) -> str:
 
 def fit(shards: Path, output: Path, last: int, *, code: int = 0) -> str:
     asked = command(shards, output, f"optimizer.steps={last}", "data.workers=0")
-    return told_by(*asked[2:], code=code)
+    return told_by(*asked, code=code)
 
 
 def content(folder: Path) -> dict[Path, bytes | Path | None]:
