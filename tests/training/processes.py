@@ -50,9 +50,13 @@ class Forked:
         return self._read("stdout")
 
     @property
+    def stderr(self) -> str:
+        return self._read("stderr")
+
+    @property
     def output(self) -> str:
         """Of both streams, one after the other."""
-        return self.stdout + self._read("stderr")
+        return self.stdout + self.stderr
 
     def _read(self, name: str) -> str:
         path = self._folder / name

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.model.starts import CONFIGS, saved
+from tests.training.processes import Forked, command_line
 from tests.training.shards import word_tokenizer, write_run
 from training.data import tokenizer
 from training.data.hub import CODE
@@ -36,12 +37,11 @@ MAPS = {
     "AutoModelForCausalLM": "custom.Custom",
     "AutoTokenizer": ["custom.Custom", "custom.Custom"],
 }
-OPEN = {
-    "language": "from training.model.pretrained import load_language as read",
-    "limit": "from training.model.pretrained import limit_of as read",
-    "vision": "from training.model.pretrained import load_vision as load\n"
-    "read = lambda at: load(at, 6)",
-    "tokenizer": "from training.data.tokenizer import load as read",
+OPEN: dict[str, Callable[[str], object]] = {
+    "language": load_language,
+    "limit": limit_of,
+    "vision": partial(load_vision, table=6),
+    "tokenizer": tokenizer.load,
 }
 SETTINGS = [
     "config.json",
@@ -80,35 +80,37 @@ def put(path: Path, **settings: object) -> None:
     path.write_text(json.dumps(before | settings))
 
 
-def open_in_process(kind: str, folder: Path, answer: int | str) -> subprocess.CompletedProcess[str]:
+def read(kind: str, folder: str) -> None:
+    try:
+        OPEN[kind](folder)
+    except ValueError as error:
+        print(error)
+
+
+def open_in_process(kind: str, folder: Path, stdin: str) -> Forked:
     """Read a folder in a process of its own, whose standard input says something."""
-    code = f"""
-import sys
-{OPEN[kind]}
-try:
-    read(sys.argv[1])
-except ValueError as error:
-    print(error)
-"""
-    return subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        **({"input": answer} if isinstance(answer, str) else {"stdin": answer}),
-    )
+    ended = Forked(read, kind, str(folder), stdin=stdin)
+    ended.wait(seconds=120)
+    return ended
+
+
+@pytest.fixture
+def yes(tmp_path: Path) -> str:
+    """A file that says yes to whatever is asked."""
+    path = tmp_path / "yes"
+    path.write_text("y\n" * 9)
+    return str(path)
 
 
 @pytest.mark.parametrize(
     ("kind", "model_type"), [*((kind, "somebody's") for kind in OPEN), ("language", "llama")]
 )
 def test_a_folder_that_brings_code_is_refused_though_standard_input_says_yes(
-    folder: Path, ran: Path, kind: str, model_type: str
+    folder: Path, ran: Path, yes: str, kind: str, model_type: str
 ) -> None:
     put(folder / "config.json", auto_map=MAPS, model_type=model_type)
     put(folder / "tokenizer_config.json", auto_map=MAPS)
-    ended = open_in_process(kind, folder, "y\n" * 9)
+    ended = open_in_process(kind, folder, yes)
     assert "names code of its own (auto_map)" in ended.stdout
     assert "trust_remote_code=False" in ended.stdout
     assert ended.stdout.count("\n") == 1
@@ -122,7 +124,7 @@ def test_a_terminal_that_says_yes_is_not_asked(folder: Path, ran: Path, kind: st
     ours, theirs = os.openpty()
     try:
         os.write(ours, b"y\n" * 9)
-        ended = open_in_process(kind, folder, theirs)
+        ended = open_in_process(kind, folder, os.ttyname(theirs))
     finally:
         os.close(ours)
         os.close(theirs)
@@ -176,18 +178,17 @@ def test_settings_that_are_no_json_are_one_line(folder: Path) -> None:
         refused(str(folder), "tokenizer|--language-model|--vision-model")
 
 
-def test_the_commands_refuse_it_before_anything_is_read(folder: Path, tmp_path: Path) -> None:
+def test_the_commands_refuse_it_before_anything_is_read(
+    folder: Path, yes: str, tmp_path: Path
+) -> None:
     write_run(tmp_path / "run", [["A text."]])
     put(folder / "config.json", auto_map=MAPS)
     for arguments in (
         ["fit", "--language-model", str(folder), "-o", str(tmp_path / "out")],
         ["index", "--tokenizer", str(folder)],
     ):
-        ended = subprocess.run(
-            [sys.executable, "-m", "training.cli", *arguments, "--shards", str(tmp_path / "run")],
-            input="y\n" * 9, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert ended.returncode == 2
+        ended = Forked(command_line, [*arguments, "--shards", str(tmp_path / "run")], stdin=yes)
+        ended.wait(code=2, seconds=120)
         assert "names code of its own (auto_map)" in ended.stderr
         assert ended.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

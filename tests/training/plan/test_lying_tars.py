@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import resource
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +24,7 @@ from tests.training.lies import (
     rewrite,
     write_tar,
 )
+from tests.training.processes import Forked, command_line
 from tests.training.shards import picture, small_tokenizer, write_run
 from tests.training.stream.feeds import feed, take
 from training.data.counts import count_sources
@@ -77,17 +76,15 @@ def test_a_size_in_a_header_that_cannot_be_is_one_line(
 def test_plan_ends_at_once_on_such_a_size(bare: Path, size: bytes) -> None:
     """Python's tarfile would go back, read the same header again, and never end."""
     change_header(bare / TAR, 3, SIZE, size)
-    ended = subprocess.run(
-        [sys.executable, "-m", "training.cli", "plan", "--shards", str(bare)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-    )
-    assert ended.returncode == 2
+    ended = Forked(_in_little_memory, ["plan", "--shards", str(bare)])
+    ended.wait(code=2, seconds=120)
     assert ended.stderr.count("\n") == 1
     assert "train-00000.tar" in ended.stderr
+
+
+def _in_little_memory(arguments: list[str]) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    command_line(arguments)
 
 
 @pytest.mark.parametrize("keys", [("size",), ("GNU.sparse.major", "GNU.sparse.minor")])
