@@ -66,7 +66,7 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class RunConfig:
     checkpoint_every: Positive = 500  # steps
     keep: Positive = 2  # checkpoints
     evaluate_every: Annotated[int, Field(ge=0)] = 0  # steps; 0: only at the end
@@ -83,7 +83,7 @@ class Config:
     data: Data = field(default_factory=Data)
     optimizer: Optimizer = field(default_factory=Optimizer)
     lora: Lora = field(default_factory=Lora)
-    run: Run = field(default_factory=Run)
+    run: RunConfig = field(default_factory=RunConfig)
 
 
 # On 2 cores and a few hundred documents: minutes.
@@ -92,7 +92,7 @@ TINY: Final = Config(
     data=Data(rows=8, micro_rows=8, workers=1),
     optimizer=Optimizer(steps=300, learning_rate=2e-3, warmup=30),
     lora=Lora(rank=0),
-    run=Run(checkpoint_every=100, heldout=40),
+    run=RunConfig(checkpoint_every=100, heldout=40),
 )
 SMALL: Final = Config(
     shape="small",
@@ -102,7 +102,7 @@ SMALL: Final = Config(
 )
 # stage 1 of the paper: images of 384 pixels
 LARGE: Final = Config(
-    shape="idefics2-8b", data=Data(longest=384, shortest=378), run=Run(recompute=True)
+    shape="idefics2-8b", data=Data(longest=384, shortest=378), run=RunConfig(recompute=True)
 )
 CONFIGS: Final[Mapping[str, Config]] = {"tiny": TINY, "small": SMALL, "idefics2-8b": LARGE}
 
@@ -143,11 +143,11 @@ def checked(kind: type[T], values: object, *, of: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        one = error.errors()[0]
-        key, wrong = ".".join(map(str, one["loc"])), one["input"]
+        first = error.errors()[0]
+        key, wrong = ".".join(map(str, first["loc"])), first["input"]
         is_single = isinstance(wrong, str | int | float)
         shown = repr(wrong)[:_SHOWN] if is_single else f"a {type(wrong).__name__}"
-        raise ValueError(f"{of} has {key or 'all'} = {shown}: {one['msg']}") from error
+        raise ValueError(f"{of} has {key or 'all'} = {shown}: {first['msg']}") from error
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -177,12 +177,12 @@ def _put(values: dict[str, Any], key: str, value: str) -> None:
 
 
 def _keys(kind: type[DataclassInstance], prefix: str = "") -> Iterator[str]:
-    for one in fields(kind):
-        default = one.default_factory() if callable(one.default_factory) else one.default
+    for key in fields(kind):
+        default = key.default_factory() if callable(key.default_factory) else key.default
         if is_dataclass(default) and not isinstance(default, type):
-            yield from _keys(type(default), f"{prefix}{one.name}.")
+            yield from _keys(type(default), f"{prefix}{key.name}.")
         else:
-            yield prefix + one.name
+            yield prefix + key.name
 
 
 def _unknown(
@@ -201,8 +201,8 @@ def _nearest(name: str) -> str:
     """ " (did you mean ...?)" by the last part of a key's name, too; else what there is."""
     known = [*_keys(Config), *CONFIGS]
     by_last = {key.rsplit(".", 1)[-1]: key for key in known}
-    found = difflib.get_close_matches(name, known, 1) or [
-        by_last[last]
-        for last in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(by_last), 1)
-    ]
-    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known)}"
+    nearest = difflib.get_close_matches(name, known, 1)
+    if not nearest:
+        last = difflib.get_close_matches(name.rsplit(".", 1)[-1], list(by_last), 1)
+        nearest = [by_last[part] for part in last]
+    return f"; did you mean {nearest[0]}?" if nearest else f"; there are {', '.join(known)}"

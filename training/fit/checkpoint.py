@@ -44,7 +44,7 @@ class State:
     """Beside weights and moments: what a resumed run must find."""
 
     step: int  # steps done
-    data: dict[str, Any]  # of order.py: a few integers
+    data: dict[str, Any]  # state of the plan (plan.py): a few integers
     identity: dict[str, Any]  # what may not differ: shape, tokenizer, shards, sequence length, ...
 
 
@@ -75,8 +75,8 @@ def save(
         return final
     aside = final.with_name(final.name + _ASIDE)
     if world.first:
-        for left in final.parent.glob(f"step-*{_ASIDE}"):  # of a run that was killed
-            _remove(left)
+        for unfinished in final.parent.glob(f"step-*{_ASIDE}"):  # of a run that was killed
+            _remove(unfinished)
         with _write_errors(final):
             aside.mkdir(parents=True, exist_ok=True)  # exists where it holds what is not ours
             if aside.is_symlink() or any(map(_is_ours, aside.iterdir())):

@@ -104,7 +104,8 @@ def prepare(output: Path, options: RunOptions, *, world: World, say: Say) -> Pre
         ValueError: for what could not be trained.
     """
     shape = shape_of(options)
-    order_of(options, shape), images_of(shape)  # raise now, before anything is opened
+    order_of(options, shape)  # raises now, before anything is opened
+    images_of(shape)  # likewise
     sources = tuple(open_source(folder, weight=weight) for folder, weight in options.shards)
     heldout = open_heldout(options, say)
     if world.first:

@@ -54,7 +54,7 @@ class Meaning:
     sources: Sequence[str]  # names, by number
 
 
-class Shown(NamedTuple):
+class ShownToken(NamedTuple):
     """A token, or a picture in the place of its tokens."""
 
     kind: Kind
@@ -69,7 +69,7 @@ class ShownPiece:
     source: str
     tokens: int
     targets: int
-    shown: Sequence[Shown]
+    shown: Sequence[ShownToken]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +148,7 @@ def _shown(
     piece: Piece,
     pictures: Iterator[tuple[str, str]],
     meaning: Meaning,
-) -> Iterator[Shown]:
+) -> Iterator[ShownToken]:
     """A piece's tokens; the labels say of each but the first whether it is trained."""
     trained = [False, *(labels[:-1] != IGNORED).tolist()]
     before: list[int] = []
@@ -159,9 +159,9 @@ def _shown(
             kind = "context"
         if unit[0] == meaning.special.image:
             picture, sides = next(pictures)
-            yield Shown(kind, f"{len(unit)} visual tokens", picture, sides)
+            yield ShownToken(kind, f"{len(unit)} visual tokens", picture, sides)
         else:
-            yield Shown(kind, _text(before, unit, meaning))
+            yield ShownToken(kind, _text(before, unit, meaning))
         before = unit
         place += len(unit)
 

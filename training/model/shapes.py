@@ -273,29 +273,31 @@ def flops(
 
 
 def _vision(shape: Shape, images: Sequence[int]) -> float:
-    one = shape.vision
+    vision = shape.vision
     patches = sum(images)
-    embedding = 2.0 * patches * 3 * PATCH**2 * one.width
-    matrices = 2.0 * patches * (4 * one.width**2 + 2 * one.width * one.ffn)
-    attention = sum(4.0 * length**2 * one.width for length in images)
-    return embedding + one.layers * (matrices + attention)
+    embedding = 2.0 * patches * 3 * PATCH**2 * vision.width
+    matrices = 2.0 * patches * (4 * vision.width**2 + 2 * vision.width * vision.ffn)
+    attention = sum(4.0 * length**2 * vision.width for length in images)
+    return embedding + vision.layers * (matrices + attention)
 
 
 def _connector(shape: Shape, images: Sequence[int]) -> float:
-    width, one = shape.text.width, shape.perceiver
-    inner, shared = one.heads * one.head, one.kv_heads * one.head
-    patches, latents = sum(images), len(images) * one.latents
+    width, perceiver = shape.text.width, shape.perceiver
+    inner, shared = perceiver.heads * perceiver.head, perceiver.kv_heads * perceiver.head
+    patches, latents = sum(images), len(images) * perceiver.latents
     project = 2.0 * patches * (2 * shape.vision.width + width) * shape.text.ffn
     per_layer = 2.0 * latents * 2 * width * inner  # queries and output
     per_layer += 2.0 * (patches + latents) * 2 * width * shared  # keys and values
-    per_layer += sum(4.0 * one.latents * (length + one.latents) * inner for length in images)
+    per_layer += sum(
+        4.0 * perceiver.latents * (length + perceiver.latents) * inner for length in images
+    )
     per_layer += 2.0 * latents * 3 * width * 4 * width
-    return project + one.depth * per_layer
+    return project + perceiver.depth * per_layer
 
 
 def _text(shape: Shape, documents: Sequence[int]) -> float:
-    one = shape.text
-    tokens, head = sum(documents), one.width // one.heads
-    matrices = one.width * (2 * one.width + 2 * one.kv_heads * head) + 3 * one.width * one.ffn
-    attention = sum(2.0 * length**2 * one.width for length in documents)  # causal: half
-    return one.layers * (2.0 * tokens * matrices + attention)
+    text = shape.text
+    tokens, head = sum(documents), text.width // text.heads
+    matrices = text.width * (2 * text.width + 2 * text.kv_heads * head) + 3 * text.width * text.ffn
+    attention = sum(2.0 * length**2 * text.width for length in documents)  # causal: half
+    return text.layers * (2.0 * tokens * matrices + attention)
