@@ -156,9 +156,9 @@ def test_a_copy_that_lacks_a_shard_of_the_manifest_is_refused(run: Path) -> None
 
 def test_shards_of_another_format_version_are_refused(run: Path) -> None:
     manifest = run / "shard.manifest.json"
-    other = manifest.read_text().replace('"format_version": 1', '"format_version": 2')
+    other = manifest.read_text().replace('"format_version": 2', '"format_version": 3')
     manifest.write_text(other)
-    refused(run, "format version 2, but this interloom reads 1: run the stage again")
+    refused(run, "format version 3, but this interloom reads 2: run the stage again")
     manifest.unlink()
     tar = run / "shards" / "train-00000.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"format_version":1', b'"format_version":9'))
@@ -234,7 +234,7 @@ def test_tars_of_other_things_than_samples_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, r"pairs\.tar: sample a has 0 members a\.json")
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"not json", b'{"format_version":1}'])
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"not json", b'{"format_version":2}'])
 def test_json_that_is_no_sample_is_refused(tmp_path: Path, body: bytes) -> None:
     with tarfile.open(tmp_path / "odd.tar", "w") as tar:
         info = tarfile.TarInfo("a.json")
