@@ -1,6 +1,6 @@
-"""A page becomes a Document: its texts measured, its language told, its place in the crawl noted.
+"""A page becomes a Document: its texts are measured, its language is identified.
 
-In:   a Page, and what is known of where it came from.
+In:   a Page, and where it came from; the word lists and the language model of a run (`Tools`).
 Out:  a Document as it lies in documents/PART. extract and explain make theirs here, so that what
       a user is shown of a page is what a run makes of it.
 """
@@ -8,12 +8,19 @@ Out:  a Document as it lies in documents/PART. extract and explain make theirs h
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Protocol
 
 from filters.signals import Lexicon, measure
 from pipeline.extract.page import Page
+from pipeline.job import Job
+from pipeline.media.look import AheadLookers, look_ahead
+from pipeline.words.language import Identifier, find_model
+from pipeline.words.lexicon import load_lexicon
 from pipeline.words.urls import registered_domain
 from schemas.document import Document, Node, Role, TextNode, document_id
 
@@ -70,3 +77,38 @@ def _measured(node: Node, lexicon: Lexicon) -> Node:
         return node
     counts = measure(node.text, lexicon)  # replace() would take as long
     return TextNode(text=node.text, role=node.role, caption_of=node.caption_of, counts=counts)
+
+
+class Watcher(Protocol):
+    """Watches over the record that is being read (reader.py)."""
+
+    def over(self, offset: int, place: int) -> AbstractContextManager[None]: ...
+
+
+@dataclass(kw_only=True)
+class Tools:
+    """What the process that reads parts loads once: word lists, a language model, a decoder."""
+
+    job: Job
+    watch: Watcher | None = None
+    seconds: dict[str, float] = field(  # spent, for *.host.json alone
+        default_factory=lambda: defaultdict(float)
+    )
+
+    def load(self) -> None:
+        """Load all now: lists or a model that cannot be read are no fault of the first record."""
+        _ = self.lexicon
+        self.identify("any text")  # the model is read at its first use
+
+    @property
+    def decoder(self) -> AheadLookers:
+        return look_ahead()
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        settings = self.job.settings
+        return load_lexicon(settings.language, **settings.word_files)
+
+    @cached_property
+    def identify(self) -> Identify:
+        return Identifier(find_model(self.job.settings.lid_model or None)).identify

@@ -15,10 +15,10 @@ from pipeline.store import store
 from pipeline.store.forms import ENDED
 from schemas.verdict import Reason
 
-Place = tuple[int, int]  # a record's offset, and its ordinal within the member
+RecordPlace = tuple[int, int]  # a record's offset, and its ordinal within the member
 
 
-def read_ended(job: Job, part: str) -> dict[Place, Reason]:
+def read_ended(job: Job, part: str) -> dict[RecordPlace, Reason]:
     """The records of a part that ended a process, each with the reason of its drop."""
     path = _path(job, part)
     if not store.exists(path):
@@ -32,7 +32,7 @@ def read_ended(job: Job, part: str) -> dict[Place, Reason]:
         ) from error
 
 
-def add_ended(job: Job, part: str, place: Place, reason: Reason) -> None:
+def add_ended(job: Job, part: str, place: RecordPlace, reason: Reason) -> None:
     known = read_ended(job, part) | {place: reason}
     rows = [
         {"offset": offset, "place": ordinal, "reason": str(why)}

@@ -13,9 +13,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.extract.document import Origin, document_of
+from pipeline.extract.document import Origin, Tools, document_of
 from pipeline.extract.page import Page, RefusedPage, head_signals, read_page
-from pipeline.extract.tools import Tools
 from pipeline.media.decode import ImageLook, sniff
 from pipeline.media.look import Looked, Reencoded
 from pipeline.problem import Fault, Problem, fault_of
@@ -60,7 +59,7 @@ class Rows:
 
 
 @dataclass(kw_only=True, slots=True)
-class Outcome:
+class RecordOutcome:
     """What one record becomes. An image's row is complete when it is decoded (`finish`)."""
 
     record: Record
@@ -213,8 +212,8 @@ class Outcome:
         else:
             self.look = self.tools.decoder.look(record.body)
 
-    def is_seen(self) -> bool:
-        """Whether the outcome is complete: no image of it is still being decoded."""
+    def is_complete(self) -> bool:
+        """Whether no image is still being decoded."""
         return self.look is None or self.look.done()
 
     def finish(self) -> Problem | None:

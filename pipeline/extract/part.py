@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from pipeline.extract.ended import Place, add_ended, add_note
-from pipeline.extract.outcome import Outcome, Rows
-from pipeline.extract.tools import Tools
+from pipeline.extract.document import Tools
+from pipeline.extract.ended import RecordPlace, add_ended, add_note
+from pipeline.extract.outcome import RecordOutcome, Rows
 from pipeline.problem import fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, given_up, read_part
@@ -42,7 +42,7 @@ AHEAD_BYTES: Final = 32 << 20
 
 
 def extract_part(
-    part: Part, tools: Tools, *, ended: Mapping[Place, Reason] = MappingProxyType({})
+    part: Part, tools: Tools, *, ended: Mapping[RecordPlace, Reason] = MappingProxyType({})
 ) -> PartResult:
     """Read a part, unless it is whole already; either way, what it counted.
 
@@ -64,10 +64,10 @@ def extract_part(
 
 
 def _extract(
-    part: Part, tools: Tools, ended: Mapping[Place, Reason], *, careful: bool
+    part: Part, tools: Tools, ended: Mapping[RecordPlace, Reason], *, careful: bool
 ) -> PartResult:
-    """Read a part. Its rows are written in groups, so whose row does not fit tells only a careful
-    reading, which tries each row alone."""
+    """Read a part. Rows are written in groups, so only a careful reading, which checks each row
+    alone, finds out which record's row does not fit its table."""
     tools.load()
     job = tools.job
     fingerprint, files = job.fingerprint, job.files()
@@ -109,32 +109,30 @@ class _Sink:
     objections: parquet.Writer
     packs: PackWriter
     tools: Tools
-    ended: Mapping[Place, Reason]
-    careful: bool  # whether each row is tried before it is added
-    waiting: deque[Outcome] = field(default_factory=deque)
+    ended: Mapping[RecordPlace, Reason]
+    careful: bool  # whether each row is checked before it is added
+    waiting: deque[RecordOutcome] = field(default_factory=deque)
     waiting_bytes: int = 0
 
     def take(self, record: Record) -> None:
-        """Read a record, and write all that are whole, in order."""
-        outcome = self._judged(record)
-        self.waiting.append(outcome)
-        self.waiting_bytes += outcome.bytes
-        self.write(ahead=AHEAD)
+        """Read a record, and write all outcomes that are complete, in order.
 
-    def _judged(self, record: Record) -> Outcome:
-        """What it becomes, or where our code raises at it, its drop alone."""
+        Where our code raises at a record, its outcome is its drop alone.
+        """
         outcome, watch = self._outcome(record), self.tools.watch
         try:
             with watch.over(record.offset, record.place) if watch else nullcontext():
                 outcome.judge()
-        except BaseException as error:  # noqa: BLE001  # told, or raised again
+        except BaseException as error:  # noqa: BLE001  # a Fault, or raised again
             problem = fault_of(error)
             outcome = self._outcome(given_up(record, problem))
             outcome.give_up(problem)
-        return outcome
+        self.waiting.append(outcome)
+        self.waiting_bytes += outcome.bytes
+        self.write(ahead=AHEAD)
 
-    def _outcome(self, record: Record) -> Outcome:
-        return Outcome(
+    def _outcome(self, record: Record) -> RecordOutcome:
+        return RecordOutcome(
             record=record,
             ended=self.ended.get((record.offset, record.place)),
             part=self.part,
@@ -146,9 +144,9 @@ class _Sink:
         )
 
     def write(self, *, ahead: int) -> None:
-        """Write what is whole, in the order of the records, until at most `ahead` wait."""
+        """Write complete outcomes, in the order of the records, until at most `ahead` wait."""
         while self.waiting and (
-            self.waiting[0].is_seen()
+            self.waiting[0].is_complete()
             or len(self.waiting) > ahead
             or self.waiting_bytes > AHEAD_BYTES
         ):
@@ -160,8 +158,8 @@ class _Sink:
                 add_ended(self.tools.job, self.part.name, place, Reason.DECODER_DIED)
             self._add(outcome)
 
-    def _add(self, outcome: Outcome) -> None:
-        """From here on what raises is about the machine, or a row that does not fit."""
+    def _add(self, outcome: RecordOutcome) -> None:
+        """Add an outcome to the files: what raises here is about the machine, or an unfit row."""
         if (look := outcome.file) is not None:
             (row,) = outcome.images.rows
             row["pack"], row["pack_offset"] = self.packs.add(

@@ -144,8 +144,8 @@ class Watch:
 
 def _serve(asked: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: ANN401
     """In the new process: answer until nobody asks."""
-    from pipeline.extract.part import extract_part  # noqa: PLC0415  # with parsers
-    from pipeline.extract.tools import Tools  # noqa: PLC0415
+    from pipeline.extract.document import Tools  # noqa: PLC0415  # with parsers
+    from pipeline.extract.part import extract_part  # noqa: PLC0415
 
     end_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # they go to the group: the run answers

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.extract import outcome as extract
+from pipeline.extract.document import Tools
 from pipeline.extract.page import read_page
 from pipeline.extract.part import KINDS, extract_part
-from pipeline.extract.tools import Tools
 from pipeline.job import Crawl, Job, Settings
 from pipeline.options.launch import choose_settings
 from pipeline.options.run_options import RunOptions

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from pipeline.extract.document import Tools
 from pipeline.extract.part import extract_part
-from pipeline.extract.tools import Tools
 from pipeline.job import Crawl, Job
 from pipeline.options.launch import choose_settings
 from pipeline.options.run_options import RunOptions
