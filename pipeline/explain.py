@@ -8,8 +8,8 @@ Refused: a file that is missing, empty or no HTML, a URL that no crawl would hol
 Not:     what needs other pages or pixels (repeats in a domain, near-duplicates, image files).
 See it:  interloom explain PAGE.html --url URL [--json]
 
-Pages, counts and verdicts come from the functions that extract and filter_text call. Where the
-document is refused before its nodes are looked at, they are judged all the same, to be seen.
+Pages, counts and verdicts come from the functions that extract and filter_text call. Nodes are
+judged and shown even where the document is refused before its nodes are looked at.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from schemas.terminal import printable, printable_lines
 
 EXCERPT: Final = 96  # characters of a text that are shown
 NODES: Final = 2_000  # that are shown: a page of more is read as JSON
-# of a document, what a file does not have
+# columns of a document that a file on disk does not have
 _PLACE: Final = frozenset({"id", "date", "input", "offset", "length"})
-# what people save by mistake for a page, told by its first bytes
+# what people save by mistake for a page, by its first bytes
 _OTHERS: Final = {
     b"%PDF-": "a PDF",
     b"PK\x03\x04": "a zip file",
@@ -195,7 +195,7 @@ def _recipe_of(name: str) -> Recipe:
 def write_json(explanation: Explanation, file: TextIO) -> None:
     """All of it, with every node whole; what was not measured is null."""
     page, document = explanation.page, explanation.document
-    said: dict[str, Any] = {
+    output: dict[str, Any] = {
         "path": explanation.path,
         "url": explanation.url,
         "recipe": explanation.recipe,
@@ -205,18 +205,18 @@ def write_json(explanation: Explanation, file: TextIO) -> None:
     }
     if page is not None and document is not None:
         row = document_to_row(document)
-        said["document"] = {name: row[name] for name in row if name not in _PLACE}
-        said["page"] = {
+        output["document"] = {name: row[name] for name in row if name not in _PLACE}
+        output["page"] = {
             "elements": page.elements,
             "second_opinion": page.second_opinion,
             "edits": page.edits,
         }
-        said["document"]["nodes"] = [
-            node | {"signals": _numbers(one.signals), "refusal": _plain(one.refusal)}
-            for node, one in zip(row["nodes"], explanation.nodes, strict=True)
+        output["document"]["nodes"] = [
+            node | {"signals": _numbers(judged.signals), "refusal": _plain(judged.refusal)}
+            for node, judged in zip(row["nodes"], explanation.nodes, strict=True)
         ]
     encoder = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False)
-    file.writelines(map(printable_lines, encoder.iterencode(said)))
+    file.writelines(map(printable_lines, encoder.iterencode(output)))
     file.write("\n")
 
 
@@ -239,12 +239,12 @@ def show(explanation: Explanation, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _lines(one: Explanation) -> list[Text]:
-    lines = [_fact("page", f"{one.path} as {one.url}")]
-    if one.page is None or one.document is None:
-        return [*lines, _verdict("extract", one.problem, good="")]
-    page, document = one.page, one.document
-    texts, images = document.texts, document.images
+def _lines(explanation: Explanation) -> list[Text]:
+    lines = [_fact("page", f"{explanation.path} as {explanation.url}")]
+    if explanation.page is None or explanation.document is None:
+        return [*lines, _verdict("extract", explanation.problem, good="")]
+    page, document = explanation.page, explanation.document
+    kept = sum(node.refusal is None for node in explanation.nodes)
     lines += [
         _fact("title", document.title or "(none)"),
         _fact("language", f"{document.language or '?'} {document.language_score:.3f}"),
@@ -252,52 +252,52 @@ def _lines(one: Explanation) -> list[Text]:
         _fact("main content", _extractor(page)),
         _fact("left out", _counted(page.edits) or "nothing"),
         _fact("the page says", _page_signals(document)),
-        _fact("nodes", f"{texts} texts, {images} images; {len(_kept(one))} stay"),
-        _fact("texts that stay", _measured(one.signals or {})),
-        _verdict(f"recipe {one.recipe}", one.refusal, good="kept, as far as its text tells"),
+        _fact("nodes", f"{document.texts} texts, {document.images} images; {kept} stay"),
+        _fact("texts that stay", _measured(explanation.signals or {})),
+        _verdict(
+            f"recipe {explanation.recipe}",
+            explanation.refusal,
+            good="kept, as far as its text tells",
+        ),
         Text(),
     ]
-    for node in one.nodes[:NODES]:
+    for node in explanation.nodes[:NODES]:
         lines += _node_lines(node)
-    if (more := len(one.nodes) - NODES) > 0:
+    if (more := len(explanation.nodes) - NODES) > 0:
         lines.append(Text(f"and {more:,} nodes more: --json has all of them"))
     return lines
 
 
-def _kept(one: Explanation) -> list[NodeExplanation]:
-    return [node for node in one.nodes if node.refusal is None]
-
-
 def _extractor(page: Page) -> str:
-    asked = page.second_opinion and page.extractor == "blocks"
-    other = "; trafilatura was asked, and its answer not taken" if asked else ""
+    refused = page.second_opinion and page.extractor == "blocks"
+    other = "; trafilatura was asked, and its answer not taken" if refused else ""
     return f"by {page.extractor}, of {page.elements:,} elements{other}"
 
 
 def _page_signals(document: Document) -> str:
     signals = document.signals
-    told = {
+    named = {
         "robots": ", ".join(signals.robots),
         "tdm-reservation": "1" if signals.tdm_reservation else "",
         "tdm-policy": signals.tdm_policy,
         "canonical": signals.canonical,
         "licence": signals.licence,
     }
-    return "; ".join(f"{name} {value}" for name, value in told.items() if value) or "nothing"
+    return "; ".join(f"{name} {value}" for name, value in named.items() if value) or "nothing"
 
 
-def _node_lines(one: NodeExplanation) -> list[Text]:
-    node = one.node
+def _node_lines(explained: NodeExplanation) -> list[Text]:
+    node = explained.node
     role = "image" if isinstance(node, ImageNode) else str(node.role)
-    line = Text(f"{one.position:>4}  {role:<10}  ")
-    line.append_text(_outcome(one.refusal, good="kept"))
+    line = Text(f"{explained.position:>4}  {role:<10}  ")
+    line.append_text(_outcome(explained.refusal, good="kept"))
     if isinstance(node, ImageNode):
         sides = f" ({node.width or '?'} x {node.height or '?'} declared)"
         shown = sides if node.width or node.height else ""
         return [line, _indented(f"{node.url}{shown}"), _indented(f"alt: {_excerpt(node.alt)}")]
-    of = "" if node.caption_of is None else f"  caption of {node.caption_of}"
-    line.append(of)
-    return [line, _indented(_excerpt(node.text)), _indented(_measured(one.signals), dim=True)]
+    if node.caption_of is not None:
+        line.append(f"  caption of {node.caption_of}")
+    return [line, _indented(_excerpt(node.text)), _indented(_measured(explained.signals), dim=True)]
 
 
 def _indented(text: str, *, dim: bool = False) -> Text:
@@ -315,9 +315,9 @@ def _verdict(who: str, why: Problem | Refusal | None, *, good: str) -> Text:
 def _outcome(why: Problem | Refusal | None, *, good: str) -> Text:
     if why is None:
         return Text(good, style="green")
-    said = [f"{name} {_short(float(value))}" for name in ("value", "limit")
-            if (value := getattr(why, name)) is not None]  # fmt: skip
-    measured = f" ({', '.join(said)})" if said else ""
+    numbers = {"value": why.value, "limit": why.limit}
+    known = [f"{name} {_short(float(n))}" for name, n in numbers.items() if n is not None]
+    measured = f" ({', '.join(known)})" if known else ""
     return Text(f"dropped: {why.reason}{measured}", style="red")
 
 

@@ -1,1 +1,1 @@
-"""extract: one page of HTML in, its main content as text and image nodes in reading order out."""
+"""extract: records of a crawl become documents and image files; html/ reads a page."""

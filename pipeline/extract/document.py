@@ -30,7 +30,7 @@ Identify = Callable[[str], tuple[str, float]]  # text -> language, score
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a page was found. A file on disk has no date and no crawl."""
+    """Where a page comes from. A file on disk has no date and no crawl."""
 
     url: str
     date: str = ""
@@ -64,7 +64,7 @@ def document_of(page: Page, origin: Origin, *, lexicon: Lexicon, identify: Ident
 
 
 def _prose(texts: list[TextNode]) -> list[TextNode]:
-    """Running text: labels, tables and code say little of a language, and lower its score."""
+    """Running text. Labels, tables and code say little about a language, and lower its score."""
     return [
         node
         for node in texts

@@ -55,7 +55,7 @@ class Page:
     nodes: tuple[Node, ...]
     edits: dict[str, int]
     elements: int
-    second_opinion: bool  # whether trafilatura was asked, also where its answer was not taken
+    second_opinion: bool  # whether trafilatura was run, even if its choice was not taken
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ def read_page(
         return problem
     tree = _parsed(markup)
     head = defaultdict[str, list[LexborNode]](list)
-    for node in tree.css(_HEAD):  # one search for all: each takes as long
+    for node in tree.css(_HEAD):  # one search for all elements: each search takes as long
         tag = node.tag or ""
         head["link" if tag == "a" else tag].append(node)
     base = base_url(url, href=head["base"][0].attributes.get("href") if head["base"] else None)
@@ -124,8 +124,8 @@ def read_page(
 
 
 def head_signals(html: bytes, *, url: str, headers: Sequence[tuple[str, str]] = ()) -> PageSignals:
-    """What a page asks for that is not read: an error page, or one over a limit. Its headers and
-    the `<meta>` elements in its first 64 KiB count."""
+    """What a page that is not read (an error page, or one over a limit) asks for by its headers and
+    by the `<meta>` elements in its first 64 KiB."""
     decoded = decode_page(html[:_HEAD_BYTES], headers=headers)
     markup = decoded.utf8 or decoded.text.encode()
     if broken_limit(markup, DEFAULT_LIMITS) is not None:

@@ -1,10 +1,10 @@
-"""Reader: the process that reads the parts of a worker, since a page may take its process along.
+"""Reader: a process that reads the parts of a worker, since a page may end the process it is in.
 
 In:   Parts, one after the other; Beam's worker waits for each.
 Out:  the result of extract_part, and the seconds that were spent on what.
 Ended: a page that takes more than SECONDS of processor time ends the process, by a timer of the
-      kernel that no parser can hold up; a fault in a parser ends it, too. The record is noted
-      (ended.py), a new process reads the part again, and leaves that record out: READER_DIED.
+      kernel that no parser can delay; a fault in a parser ends it, too. The record is noted
+      (ended.py), and a new process reads the part again without that record: READER_DIED.
       Limits on bytes, elements and attributes come first (limits.py): this is the last resort.
 What ends the process from outside (SIGKILL, so also a machine without memory) ends the stage.
 
@@ -96,11 +96,11 @@ class Reader:
         )
         self._process.start()
         theirs.close()
-        # whoever is never closed lets its process end before this one waits for it at its exit
+        # at exit, a reader that was never closed lets its process end before that is waited for
         Finalize(self, self._ours.close, exitpriority=10)
 
     def _note_end(self, part: Part) -> None:
-        """Note the record at which the process died, or raise where it was not a record's doing."""
+        """Note the record at which the process died, or raise where no record ended it."""
         code, (offset, place) = self._end(), self._at
         if -code in FAULTS and offset != NOTHING:
             add_ended(self._job, part.name, (offset, place), Reason.READER_DIED)
@@ -117,7 +117,7 @@ class Reader:
         return int(process.exitcode)
 
     def close(self) -> None:
-        """End the process; one that is in the middle of a part is not waited for."""
+        """End the process, also in the middle of a part."""
         if self._process is not None:
             self._ours.close()
             self._process.join(MOMENT)
@@ -127,7 +127,7 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
-    """Tells the process beside which record is being read, and bounds its processor time."""
+    """Shares with the worker which record is being read, and bounds its processor time."""
 
     at: Any  # shared: offset and place
 
@@ -142,8 +142,8 @@ class Watch:
             self.at[0] = NOTHING
 
 
-def _serve(asked: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: ANN401
-    """In the new process: answer until nobody asks."""
+def _serve(parts: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: ANN401
+    """In the new process: read parts until the worker closes its end."""
     from pipeline.extract.document import Tools  # noqa: PLC0415  # with parsers
     from pipeline.extract.part import extract_part  # noqa: PLC0415
 
@@ -154,7 +154,7 @@ def _serve(asked: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: 
     tools = Tools(job=job, watch=Watch(at=at))
     while True:
         try:
-            part = asked.recv()
+            part = parts.recv()
         except EOFError:
             close_pools()
             return
@@ -162,10 +162,10 @@ def _serve(asked: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: 
         try:
             result = extract_part(part, tools, ended=read_ended(job, part.name))
             answer = Read(result=result, seconds=dict(tools.seconds))
-        except Exception as error:  # noqa: BLE001  # raised again where it was asked for
+        except Exception as error:  # noqa: BLE001  # raised again in the worker
             answer = _sendable(error), "".join(traceback.format_exception(error))
         tools.seconds.clear()
-        asked.send(answer)
+        parts.send(answer)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -19,7 +19,7 @@ from schemas.manifest import PartResult
 class CutInputs(beam.PTransform[PBegin, PCollection[Part]]):
     """The inputs named in run.json -> parts: few are walked and cut, many are taken whole.
 
-    What an index chose comes as parts at once, file by file.
+    Records that an index chose become parts at once, file by file.
     """
 
     def __init__(self, job: Job) -> None:
@@ -46,7 +46,7 @@ def planned_parts(job: Job) -> int:
 
 
 class Input(NamedTuple):
-    """One input of which all is wanted, and how it is to be cut."""
+    """An input that is wanted whole, and how it is cut."""
 
     number: int  # its place among the ordered inputs
     name: str
@@ -57,26 +57,26 @@ class Input(NamedTuple):
 
 def list_inputs(output: str) -> Iterator[Input | Part]:
     crawl = read_crawl(output)
-    whole_ones = {name: number for number, name in enumerate(crawl.inputs)}
+    others = {name: number for number, name in enumerate(crawl.inputs)}
     for name, runs in ranges_of(crawl.indexes, base=crawl.base, limit=crawl.limit):
-        if name not in whole_ones:
+        if name not in others:
             raise ValueError(
                 f"{name} is named by an index, and is no input of this run: bring the index back "
                 "as it was, or choose another output"
             )
-        yield from index_parts(name, whole_ones.pop(name), runs, part_size=crawl.part_size)
+        yield from index_parts(name, others.pop(name), runs, part_size=crawl.part_size)
     walked = len(crawl.inputs) < FEW_INPUTS
-    for name, number in whole_ones.items():
+    for name, number in others.items():
         yield Input(number, name, walked, crawl.part_size, crawl.limit)
 
 
-def cut_input(one: Input | Part) -> Iterator[Part]:
-    if isinstance(one, Part):
-        yield one
-    elif one.walked:
-        yield from cut(one.name, one.number, part_size=one.part_size, limit=one.limit)
+def cut_input(source: Input | Part) -> Iterator[Part]:
+    if isinstance(source, Part):
+        yield source
+    elif source.walked:
+        yield from cut(source.name, source.number, part_size=source.part_size, limit=source.limit)
     else:
-        yield whole(one.name, one.number, limit=one.limit)
+        yield whole(source.name, source.number, limit=source.limit)
 
 
 class ExtractParts(beam.PTransform[PCollection[Part], PCollection[PartResult]]):

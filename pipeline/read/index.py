@@ -3,13 +3,13 @@
 In:      Parquet or CSV (gzip too) with filename, offset and length of each wanted record; Common
          Crawl's own names warc_filename, warc_record_offset, warc_record_length are understood.
 Out:     the files that it names, and for each of them Parts that hold ranges. Touching ranges
-         become one; a part ends at a part size or at a thousand ranges. What lies between near
-         ranges is fetched with them by one request, and not looked at.
+         become one; a part ends at a part size or at a thousand ranges. Near ranges are fetched
+         by one request, and what lies between them is not looked at.
 Refused: a missing column, a null, an empty name, a negative offset or a length under 1, by row:
          ValueError.
 
-Three columns are read, a batch at a time. Naming the files holds their names alone; putting the
-records in order holds some 50 bytes for each, and the ranges of one file at a time.
+Three columns are read, a batch at a time. To list the files only their names are kept in memory;
+to order the records some 50 bytes for each, and the ranges of one file at a time.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def is_index(name: str) -> bool:
 
 
 def files_of(name: str, *, base: str = "") -> list[str]:
-    """The crawl files that an index names; every row is checked, none is held."""
-    found: dict[str, int] = {}
+    """The crawl files that an index names; every row is checked, none is kept in memory."""
+    numbers: dict[str, int] = {}
     for batch in _batches(name):
-        _numbered(batch, found, base)
-    return list(found)
+        _numbered(batch, numbers, base)
+    return list(numbers)
 
 
 def ranges_of(
@@ -62,13 +62,13 @@ def ranges_of(
 ) -> Iterator[tuple[str, Numbers]]:
     """File by file the wanted runs of bytes of all indexes together: rows of [start, end).
 
-    They are in order, touching ones are one, and a record listed twice counts once. Names that are
-    no index are passed over; `limit` is how many records of each file are wanted. A run.json, which
-    may be foreign, has named the indexes: no text of theirs is quoted.
+    They are in order, touching ones are joined, and a record listed twice counts once. Names that
+    are no index are skipped; `limit` is how many records of each file are wanted. The indexes are
+    named by a run.json, which may be foreign, so errors quote no text of theirs.
     """
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     batches = [
-        (_numbered(batch, found, base), *_places(batch))
+        (_numbered(batch, numbers, base), *_places(batch))
         for name in names
         if is_index(name)
         for batch in _batches(name, quoted=False)
@@ -79,7 +79,7 @@ def ranges_of(
     del batches
     order = np.lexsort((start, file))  # stable
     borders = np.cumsum(np.bincount(file))
-    for name, rows in zip(found, np.split(order, borders[:-1]), strict=True):
+    for name, rows in zip(numbers, np.split(order, borders[:-1]), strict=True):
         yield name, _runs(start[rows], end[rows], limit)
 
 
@@ -96,13 +96,12 @@ def index_parts(name: str, index: int, runs: Numbers, *, part_size: int) -> Iter
         first, before = last, int(size[last - 1])
 
 
-def _numbered(batch: pa.RecordBatch, found: dict[str, int], base: str) -> npt.NDArray[np.int32]:
-    """For each row the number of its file; a file that is new gets the next one in `found`."""
+def _numbered(batch: pa.RecordBatch, numbers: dict[str, int], base: str) -> npt.NDArray[np.int32]:
+    """For each row the number of its file; a new file gets the next number in `numbers`."""
     encoded = batch.column("filename").dictionary_encode()
-    numbers = [
-        found.setdefault(below(base, file), len(found)) for file in encoded.dictionary.to_pylist()
-    ]
-    return np.array(numbers, dtype=np.int32)[encoded.indices.to_numpy()]
+    names = (below(base, file) for file in encoded.dictionary.to_pylist())
+    of_batch = [numbers.setdefault(name, len(numbers)) for name in names]
+    return np.array(of_batch, dtype=np.int32)[encoded.indices.to_numpy()]
 
 
 def _places(batch: pa.RecordBatch) -> tuple[Numbers, Numbers]:
@@ -114,7 +113,7 @@ def _runs(start: Numbers, end: Numbers, limit: int | None) -> Numbers:
     """The records of one file, by offset, as runs."""
     reach = np.maximum.accumulate(end)
     if limit is not None:
-        # one that begins before the reach of those before it is listed twice
+        # a record that begins before the end of those before it is listed twice
         (records,) = np.nonzero(np.append(True, start[1:] >= reach[:-1]))
         rows = records[: limit + 1][limit - 1 : limit].tolist()
         size = rows[0] + 1 if rows else len(start)
@@ -147,7 +146,7 @@ def _batches(name: str, *, quoted: bool = True) -> Iterator[pa.RecordBatch]:
 def _stored(name: str, stream: BinaryIO, *, quoted: bool) -> Iterator[pa.RecordBatch]:
     """The three columns as they are stored, in our order."""
     if name.endswith(".parquet"):
-        # by one thread: a stream from a server is not for several
+        # by one thread: several cannot share a stream from a server
         stored = pyarrow.parquet.ParquetFile(pa.PythonFile(stream, mode="r"), pre_buffer=False)
         columns = _columns(name, stored.schema_arrow.names, quoted=quoted)
         batches = stored.iter_batches(_BATCH, columns=columns, use_threads=False)
@@ -178,10 +177,10 @@ def _columns(name: str, stored: Sequence[str], *, quoted: bool) -> list[str]:
     """What filename, offset and length are called in this index."""
     columns = []
     for names in _NAMES.values():
-        column = next((one for one in names if one in stored), None)
+        column = next((known for known in names if known in stored), None)
         if column is None:
-            found = f", only {', '.join(stored)}" if quoted else ""
-            raise ValueError(f"{name}: no column {' or '.join(names)}{found}")
+            others = f", only {', '.join(stored)}" if quoted else ""
+            raise ValueError(f"{name}: no column {' or '.join(names)}{others}")
         if stored.count(column) > 1:
             raise ValueError(
                 f"{name}: {stored.count(column)} columns are called {column}; keep one"
@@ -191,7 +190,7 @@ def _columns(name: str, stored: Sequence[str], *, quoted: bool) -> list[str]:
 
 
 def _check(name: str, batch: pa.RecordBatch, before: int) -> None:
-    """Refuse what is no place in a file; `before` is how many rows come before the batch."""
+    """Refuse a row that is no range of a file; `before` is how many rows precede the batch."""
     for column, (least, most) in _LIMITS.items():
         values = batch[column]
         inside = pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))

@@ -2,7 +2,7 @@
 
 In:      files, folders, globs (local, s3, gs), URLs, lists of paths (*.paths, *.paths.gz), and
          Common Crawl's index as Parquet or CSV (index.py).
-Out:     names, each once, ordered by their bytes as given; never a file of two orders.
+Out:     names, each once, ordered by their bytes, so that the order never depends on a locale.
 Refused: what does not exist or is no file, a glob or list that names nothing, a scheme or
          compression that is not read, a name that is not UTF-8 or an address that none can have:
          ValueError with the value and what to do, before anything else happens. What a list or
@@ -62,7 +62,7 @@ def _expanded(argument: str, base: str) -> Iterable[str]:
 
 
 def _named(name: str) -> str:
-    """The name, if it can be one of a file that is read; nobody is asked."""
+    """The name, if a file that is read can have it; no disk and no server is asked."""
     if not name.strip() or "\0" in name:
         raise ValueError(f"{name!r}: no file and no address is called so; leave it out")
     scheme = scheme_of(name)
@@ -95,8 +95,8 @@ def _reachable(url: str) -> str:
     try:
         size_of(url)
     except OSError as error:
-        said = str(error).removeprefix(f"{url}: ")
-        raise ValueError(f"{url} cannot be read: {said}") from error
+        reason = str(error).removeprefix(f"{url}: ")
+        raise ValueError(f"{url} cannot be read: {reason}") from error
     return url
 
 
@@ -112,20 +112,20 @@ def _local(argument: str) -> list[str]:
         kind = 0
     except OSError as error:
         raise ValueError(f"{argument}: cannot be read ({error.strerror})") from error
-    found: Iterable[Path] = ()
+    matches: Iterable[Path] = ()
     if kind == stat.S_IFREG:
         return [argument]
     if kind == stat.S_IFDIR:
-        found = (child for child in path.iterdir() if _is_crawl(child.name))
+        matches = (child for child in path.iterdir() if _is_crawl(child.name))
         wanted = "no file whose name has .warc or .arc in it"
     elif kind:
         wanted = "is no regular file, and cannot be read twice; save what it gives as a file first"
     elif any(mark in argument for mark in "*?["):
-        found = _globbed(path)
+        matches = _globbed(path)
         wanted = "the glob matches no file; quote it, and check the folder"
     else:
         wanted = "does not exist; check the spelling"
-    names = [str(child) for child in found if child.is_file()]
+    names = [str(child) for child in matches if child.is_file()]
     if not names:
         raise ValueError(f"{argument}: {wanted}")
     return names
@@ -142,13 +142,14 @@ def _cloud(argument: str) -> list[str]:
     globbed = any(mark in argument for mark in "*?[")
     folder = argument.endswith("/")
     try:
-        found = file_systems().match([argument + "*" if folder else argument])[0].metadata_list
+        pattern = argument + "*" if folder else argument
+        objects = file_systems().match([pattern])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise ValueError(
             f"{argument}: cannot be listed ({error}); check the name and your credentials, "
             "and that interloom[s3] or interloom[gcp] is installed"
         ) from error
-    names = [item.path for item in found if not folder or _is_crawl(item.path)]
+    names = [item.path for item in objects if not folder or _is_crawl(item.path)]
     if not names:
         wanted = "the glob matches no object" if globbed or folder else "does not exist"
         raise ValueError(f"{argument}: {wanted}; check the name and what you may list")
@@ -163,7 +164,7 @@ def _must_exist(name: str) -> None:
 
 
 def _listed(name: str, base: str) -> list[str]:
-    """The lines of a list of paths; blank lines and those that begin with # are none."""
+    """The lines of a list of paths, without blank lines and those that begin with #."""
     _must_exist(name)
     with open_raw(name) as stream:
         text = stream.read(_LONGEST_LIST)

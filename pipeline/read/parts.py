@@ -22,10 +22,10 @@ from pipeline.store.raw import is_ranged, open_raw
 
 MIN_PART: Final = 1 << 20
 MAX_PART: Final = 64 << 20
-SHARE: Final = 16  # parts that all input together makes, at least, where it is large enough
+SHARE: Final = 16  # parts that all input together makes at least, unless it is small
 FEW_INPUTS: Final = 256  # from here on a part is a whole input
 GAP: Final = 1 << 20  # bytes
-_COUNTED: Final = 64 << 20  # bytes of one member that are held to count its records for a limit
+_COUNTED: Final = 64 << 20  # bytes of a member that are kept to count its records for a limit
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -34,8 +34,8 @@ Ranges = tuple[tuple[int, int], ...]
 class Part:
     """Bytes [start, end) of an input, to its end where `end` is None.
 
-    `ranges`, where there are any, are the runs within them that are wanted; `limit` is how many
-    records are; `kind` is the format where it is known ("" is told by the bytes at `start`).
+    `ranges`, where there are any, are the runs of bytes that are wanted; `limit` is how many
+    records are wanted; `kind` is the format, "" where the bytes at `start` decide it.
     """
 
     input: str
@@ -109,7 +109,7 @@ def _cut(
 
 
 def near_ranges(ranges: Ranges) -> Iterator[Ranges]:
-    """Ranges in groups whose gaps are cheaper to fetch than to ask again behind."""
+    """Ranges in groups: fetching the gaps within a group is cheaper than another request."""
     group: list[tuple[int, int]] = []
     for start, end in ranges:
         if group and start - group[-1][1] > GAP:

@@ -5,8 +5,8 @@ Out:     status, headers, and the body without chunks and compression.
 Refused: no readable status line, more headers than the limit: BAD_HTTP; chunks or compression
          that break, a million chunks, more than 5 codings: BAD_ENCODING; more than the limit after
          decoding: RECORD_TOO_LARGE (a bomb never gets memory).
-Let be:  a body called chunked or compressed that plainly is not (crawlers undo both and leave the
-         header), and a content coding that nobody registered.
+Kept:    as it is, a body declared chunked or compressed that plainly is not (crawlers undo both
+         and leave the header), or with a content coding that nobody registered.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ _PLAIN: Final = re.compile(  # markup and images: br and deflate have no magic t
 HEADER_BYTES: Final = 32 << 10  # of a header, its lines ended by two bytes: fastwarc takes no more
 _HEADERS: Final = 256 << 10  # bytes in which the end of HTTP headers is looked for
 _FED: Final = 256  # zstd turns 4 bytes into 128 KiB, so it is fed in sips
-_GZIP_FED: Final = 4096  # zlib copies what is behind a member, which may be one of a million
+_GZIP_FED: Final = (
+    4096  # zlib copies all that it is fed behind a member, and there may be a million
+)
 _PIECE: Final = 1 << 20
-CODINGS: Final = 5  # one in another; curl and urllib3 undo as many
-_CHUNKS: Final = 1 << 20  # of one body, a second's work
+CODINGS: Final = 5  # inside each other; curl and urllib3 undo as many
+_CHUNKS: Final = 1 << 20  # of a body; they take a second
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -114,20 +116,20 @@ def decode(http: Http, *, limit: int) -> tuple[bytes, Problem | None]:
 
 
 def _listed(headers: Headers, name: str) -> list[str]:
-    """The values of a header that may hold several, in one line or in more."""
+    """The values of a header that may hold several, on one line or on more."""
     values = ",".join(value for key, value in headers if key == name)
     return [value.strip() for value in values.lower().split(",")]
 
 
 def dechunk(body: bytes) -> bytes | None:
-    """The data of all chunks; the body itself if it does not begin like one; None if they break, or
-    are too many."""
+    """The data of all chunks; the body itself if it does not begin like a chunk; None where chunks
+    break or are too many."""
     line = _CHUNK.match(body)
     if line is None:
         return body
     data, at = bytearray(), 0
     for _ in range(_CHUNKS):
-        if line is None:  # only the last, empty chunk may lack
+        if line is None:  # only the last, empty chunk may be missing
             return bytes(data) if at >= len(body) else None
         size = int(line[1], 16)
         at = line.end() + size
@@ -136,7 +138,10 @@ def dechunk(body: bytes) -> bytes | None:
         if at > len(body):
             return None
         data += body[line.end() : at]
-        at += 2 if body.startswith(b"\r\n", at) else body.startswith(b"\n", at)
+        if body.startswith(b"\r\n", at):
+            at += 2
+        elif body.startswith(b"\n", at):
+            at += 1
         line = _CHUNK.match(body, at)
     return None
 
@@ -173,7 +178,7 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
 
 
 def _deflated(body: bytes) -> Iterator[bytes]:
-    """deflate is zlib by the standard and raw by habit; two bytes tell which."""
+    """deflate is zlib by the standard and raw by habit; the first two bytes decide."""
     zlib_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
     bits = zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS
     yield from _inflated(zlib.decompressobj(bits), body)

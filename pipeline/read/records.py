@@ -58,10 +58,10 @@ _ARC_DATE: Final = re.compile(r"(\d{4})(\d\d)?+(\d\d)?+(\d\d)?+(\d\d)?+(\d\d)?+\
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What the reader holds in memory or on disk for one thing at a time."""
+    """What the reader keeps in memory or on disk at a time."""
 
-    record_bytes: int = 64 << 20  # one record, and one compressed member that is held
-    body_bytes: int = 64 << 20  # one HTTP body after decoding
+    record_bytes: int = 64 << 20  # a record, and a compressed member that is kept in memory
+    body_bytes: int = 64 << 20  # an HTTP body after decoding
     unpacked_bytes: int = 16 << 30  # a member of many records, unpacked to a temporary file
 
 
@@ -206,7 +206,8 @@ def _named(member: Member, place: int, header: _Header | None) -> Record:
 
 
 def given_up(record: Record, problem: Problem) -> Record:
-    """A record at which our code raised; one that is only counted as a rule is a loss then."""
+    """A record at which our code raised. One of a type that is only counted otherwise becomes
+    `damaged`, so that it is a loss."""
     type_ = record.type if record.type in _PAYLOADS else DAMAGED
     return replace(record, type=type_, problem=problem)
 

@@ -3,11 +3,11 @@
 In:      bytes, and the HTTP headers that came with them.
 Out:     text without lone surrogates, the name of the encoding, how many bytes it did not fit.
 Order:   byte order mark, HTTP header, `<meta>` or XML declaration, detector (HTML standard,
-         13.2.3.2); where a declaration does not fit (every fourth character beyond ASCII is a
-         replacement), the detector is asked as well, and taken if it needs fewer of them. A page
-         that is UTF-8 from end to end is read so, though it names an encoding of single bytes, in
-         which all is a text: browsers show it garbled, and nobody learns from that.
-Refused: nothing. Whether too much was replaced is for `page.py` to say.
+         13.2.3.2). Where a declaration does not fit (every fourth character beyond ASCII is a
+         replacement), the detector guesses as well, and its guess is taken if it needs fewer
+         replacements. A page that is UTF-8 from end to end is read as UTF-8 even if it declares a
+         single-byte encoding, in which any bytes are text: browsers show it garbled.
+Refused: nothing. Whether too much was replaced, `page.py` decides.
 
 Labels are those of the Encoding Standard: a page that says latin1 means windows-1252, gb2312 means
 gb18030, shift_jis means windows-31j. Names are Python's.
@@ -24,7 +24,7 @@ from typing import Final
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
 _HEAD: Final = 65_536  # bytes; the standard prescans 1,024, and changes its mind for a later <meta>
-_SAMPLE: Final = 131_072  # bytes given to the detector
+_SAMPLE: Final = 131_072  # bytes that the detector looks at
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -72,7 +72,7 @@ def decode_page(html: bytes, *, headers: Sequence[tuple[str, str]] = ()) -> Deco
     decoded = _decode(html, declared)
     doubted = decoded.replaced or (_SINGLE.match(declared) and not html.isascii())
     if doubted and (utf8 := _decode(html, "utf-8")).replaced == 0:
-        return utf8  # by chance no other encoding's text is UTF-8 from end to end
+        return utf8  # text of another encoding is not UTF-8 from end to end by chance
     if _fits(decoded):
         return decoded
     guess = _decode(html, _detected(html))
@@ -90,7 +90,7 @@ def _decode(html: bytes, name: str) -> Decoded:
 
 
 def _fits(decoded: Decoded) -> bool:
-    """Whether the encoding is plausible: a stray byte does not make a page another one's."""
+    """Whether the encoding is plausible: a few stray bytes do not speak against it."""
     if not decoded.replaced:
         return True
     return decoded.replaced < _MISFIT * len(_NOT_ASCII.findall(decoded.text))
@@ -105,8 +105,8 @@ def _known(label: str) -> str | None:
 def _of_headers(headers: Sequence[tuple[str, str]]) -> str | None:
     for name, value in headers:
         if name.lower() == "content-type":
-            found = _HEADER.search(value)
-            known = found and _known(found[1])
+            match = _HEADER.search(value)
+            known = match and _known(match[1])
             if known:
                 return known
     return None
@@ -124,11 +124,11 @@ def _of_markup(html: bytes) -> str | None:
 
 
 def _labels(head: bytes) -> Iterator[bytes]:
-    if (declaration := _XML.match(head)) and (found := _ENCODING.search(declaration[1])):
-        yield found[1]
+    if (declaration := _XML.match(head)) and (match := _ENCODING.search(declaration[1])):
+        yield match[1]
     for meta in _META.finditer(head):
-        if found := _CHARSET.search(meta[1]):
-            yield found[1]
+        if match := _CHARSET.search(meta[1]):
+            yield match[1]
 
 
 def _detected(html: bytes) -> str:

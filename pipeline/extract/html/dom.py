@@ -47,7 +47,7 @@ _IMAGES: Final = frozenset(("img", "image", "amp-img", "amp-anim"))
 _HIDING: Final = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _STREAMED: Final = re.compile("S:[0-9a-f]+")  # React's script puts it where it belongs
 _LONG_NOSCRIPT: Final = 500  # characters
-_DEEP_PARTS: Final = 50  # beyond, what lies in a part is not searched once more
+_DEEP_PARTS: Final = 50  # parts in parts; deeper ones are not searched for images
 _LONGEST_STYLE: Final = 2_048  # characters
 _LONGEST_ALT: Final = 4_096  # characters
 _PLAIN: Final = frozenset((Role.PARAGRAPH, Role.LIST_ITEM, Role.QUOTE))
@@ -61,7 +61,7 @@ _LONG_CELL: Final = 200  # characters, mean over cells
 _FEW_CELLS: Final = 4  # an icon beside a title and a text: a note
 _DEEPEST: Final = 8  # tables open at once (real pages: 6); the last ones are searched in each
 _MANY_ROWS, _MANY_COLUMNS, _MANY_CELLS = 10, 5, 10  # Readability: _markDataTables
-# members by a name of their own: looking one up in its Enum takes as long as calling a function
+# names of their own, since looking up a member of an Enum takes as long as calling a function
 _PARAGRAPH: Final = Role.PARAGRAPH
 _CAPTION: Final = Role.CAPTION
 _CODE: Final = Role.CODE
@@ -128,7 +128,7 @@ class Walker:
         return self._enter_inline(node, tag)
 
     def _leave(self, box: int, manner: Manner) -> None:
-        """Leave an element that changed box or manner, for these; others have no end."""
+        """Go back to this box and manner at the end of an element that changed them."""
         if self._box != box:
             if self._paragraphs.pending:
                 self._paragraphs.end(self._box, self._manner)
@@ -178,7 +178,7 @@ class Walker:
         return True
 
     def _inner_manner(self, node: LexborNode, tag: str, role: Role, signs: int) -> Manner:
-        """How what is in an element is read that begins a box."""
+        """How the inside of an element that begins a box is read."""
         outer = self._manner
         figure, captions = outer.figure, outer.captions
         table, tables = outer.table, outer.tables
@@ -224,7 +224,7 @@ class Walker:
         return True
 
     def _enter_special(self, node: LexborNode, tag: str) -> bool | None:
-        """Whether to look into it; None for what is to be read as other elements are."""
+        """Whether to look into it; None where it is read as other elements are."""
         if tag == "picture":
             self._picture(node)
             return None
@@ -239,12 +239,11 @@ class Walker:
         return False
 
     def _picture(self, node: LexborNode) -> None:
-        """Its first image has its sources; all else in it is read too, for it may be unclosed."""
+        """Give the first image in a `<picture>` its sources. The rest is read as well, since the
+        element may be unclosed."""
         inside = list(node.iter())
         image = next((child for child in inside if child.tag in _IMAGES), None)
-        if (
-            image is None and not self._manner.picture
-        ):  # deeper, but not in each of a thousand nested
+        if image is None and not self._manner.picture:  # not in each of a thousand nested ones
             image = node.css_first("img, amp-img")
         if image is None:
             self._layout.edits["image_without_source"] += 1
@@ -262,7 +261,7 @@ class Walker:
             kind = "image_data_uri" if is_data(src) else "image_without_source"
             self._layout.edits[kind] += 1
             return
-        if reference == src and (  # one that a script puts in may be shown
+        if reference == src and (  # a hidden image whose URL a script puts in may be shown later
             _is_hidden(attributes) or signs_of(_name(attributes)) & HIDDEN
         ):
             self._layout.edits["hidden"] += 1
@@ -292,7 +291,7 @@ def _is_unspoken(attributes: Attributes) -> bool:
 
 
 def _is_hidden(attributes: Attributes) -> bool:
-    """Whether the element itself says so; its names may, too (`signs.HIDDEN`)."""
+    """Whether the element's attributes hide it; its names may, too (HIDDEN)."""
     if "hidden" in attributes and attributes["hidden"] != "until-found":
         return not _STREAMED.fullmatch(attributes.get("id") or "")
     style = attributes.get("style")
@@ -306,7 +305,7 @@ def _is_data_table(table: LexborNode) -> bool:
     if (
         role in {"presentation", "none"}
         or attributes.get("datatable") == "0"
-        or table.css_first("td table, th table")  # soon told, where tables lie in tables
+        or table.css_first("td table, th table")  # a quick answer where tables lie in tables
     ):
         return False
     rows = table.css("tr")

@@ -26,7 +26,7 @@ SENSIBLE_WIDTH: Final = 2_048  # pixels; more is not seen by any vision tower, a
 SENSIBLE_DENSITY: Final = 3.0
 LONGEST_SRCSET: Final = 65_536  # characters
 MOST_OTHERS: Final = 8  # URLs of one picture beside its own
-_MOST_UNSIZED: Final = 4  # of these, lazy attributes and `src`, which tell no size
+_MOST_UNSIZED: Final = 4  # of these, from lazy attributes and `src`, which have no size
 
 LAZY_SRCSETS: Final = (
     "data-srcset",
@@ -60,7 +60,7 @@ _SIDE: Final = re.compile(r"\s*([0-9]{1,7})(?![0-9])(?:\.[0-9]*)?\s*(%|[a-z]*)",
 
 
 class Candidate(NamedTuple):
-    """One candidate of a srcset; at most one of its descriptors is given."""
+    """One candidate of a srcset; it has a width or a density, or neither."""
 
     url: str
     width: int | None = None
@@ -82,8 +82,8 @@ def parse_srcset(text: str) -> list[Candidate]:
 
 def _candidates(text: str) -> Iterator[Candidate]:
     position = 0
-    while found := _URL.match(text, position):
-        url, position = found[1], found.end()
+    while match := _URL.match(text, position):
+        url, position = match[1], match.end()
         if url.endswith(","):
             url = url.rstrip(",")
             descriptors: list[str] = []
@@ -99,12 +99,12 @@ def _candidates(text: str) -> Iterator[Candidate]:
 def _candidate(url: str, descriptors: list[str]) -> Candidate | None:
     width = density = height = None
     for descriptor in descriptors:
-        if (found := _WIDTH.fullmatch(descriptor)) and width is density is None and int(found[1]):
-            width = int(found[1])
-        elif (found := _DENSITY.fullmatch(descriptor)) and found[1] and width is density is None:
-            density = float(found[1])
-        elif (found := _HEIGHT.fullmatch(descriptor)) and height is density is None:
-            height = int(found[1])
+        if (match := _WIDTH.fullmatch(descriptor)) and width is density is None and int(match[1]):
+            width = int(match[1])
+        elif (match := _DENSITY.fullmatch(descriptor)) and match[1] and width is density is None:
+            density = float(match[1])
+        elif (match := _HEIGHT.fullmatch(descriptor)) and height is density is None:
+            height = int(match[1])
         else:
             return None
     if height is not None and width is None:
@@ -118,7 +118,7 @@ def largest_sensible(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _rank(candidate: Candidate) -> tuple[int, bool, float]:
-    """The least is the best: told by width, else by density, the largest that is sensible."""
+    """The best candidate has the least: by width, else by density, the largest sensible one."""
     if candidate.width:
         kind, size, limit = 0, float(candidate.width), float(SENSIBLE_WIDTH)
     elif candidate.density:
@@ -132,20 +132,20 @@ def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[st
     """What the image may be loaded from, the best first."""
     if not sources and image.keys().isdisjoint(_SIZED):
         return [value] if (value := _reference(image.get("src"))) else _named_files(image)
-    found: list[str] = []
+    urls: list[str] = []
     own = _of_srcsets(image)
     offered = [best for source in sources if _readable(source) and (best := _of_srcsets(source))]
     widest = largest_sensible(offered) if offered else None
     if own is not None:
-        found.append(own.url)
+        urls.append(own.url)
     if widest is not None and widest.width is not None:
-        found.append(widest.url)
-    found += _lazy_references(image)
-    found += [value] if (value := _reference(image.get("src"))) else []
+        urls.append(widest.url)
+    urls += _lazy_references(image)
+    urls += [value] if (value := _reference(image.get("src"))) else []
     if widest is not None:
-        found.append(widest.url)
-    found += [value for source in sources if (value := _reference(source.get("src")))]
-    return found or _named_files(image)
+        urls.append(widest.url)
+    urls += [value for source in sources if (value := _reference(source.get("src")))]
+    return urls or _named_files(image)
 
 
 def _named_files(image: Attributes) -> list[str]:
@@ -175,16 +175,17 @@ def other_urls(
     if not sources and image.keys().isdisjoint(_SIZED):
         return ()
     offered = [image, *(source for source in sources if _readable(source))]
-    sized = sorted((c for one in offered for c in _candidates_of(one)), key=_rank)
+    candidates = (candidate for element in offered for candidate in _candidates_of(element))
+    sized = sorted(candidates, key=_rank)
     larger = _absolute([c.url for c in sized[: 2 * MOST_OTHERS]], base=base)
     lazy = _absolute(_lazy_references(image), base=base)
     shown = _absolute([_reference(image.get("src"))], base=base)
     if lazy or any(map(_waits, offered)):
         shown = _named_as(shown, (url, *larger, *lazy))
-    shown = [one for one in shown if not _PLACEHOLDER.search(_file(one))]
+    shown = [address for address in shown if not _PLACEHOLDER.search(_file(address))]
     unsized = lazy[: _MOST_UNSIZED - len(shown)] + shown
-    sizes = [one for one in larger if one != url][: MOST_OTHERS - len(unsized)]
-    return tuple(one for one in dict.fromkeys(sizes + unsized) if one != url)
+    sizes = [address for address in larger if address != url][: MOST_OTHERS - len(unsized)]
+    return tuple(address for address in dict.fromkeys(sizes + unsized) if address != url)
 
 
 def _waits(attributes: Attributes) -> bool:
@@ -193,14 +194,17 @@ def _waits(attributes: Attributes) -> bool:
 
 
 def _named_as(urls: Sequence[str], known: Sequence[str]) -> list[str]:
-    """What is shown while a picture loads is shared by many, unless its file is called the same."""
+    """Those whose file has the name of a known one: any other is what pages show while they load,
+    and is shared by many pictures."""
     names = {name for url in known if _FILE.match(name := _file(url))}
     return [url for url in urls if _file(url) in names]
 
 
-def _absolute(found: Sequence[str], *, base: str) -> list[str]:
-    """Those that may be asked for, each once."""
-    urls = dict.fromkeys(absolute_url(one, base=base) for one in found if one)
+def _absolute(references: Sequence[str], *, base: str) -> list[str]:
+    """The http(s) URLs of these references, each once."""
+    urls = dict.fromkeys(
+        absolute_url(reference, base=base) for reference in references if reference
+    )
     return [url for url in urls if url.startswith(("http://", "https://"))]
 
 
@@ -217,12 +221,12 @@ def _candidates_of(attributes: Attributes) -> list[Candidate]:
     """The candidates of its first srcset that has any."""
     for name in LAZY_SRCSETS:
         text = attributes.get(name)
-        if text and (found := [c for c in _parsed(text) if not is_data(c.url)]):
-            return found
+        if text and (candidates := [c for c in _parsed(text) if not is_data(c.url)]):
+            return candidates
     return []
 
 
-@lru_cache(maxsize=32)  # the image at hand is asked about twice
+@lru_cache(maxsize=32)  # a srcset is parsed for the best URL, and again for the others
 def _parsed(text: str) -> tuple[Candidate, ...]:
     return tuple(parse_srcset(text))
 
@@ -261,7 +265,7 @@ def declared_side(value: str | None) -> int | None:
 
     Frameworks write 0 for an image that fills its box, so 0 says nothing about it.
     """
-    found = _SIDE.match(value or "")
-    if found is None or found[2].lower() not in {"", "px"}:
+    match = _SIDE.match(value or "")
+    if match is None or match[2].lower() not in {"", "px"}:
         return None
-    return int(found[1]) or None
+    return int(match[1]) or None

@@ -11,7 +11,7 @@ Limits:  elements, elements open at once, attributes of one element. A parser by
          limited, too, and with it the options of a `<select>`, each of which it asks of all before.
 
 A page that is small by cheap counts passes; the others are read tag by tag. These are estimates of
-what a parser will hold: how many elements there are is asked again of the parsed tree.
+what a parser will hold; elements are counted again in the parsed tree.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class PageLimits:
 
 
 def broken_limit(page: bytes, limits: PageLimits) -> Problem | None:
-    """What is wrong with the size of the page, told without parsing it."""
+    """The first limit that a page breaks, without parsing it."""
     if _is_small(page, limits):
         return None
     counts = _Counts()
@@ -137,12 +137,12 @@ def broken_limit(page: bytes, limits: PageLimits) -> Problem | None:
 
 
 def _is_small(page: bytes, limits: PageLimits) -> bool:
-    """Whether no limit can be near: all but one page in a hundred end here."""
+    """Whether no limit can be near. This decides all but one page in a hundred."""
     tags = page.count(b"<")
     if tags > limits.elements:
         return False
     if tags > limits.depth:
-        # a tag may hold "</", too: where there are twice as many, ends are told from these
+        # attributes may hold "</", too: only among few tags is a "</" taken for an end
         closing = page.count(b"</") if tags <= 2 * limits.depth else 0
         if tags - closing > limits.depth and _depth(page) > limits.depth:
             return False
@@ -208,15 +208,15 @@ def _gathered(page: bytes) -> int:
 
 def _doubtful_tags(page: bytes) -> Iterator[bytes]:
     position = 0
-    while found := _DOUBTFUL_TAG.search(page, position):
-        tag = _TAG.match(page, found.start())
-        assert tag is not None  # it matches whatever begins like one
+    while match := _DOUBTFUL_TAG.search(page, position):
+        tag = _TAG.match(page, match.start())
+        assert tag is not None  # it matches whatever begins like a tag
         position = tag.end()
         yield tag[0].removesuffix(b">")
 
 
 def _most_attributes(tag: bytes) -> int:
-    """Before each stands white space, a slash, or the quote at the end of another; and one more."""
+    """An upper bound: before each attribute stands white space, a slash or a closing quote."""
     return len(tag.split()) + tag.count(b"/") + tag.count(b'"') // 2 + tag.count(b"'") // 2
 
 
@@ -238,10 +238,10 @@ class _Counts:
     def take(self, page: bytes) -> None:
         """Count what is in a page in lower case. In comments and scripts is no element."""
         position = 0
-        while found := _TAG.search(page, position):
-            self.texts.text(page[position : found.start()])
-            position = found.end()
-            comment, slash, name, rest = found.groups()
+        while match := _TAG.search(page, position):
+            self.texts.text(page[position : match.start()])
+            position = match.end()
+            comment, slash, name, rest = match.groups()
             if comment:
                 self.texts.comment()
                 ends = _COMMENT_END.search(page, position - 2)  # `<!-->` ends at once
@@ -283,13 +283,13 @@ class _Counts:
                 self._merged[name] += attributes
                 attributes = self._merged[name]
             self.attributes = max(self.attributes, attributes)
-            # one is compared with all of its name that are open
+            # a parser compares it with all open elements of its name
             self.pairs += attributes**2 * (1 + len(self._formatting.get(name, ())))
         if rest.endswith(b"/") and self._is_drawing():  # closes itself, as nothing does in HTML
             return
         if formatting:
             self._alike[name + rest] += 1
-            cost = (1 + attributes) * (self._alike[name + rest] <= _ALIKE)
+            cost = 1 + attributes if self._alike[name + rest] <= _ALIKE else 0
             self._formatting[name].append((name + rest, cost))
             self._cost += cost
         elif name in _UNNESTED:
@@ -334,7 +334,9 @@ class _Texts:
         of_table = name in _OF_TABLES
         ignored = closes or name in _IGNORED or (of_table and not self._tables)
         if allocates:
-            self.moved += self._before_table + self._here * ignored
+            self.moved += self._before_table
+            if ignored:
+                self.moved += self._here
         if not ignored:
             self._here = 0
         if name == b"table":

@@ -1,12 +1,12 @@
-"""Marks: what speaks against a box of a page, told by what it is.
+"""Marks: what speaks against a box of a page.
 
 In:   boxes in document order, measured.
 Out:  one mark a box: "" for none, else the kind under which its blocks are counted as left out. A
       box in a marked box has its mark.
-Told by: element and ARIA role, being hidden, whole words of class and id, and the share of links.
-      Words of names are a hint, so they take no menu that holds paragraphs, nothing in a figure,
-      and like all marks no box that holds more than a third of the page's words: but for those
-      of tools that ask for consent, whose panels are longer than many a page.
+By:   element and ARIA role, being hidden, whole words of class and id, and the share of links.
+      Words of names are a hint: they mark no menu that holds paragraphs, and nothing in a figure.
+      No mark takes a box that holds more than a third of the page's words, except the panels of
+      consent tools, which are longer than many a page.
 """
 
 from __future__ import annotations

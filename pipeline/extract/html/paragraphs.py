@@ -28,7 +28,7 @@ Piece = tuple[str, bool] | ImageBlock  # a text and whether it is a link's, or a
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb]"
 )  # str.isprintable() holds for none of them, nor for joiners
-_JOINERS: Final = "\u200c\u200d\u200e\u200f "  # they shape what is beside them: nothing, here
+_JOINERS: Final = "\u200c\u200d\u200e\u200f "  # at an end of a text they join nothing
 _UNSPACED: Final = re.compile(  # Thai, Lao, Burmese, Khmer, kana, Chinese
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
 )
@@ -50,7 +50,7 @@ class Manner:
     role: Role = Role.PARAGRAPH
     figure: int = 0  # its number
     inside: Inside = Inside.NONE
-    table: bool = False  # one of data
+    table: bool = False  # in a table of data
     captions: bool = False  # titles are captions here
     link: bool = False
     muted: bool = False  # text is not for readers; images may be
@@ -68,7 +68,7 @@ class Manner:
         picture: bool = False,
         parts: int = 0,
     ) -> Manner:
-        """The same, and what is told (`dataclasses.replace` takes five times as long)."""
+        """A copy with these changes (`dataclasses.replace` takes five times as long)."""
         return Manner(
             self.role,
             self.figure,
@@ -99,7 +99,7 @@ def count_words(text: str) -> int:
 
 
 def _clean_counted(text: str) -> tuple[str, int]:
-    """Both of the above, in one go where the text is plain."""
+    """`clean` and `count_words` together, in one go where the text is plain ASCII."""
     pieces = text.split()
     joined = " ".join(pieces)
     if joined.isascii() and joined.isprintable():
@@ -132,10 +132,10 @@ class Paragraphs:
         self.pending = True
 
     def part(self, inside: Inside) -> None:
-        """A block-level element begins or ends in a row or in code, which goes on.
+        """A block-level element begins or ends in a row or in code; the block goes on.
 
-        In code its edge ends the line that is open, and adds no empty one: editors write each line
-        as `<div>...<br></div>`.
+        In code this ends the current line but adds no empty line: editors write each line as
+        `<div>...<br></div>`.
         """
         line = self._lines[-1]
         if inside is not Inside.CODE:
@@ -149,13 +149,13 @@ class Paragraphs:
         self.pending = True
 
     def image(self, image: ImageBlock) -> None:
-        """Take an image in, unless it and its neighbour are one (`<noscript>` and lazy twin)."""
+        """Take an image in, unless its neighbour is its twin (in a `<noscript>`, or lazy)."""
         before = self._neighbour()
         if before is not None and before.twin != image.twin and _same(before, image):
             self._layout.edits["noscript_twin"] += 1
             if before.url == image.url or (before if image.twin else image).lazy:
                 before.elements += image.elements
-            elif image.twin:  # what stood there waits for a script
+            elif image.twin:  # the image before it is a placeholder that waits for a script
                 before.url, before.elements = image.url, image.elements
             return
         self._lines[-1].append(image)
@@ -276,7 +276,7 @@ def _link_words(pieces: list[Piece]) -> int:
 
 
 def _same(first: ImageBlock, second: ImageBlock) -> bool:
-    """Whether neighbours, one of them in a `<noscript>`, are one image."""
+    """Whether neighbours, one of them in a `<noscript>`, show the same image."""
     if first.url == second.url:
         return True
     hidden, shown = (first, second) if first.twin else (second, first)

@@ -11,7 +11,7 @@ The ideas are the field's: link density and short blocks from boilerpipe (Kohlsc
 2010) and jusText (Pomikalek 2011), the box that holds most of the prose from Readability.
 
 Tried on WCXB and left out: dropping sections by their heading ("related", "you may also like"; no
-gain, and English only); a list of links told by the mean length of its links.
+gain, and English only); recognising a list of links by the mean length of its links.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ _LEAD_WORDS: Final = 100  # between the title and the box of the prose
 _NEAR_WORDS: Final = 40  # between a picture and the box of the prose
 _LABEL_WORDS: Final = 12  # between a picture and the title below it: a section, a date
 _NO_LEVEL: Final = 7  # below `<h6>`
-_SIBLING_DENSITY: Final = 0.1  # share of link words in a box that is called much alike
-_NAMED_DENSITY: Final = 0.5  # and in one of the same name
+_SIBLING_DENSITY: Final = 0.1  # most link words, as a share, in a sibling with a similar name
+_NAMED_DENSITY: Final = 0.5  # and in a sibling with the same name
 _PROSE_WORDS: Final = 15  # of a block; shorter ones are labels as often as sentences
 _HEADING: Final = Role.HEADING  # looked up once: an Enum takes its time
 
@@ -91,7 +91,7 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
     lead = _lead(layout, marks, inner) | _siblings(boxes, inner)
     listing = _is_listing(layout.blocks[inner.start : inner.end], marks, settings)
     verdicts: list[str] = []
-    titled = False  # whether prose follows, of which links are the title
+    titled = False  # whether prose follows, so that a block of links is its title
     for place in range(len(layout.blocks) - 1, -1, -1):
         block = layout.blocks[place]
         verdict = marks[block.box]
@@ -109,7 +109,7 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
 
 
 def _take_back(blocks: Sequence[Block], marks: list[str], settings: RuleSettings) -> None:
-    """Where next to nothing is left, what was marked is what the page is about."""
+    """Where next to nothing is left, the marked boxes are what the page is about."""
     count: Counter[str] = Counter()
     for block in blocks:
         if isinstance(block, TextBlock):
@@ -130,12 +130,14 @@ def _root(layout: Layout, marks: Sequence[str], settings: RuleSettings) -> int:
         if isinstance(block, TextBlock) and marks[block.box] not in _NEVER_MAIN
     )
     for kind in ("main", "article"):
-        found = [i for i, box in enumerate(boxes) if kind in (box.tag, box.role) and not marks[i]]
-        best = max(found, key=own.__getitem__, default=None)
+        candidates = [
+            i for i, box in enumerate(boxes) if kind in (box.tag, box.role) and not marks[i]
+        ]
+        best = max(candidates, key=own.__getitem__, default=None)
         if best is None or own[best] < settings.root * left:
             continue
         start, end = boxes[best].start, boxes[best].end
-        rivals = sum(own[i] for i in found if not start <= boxes[i].start < end)
+        rivals = sum(own[i] for i in candidates if not start <= boxes[i].start < end)
         if kind == "main" or rivals <= settings.rival * own[best]:
             return best
     return 0
@@ -165,7 +167,7 @@ def _dominant(layout: Layout, marks: Sequence[str], root: int, settings: RuleSet
     inner = root
     for i in range(root + 1, len(boxes)):
         if prose[i] >= enough and boxes[i].parent == inner:
-            if boxes[i].tag in _ITEMS:  # a list, and what is around it, is said about it
+            if boxes[i].tag in _ITEMS:  # what stands around a list introduces it
                 return root if inner == root else boxes[inner].parent
             inner = i
     return inner
@@ -205,35 +207,32 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
 def _pictures_above(layout: Layout, marks: Sequence[str], title: int) -> set[int]:
     """The featured picture above `<h1>`, and its caption.
 
-    Logos are in the page's header; a picture that is not told about (no alt) is decoration.
+    Logos are in the page's header; a picture without an alt text is decoration.
     """
-    found: set[int] = set()
+    pictures: set[int] = set()
     between = 0  # words
     for place in range(title - 1, -1, -1):
         block = layout.blocks[place]
-        if marks[block.box] not in {
-            "",
-            "link_list",
-        }:  # a section's name is often a list of one link
+        if marks[block.box] not in {"", "link_list"}:  # a section's name may be a list of one link
             break
         if _is_picture(block):
             if isinstance(block, TextBlock) or block.alt or block.figure:
-                found.add(place)
+                pictures.add(place)
         elif isinstance(block, TextBlock):
             between += block.words
-        if between > _LABEL_WORDS or (found and not _is_picture(block)):
+        if between > _LABEL_WORDS or (pictures and not _is_picture(block)):
             break
-    return found
+    return pictures
 
 
 def _pictures_behind(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
-    found: set[int] = set()
+    pictures: set[int] = set()
     for place in range(inner.end, len(layout.blocks)):
         block = layout.blocks[place]
         if marks[block.box] or not _is_picture(block):
             break
-        found.add(place)
-    return found
+        pictures.add(place)
+    return pictures
 
 
 def _is_picture(block: Block) -> bool:
@@ -252,8 +251,8 @@ def _levels(layout: Layout, box: Box) -> Iterator[int]:
 
 
 def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
-    """The blocks of boxes beside that of the prose that are called alike: its other sections."""
-    found: set[int] = set()
+    """The blocks of boxes beside that of the prose that have like names: its other sections."""
+    siblings: set[int] = set()
     names = words_of(inner.name)
     for box in boxes:
         if box.parent != inner.parent or box is inner or box.tag != inner.tag:
@@ -262,8 +261,8 @@ def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
         named = own == names != frozenset()
         alike = 2 * len(own & names) >= len(own | names) and box.paragraphs > 0
         if box.link_density <= (_NAMED_DENSITY if named else _SIBLING_DENSITY) and (named or alike):
-            found.update(range(box.start, box.end))
-    return found
+            siblings.update(range(box.start, box.end))
+    return siblings
 
 
 def _is_listing(blocks: Sequence[Block], marks: Sequence[str], settings: RuleSettings) -> bool:

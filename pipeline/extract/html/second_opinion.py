@@ -22,16 +22,16 @@ from pipeline.extract.html.layout import ImageBlock, Layout, TextBlock
 
 FEW_WORDS: Final = 100
 SMALL_SHARE: Final = 0.1  # of the page's words that are not links: always too little
-LARGE_SHARE: Final = 0.5  # of these: few words are not too few where there is little more
+LARGE_SHARE: Final = 0.5  # of the same words: on a short page few words are enough
 DEEPEST: Final = 200  # libxml2 gives up at 256 open elements
 LARGEST: Final = 2 * 2**20  # characters; it takes 0.1 s a MB and more
 MOST: Final = 6_000  # elements; justext's time grows with their square: 3 s for as many paragraphs
-NOT_ASKED: Final = frozenset(("consent",))  # marks that no opinion takes back
+FINAL_MARKS: Final = frozenset(("consent",))  # no second opinion takes them back
 _ALIKE: Final = 0.8  # share of a block's word pairs
 
 
 def is_unsure(layout: Layout, verdicts: Sequence[str]) -> bool:
-    """Whether the rules left too little, on a page that has more and can be asked about."""
+    """Whether the rules left too little, on a page that has more and that trafilatura can take."""
     if not layout.boxes or layout.depth > DEEPEST:
         return False
     body = layout.boxes[0]
@@ -42,34 +42,31 @@ def is_unsure(layout: Layout, verdicts: Sequence[str]) -> bool:
 
 
 def second_opinion(layout: Layout, verdicts: Sequence[str], text: str) -> list[str] | None:
-    """A verdict for each block, if there is an opinion and it keeps more than the rules did."""
+    """A verdict for each block; None where trafilatura keeps no more than the rules did."""
     if len(text) > LARGEST or layout.elements > MOST:
         return None
-    found = trafilatura.extract(text, include_comments=False, include_tables=True)
-    if not found:
+    extracted = trafilatura.extract(text, include_comments=False, include_tables=True)
+    if not extracted:
         return None
-    theirs = found.split()
+    theirs = extracted.split()
     pairs = set(pairwise(theirs))
     single = set(theirs)
     kept = [
         isinstance(block, TextBlock)
-        and verdict not in NOT_ASKED
+        and verdict not in FINAL_MARKS
         and _stands_in(block.text.split(), pairs, single)
         for block, verdict in zip(layout.blocks, verdicts, strict=True)
     ]
     if not any(kept):
         return None
     first, last = kept.index(True), len(kept) - 1 - kept[::-1].index(True)
-    other = [
-        verdict
-        if verdict in NOT_ASKED
-        else ""
-        if keep or (isinstance(block, ImageBlock) and first <= place <= last)
-        else "second_opinion"
-        for place, (block, keep, verdict) in enumerate(
-            zip(layout.blocks, kept, verdicts, strict=True)
-        )
-    ]
+    other: list[str] = []
+    for place, (block, verdict) in enumerate(zip(layout.blocks, verdicts, strict=True)):
+        is_between = isinstance(block, ImageBlock) and first <= place <= last
+        if verdict in FINAL_MARKS:
+            other.append(verdict)
+        else:
+            other.append("" if kept[place] or is_between else "second_opinion")
     words, links = _words(layout, other)
     before, links_before = _words(layout, verdicts)
     better = words > before and words - links > before - links_before and links * 2 < words
@@ -87,6 +84,7 @@ def _words(layout: Layout, verdicts: Sequence[str]) -> tuple[int, int]:
 
 
 def _stands_in(words: list[str], pairs: set[tuple[str, str]], single: set[str]) -> bool:
+    """Whether most word pairs of a block are among those that trafilatura extracted."""
     own = list(pairwise(words))
     if not own:
         return words[0] in single

@@ -21,7 +21,7 @@ from schemas.document import Role
 
 
 def words(text: str) -> frozenset[str]:
-    """A list of words, written as one reads it."""
+    """A list of words, written as a text."""
     return frozenset(text.split())
 
 
@@ -38,7 +38,7 @@ SKIPPED: Final = {
     ),
     **dict.fromkeys(("svg", "annotation", "annotation-xml"), "drawing"),
     **dict.fromkeys(("rt", "rp"), "ruby"),
-    "-text": "",  # one that holds nothing
+    "-text": "",  # an empty one
     "-comment": "",
     "-doctype": "",
 }
@@ -131,7 +131,7 @@ FIGURE: Final = 1 << 0
 CAPTION: Final = 1 << 1
 TITLE: Final = 1 << 2
 PERMALINK: Final = 1 << 3
-HIDDEN: Final = 1 << 4  # one of the names is one that style sheets hide by
+HIDDEN: Final = 1 << 4  # by a name for which style sheets hide elements
 IS_CONSENT: Final = 1 << 5
 # what the element itself is called, not what is beside or in it
 IS_NAVIGATION: Final = 1 << 6
