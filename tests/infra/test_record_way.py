@@ -10,8 +10,8 @@ from types import FrameType
 from pipeline.extract.document import Tools
 from pipeline.extract.part import extract_part
 from pipeline.job import Crawl
-from pipeline.options.fetching import AskedFetching
-from pipeline.options.launch import Asked, choose_settings
+from pipeline.options.launch import choose_settings
+from pipeline.options.run_options import RunOptions
 from pipeline.read.parts import whole
 from pipeline.stages import EXTRACT, make_job
 from tests.infra.record_way import README, ROOT, functions, steps, written_anew
@@ -36,7 +36,7 @@ def test_the_way_of_a_record_is_at_most_twenty_functions() -> None:
 def test_a_record_goes_this_way(tmp_path: Path) -> None:
     way = [(step.file, step.function) for step in steps(README.read_text())]
     (tmp_path / "crawl.warc.gz").write_bytes(gzipped(good(1)))
-    settings = choose_settings(Asked(fetching=AskedFetching(on=False)), None)
+    settings = choose_settings(RunOptions(fetch=False), None)
     job = make_job(str(tmp_path / "run"), Crawl(inputs=("crawl",)), settings).doing(EXTRACT.name)
     tools = Tools(job=job)
     tools.load()
