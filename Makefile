@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint soak funnel lock bench picture clean
+.PHONY: help demo test check lint soak funnel lock bench proof pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export SITE WARC RUN
 
 help: ## What there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/with-pipeline,training ## A real crawl to shards, a report and a small model (SITE=DIR or WARC=PATH_OR_URL for yours)
 	@sh infra/demo/demo.sh $(BIN)
@@ -40,14 +40,17 @@ funnel: $(VENV)/with-dev ## Paste the funnel of demo/run into the README and the
 bench: $(VENV)/with-dev ## The table of speeds and sizes (ONLY=name for one row)
 	$(BIN)/python -m tests.bench $(ONLY)
 
-picture: $(VENV)/with-dev ## Do pictures reach the loss? A generated crawl, the pipeline, half an hour of training
-	$(BIN)/python -m tests.bench.picture picture
+proof: $(VENV)/with-dev ## Do pictures reach the loss? A generated crawl, the pipeline, half an hour of training
+	$(BIN)/python -m tests.bench.picture proof
+
+pictures: $(VENV)/with-dev ## Take the README's pictures anew (after make demo; needs chromium)
+	$(BIN)/python -m infra.readme demo/run demo/model
 
 lock: ## Resolve the dev extra anew and write constraints.txt
 	sh infra/lock.sh "$$(sh infra/preflight.sh python)"
 
 clean: ## Remove what make made: .venv, demo, builds and caches
-	rm -rf $(VENV) demo picture dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo proof dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

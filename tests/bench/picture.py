@@ -1,6 +1,6 @@
 """The picture test: do pictures reach the loss, through every joint from WARC to gradient?
 
-    make picture            the crawl, the pipeline over it, training, picture.png with the curves
+    make proof              the crawl, the pipeline over it, training, picture.png with the curves
     python -m tests.bench.picture FOLDER [STEPS]
 
 The crawl's text names what only its pictures show (picture_crawl.py). With the real pictures the
