@@ -27,7 +27,7 @@ from pipeline.run.execute import (
 from pipeline.run.progress import Progress
 from pipeline.store import store
 from pipeline.store.raw import file_systems
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, StageName
 from schemas.terminal import printable
 from schemas.verdict import Reason
 
@@ -65,9 +65,9 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     )
     made = manifests(job)
     show_funnel(made, console)
-    if "extract" in made:
+    if StageName.EXTRACT in made:
         unreadable.show(job, console)
-    if "fetch" in made:
+    if StageName.FETCH in made:
         show_figures(Figures.of(job), console)
     seconds = host_seconds(job)
     if len(made) < len(job.stages):
@@ -78,7 +78,7 @@ def run_and_show(launch: Launch, console: Console) -> bool:
         + ", ".join(f"{stage} {spent:,.0f}" for stage, spent in seconds.items())
     )
     console.print(f"report: {store.join(job.output, 'report.html')}")
-    if made["shard"].ledger["documents.kept"]:
+    if made[StageName.SHARD].ledger["documents.kept"]:
         return True
     console.print(f"0 documents: {why_nothing(made, job.output)}")
     return False
@@ -86,7 +86,7 @@ def run_and_show(launch: Launch, console: Console) -> bool:
 
 def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
     """What a run that kept nothing lacked, and what to do."""
-    wanted = manifests["fetch"].ledger
+    wanted = manifests[StageName.FETCH].ledger
     missing = wanted["wanted.seen"]
     if missing and wanted[f"wanted.dropped.{Reason.NOT_FETCHED}"] == missing:
         return (
@@ -98,7 +98,7 @@ def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
             f"none of {missing:,} images wanted could be fetched, for the reasons above: "
             f"interloom refetch {output} tries again"
         )
-    if pages := manifests["extract"].ledger["documents.kept"]:
+    if pages := manifests[StageName.EXTRACT].ledger["documents.kept"]:
         return (
             f"all {pages:,} pages were dropped, for the reasons above. See what the rules say of "
             f"one by interloom explain PAGE.html --run {output}, or try --recipe=off"
@@ -117,7 +117,9 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
     job = job_of(folder)
     layout.check(folder)
     if whole(job, stages.FILTER_TEXT) is None:
-        raise ValueError(f"{folder} has no wanted/ yet: interloom run --stage filter_text first")
+        raise ValueError(
+            f"{folder} has no wanted/ yet: interloom run --stage {stages.FILTER_TEXT.name} first"
+        )
     if whole(job, stages.FETCH) is not None:
         raise ValueError(f"fetch is whole in {folder}: remove fetch.manifest.json there to have it "
                          "done again with these images")  # fmt: skip

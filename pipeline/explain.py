@@ -38,8 +38,8 @@ from pipeline.problem import Problem
 from pipeline.words.language import Identifier, find_model
 from pipeline.words.lexicon import load_lexicon
 from pipeline.words.urls import absolute_url
-from schemas.document import Document, ImageNode, Node, TextNode
-from schemas.rows import document_to_row
+from schemas.document import Document, ImageNode, Node, TextNode, document_to_row
+from schemas.manifest import StageName
 from schemas.terminal import printable, printable_lines
 
 EXCERPT: Final = 96  # characters of a text that are shown
@@ -242,7 +242,7 @@ def show(explanation: Explanation, console: Console) -> None:
 def _lines(explanation: Explanation) -> list[Text]:
     lines = [_fact("page", f"{explanation.path} as {explanation.url}")]
     if explanation.page is None or explanation.document is None:
-        return [*lines, _verdict("extract", explanation.problem, good="")]
+        return [*lines, _verdict(StageName.EXTRACT, explanation.problem, good="")]
     page, document = explanation.page, explanation.document
     kept = sum(node.refusal is None for node in explanation.nodes)
     lines += [

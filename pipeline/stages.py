@@ -34,7 +34,7 @@ from pipeline.shard.report.tables import write_tables
 from pipeline.shard.write import write_shard
 from pipeline.stage import Stage
 from pipeline.store import forms
-from schemas.manifest import FORMAT_VERSION, fingerprint
+from schemas.manifest import FORMAT_VERSION, StageName, fingerprint
 from schemas.verdict import Reason
 
 
@@ -138,10 +138,11 @@ def _of_shard(settings: Settings) -> dict[str, Any]:
 
 
 EXTRACT: Final = Stage(
-    name="extract",
+    name=StageName.EXTRACT,
     dataflow=extract,
     tables={
-        **dict.fromkeys(("documents", "images", "objections", "verdicts/extract"), forms.PARTS),
+        **dict.fromkeys(("documents", "images", "objections"), forms.PARTS),
+        f"verdicts/{StageName.EXTRACT}": forms.PARTS,
         "packs": forms.PACKS,
     },
     last=("documents",),
@@ -156,10 +157,10 @@ EXTRACT: Final = Stage(
     settings=_of_extract,
 )  # fmt: skip
 FILTER_TEXT: Final = Stage(
-    name="filter_text",
+    name=StageName.FILTER_TEXT,
     dataflow=filter_text,
-    tables={"verdicts/filter_text": forms.PARTS, "wanted": forms.PARTITIONS},
-    last=("verdicts/filter_text",),
+    tables={f"verdicts/{StageName.FILTER_TEXT}": forms.PARTS, "wanted": forms.PARTITIONS},
+    last=(f"verdicts/{StageName.FILTER_TEXT}",),
     reads=EXTRACT.name,
     sees=EXTRACT.name,
     groups=True,
@@ -168,7 +169,7 @@ FILTER_TEXT: Final = Stage(
     settings=_of_filters,
 )
 FETCH: Final = Stage(
-    name="fetch",
+    name=StageName.FETCH,
     dataflow=fetch,
     tables={
         "images": forms.FETCHED,
@@ -184,9 +185,9 @@ FETCH: Final = Stage(
     settings=_of_fetch,
 )
 FILTER_IMAGES: Final = Stage(
-    name="filter_images",
+    name=StageName.FILTER_IMAGES,
     dataflow=filter_images,
-    tables=dict.fromkeys(("verdicts/filter_images", "kept"), forms.PARTS),
+    tables=dict.fromkeys((f"verdicts/{StageName.FILTER_IMAGES}", "kept"), forms.PARTS),
     last=("kept",),
     reads=EXTRACT.name,
     sees=FILTER_TEXT.name,
@@ -196,7 +197,7 @@ FILTER_IMAGES: Final = Stage(
     settings=_of_filters,
 )
 SHARD: Final = Stage(
-    name="shard",
+    name=StageName.SHARD,
     dataflow=shard,
     tables={
         "index": forms.INDEXES,

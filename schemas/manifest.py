@@ -18,6 +18,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from schemas.from_json import built, json_object
@@ -33,6 +34,16 @@ KINDS: Final[Mapping[str, str]] = {
     "texts": "text nodes",
     "images": "image nodes",
 }
+
+
+class StageName(StrEnum):
+    """The stages in their order, for whoever names one; what each of them is, stages.py says."""
+
+    EXTRACT = "extract"
+    FILTER_TEXT = "filter_text"
+    FETCH = "fetch"
+    FILTER_IMAGES = "filter_images"
+    SHARD = "shard"
 
 
 class Ledger(Counter[str]):

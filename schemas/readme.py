@@ -1,6 +1,6 @@
 """schemas/README.md, made from the code: every file at rest, every column, its unit and meaning.
 
-In:   the Arrow schemas (tables.py, index.py, sample_json.py), the manifest's fields, the Reasons.
+In:   the Arrow schemas (tables.py, sample.py), the manifest's fields, the Reasons.
 Out:  Markdown. `python -m schemas.readme` writes it; a test compares it with what is there.
 Refused: a column without unit and meaning in its metadata, which is a KeyError here.
 """
@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 
 from schemas import tables
-from schemas.index import INDEX
-from schemas.manifest import FORMAT_VERSION, KINDS, Manifest
-from schemas.sample_json import SAMPLE_JSON
+from schemas.manifest import FORMAT_VERSION, KINDS, Manifest, StageName
+from schemas.sample import SAMPLE_JSON
+from schemas.tables import INDEX
 from schemas.verdict import Reason
 
 README: Final = Path(__file__).with_name("README.md")
@@ -33,21 +33,31 @@ class File(NamedTuple):
 
 
 FILES: Final = (
-    File("documents/PART.parquet", "a page as it was read", "extract", tables.DOCUMENTS),
-    File("images/PART.parquet", "a capture of an image URL", "extract, fetch", tables.IMAGES),
+    File("documents/PART.parquet", "a page as it was read", StageName.EXTRACT, tables.DOCUMENTS),
+    File(
+        "images/PART.parquet",
+        "a capture of an image URL",
+        f"{StageName.EXTRACT}, {StageName.FETCH}",
+        tables.IMAGES,
+    ),
     File(
         "objections/PART.parquet",
         "an answer that became no document and asks something of its readers",
-        "extract",
+        StageName.EXTRACT,
         tables.OBJECTIONS,
     ),
     File("verdicts/STAGE/PART.parquet", "a drop", "every deciding stage", tables.VERDICTS),
-    File("wanted/PARTITION.parquet", "an image URL to fetch", "filter_text", tables.WANTED),
-    File("kept/PART.parquet", "a kept document", "filter_images", tables.KEPT),
-    File("index/SHARD.parquet", "a sample: where it lies in its tar", "shard", INDEX),
-    File("tables/documents/PART.parquet", "a document", "shard", tables.TABLE_DOCUMENTS),
-    File("tables/images/PART.parquet", "an image node", "shard", tables.TABLE_IMAGES),
-    File("tables/drops/PART.parquet", "a drop, with what it dropped", "shard", tables.TABLE_DROPS),
+    File("wanted/PARTITION.parquet", "an image URL to fetch", StageName.FILTER_TEXT, tables.WANTED),
+    File("kept/PART.parquet", "a kept document", StageName.FILTER_IMAGES, tables.KEPT),
+    File("index/SHARD.parquet", "a sample: where it lies in its tar", StageName.SHARD, INDEX),
+    File("tables/documents/PART.parquet", "a document", StageName.SHARD, tables.TABLE_DOCUMENTS),
+    File("tables/images/PART.parquet", "an image node", StageName.SHARD, tables.TABLE_IMAGES),
+    File(
+        "tables/drops/PART.parquet",
+        "a drop, with what it dropped",
+        StageName.SHARD,
+        tables.TABLE_DROPS,
+    ),
     File("STAGE.parts.parquet", "a part with its counts and files", "every stage", tables.PARTS),
 )
 
@@ -69,7 +79,7 @@ HEAD: Final = """\
 Made by `python -m schemas.readme` from the code; a test compares it. A run folder holds these
 files, and the pipeline and the trainer share nothing else. PART names an input and the offset in
 it where the part starts, SHARD a tar (`train-00000`), STAGE one of
-extract, filter_text, fetch, filter_images, shard.
+{stages}.
 A Parquet part carries the fingerprint of its stage, its counts and the digests of those files of
 its part that were written before it in the file's metadata (`{fingerprint}`, `{counts}`,
 `{files}`); verdicts/extract also what was raised at each `{unreadable}`
@@ -93,6 +103,7 @@ The document of a sample; every node has every field.
 def render() -> str:
     """The whole page, one string."""
     head = HEAD.format(
+        stages=", ".join(StageName),
         fingerprint=tables.FINGERPRINT_KEY.decode(),
         counts=tables.COUNTS_KEY.decode(),
         files=tables.FILES_KEY.decode(),

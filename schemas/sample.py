@@ -1,4 +1,4 @@
-"""Sample codec: a document as members of a tar, readable by plain webdataset, and back.
+"""Sample: a document as members of a tar, readable by plain webdataset, and back; its index row.
 
     KEY.json      the document: nodes in order; an image node names its member
     KEY.000.jpg   its first image's bytes as they were found, KEY.001.png the second, ...
@@ -15,6 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import pyarrow as pa
+
+from schemas.tables import column
+
 FORMAT_VERSION: Final = 1  # of a sample; that of a run folder is manifest.py's
 EXTENSIONS: Final[Mapping[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 
@@ -29,6 +33,45 @@ AGAIN: Final = "copy the tar again, or shard the run again"
 
 _Kind = TypeVar("_Kind", str, int, list[Any], dict[str, Any])
 
+# the JSON member as columns, for those who read tars without this package
+_SOURCE: Final = pa.struct(
+    [
+        column("input", pa.string(), "", "crawl file, as the user named it"),
+        column("offset", pa.int64(), "bytes", "where the record's member starts in it"),
+        column("length", pa.int64(), "bytes", "of that member"),
+    ]
+)
+
+_NODE: Final = pa.struct(
+    [
+        column("kind", pa.string(), "", "text or image"),
+        column("role", pa.string(), "", "of a text: paragraph, heading, list_item, ...", null=True),
+        column("text", pa.string(), "UTF-8", "of a text", null=True),
+        column("caption_of", pa.int64(), "node", "place of the image it describes", null=True),
+        column("member", pa.string(), "", "of an image: 000.jpg is KEY.000.jpg", null=True),
+        column("url", pa.string(), "", "of an image, absolute", null=True),
+        column("alt", pa.string(), "UTF-8", "of an image", null=True),
+        column("width", pa.int64(), "pixels", "of an image, as displayed", null=True),
+        column("height", pa.int64(), "pixels", "of an image, as displayed", null=True),
+        column("sha256", pa.string(), "64 hex digits", "of an image's bytes", null=True),
+    ]
+)
+
+SAMPLE_JSON: Final = pa.schema(
+    [
+        column("format_version", pa.int64(), "", "a reader refuses another"),
+        column("id", pa.string(), "32 hex digits", "of the document; the sample's KEY"),
+        column("url", pa.string(), "", "of the page"),
+        column("date", pa.string(), "ISO 8601, UTC", "of the capture"),
+        column("title", pa.string(), "UTF-8", "of the page"),
+        column("language", pa.string(), "ISO 639-1", "fastText lid.176 over all text nodes"),
+        column("licence", pa.string(), "", "rel=license, absolute; empty where none is named"),
+        column("source", _SOURCE, "", "where the page was captured"),
+        column("nodes", pa.list_(_NODE), "", "texts and images in reading order"),
+    ]
+)
+
+MemberRange = tuple[str, int, int]  # member name, offset and length of its bytes in the tar
 Member = tuple[str, bytes]  # name inside the sample (after KEY and a dot), bytes
 
 
@@ -167,7 +210,7 @@ def _decode_node(row: object) -> SampleNode:
 
 
 def _of(row: Mapping[str, Any], name: str, kind: type[_Kind]) -> _Kind:
-    """A value of the JSON, of the type that schemas/sample_json.py tells."""
+    """A value of the JSON, of the type that SAMPLE_JSON tells."""
     if name not in row:
         raise ValueError(f"its JSON lacks {name}: {AGAIN}")
     value = row[name]
@@ -199,3 +242,17 @@ def _is_text(value: str) -> bool:
 def _short(value: object) -> str:
     """For a message: what it is, or of what kind."""
     return f"a {type(value).__name__}" if isinstance(value, (list, dict)) else repr(value)[:40]
+
+
+def index_row(sample: Sample, members: Sequence[MemberRange]) -> Mapping[str, Any]:
+    """A row of INDEX."""
+    return {
+        "key": sample.key,
+        "members": [{"name": n, "offset": o, "length": size} for n, o, size in members],
+        "nodes": [
+            {"kind": "text", "characters": len(node.text), "width": None, "height": None}
+            if isinstance(node, SampleText)
+            else {"kind": "image", "characters": None, "width": node.width, "height": node.height}
+            for node in sample.nodes
+        ],
+    }

@@ -11,13 +11,18 @@ from typing import Final
 
 import pyarrow as pa
 
-from schemas.columns import column
-
 FINGERPRINT_KEY: Final = b"interloom.fingerprint"
 COUNTS_KEY: Final = b"interloom.counts"
 FILES_KEY: Final = b"interloom.files"  # of the part, those written before: [path, bytes, sha256]
 # of verdicts/extract, where it holds any unreadable_record: a JSON list of what was raised at each
 FAULTS_KEY: Final = b"interloom.faults"
+
+
+def column(
+    name: str, kind: pa.DataType, unit: str, meaning: str, *, null: bool = False
+) -> pa.Field:
+    """A field that cannot be null unless it says so: an unmeasured value is seen on writing."""
+    return pa.field(name, kind, nullable=null, metadata={"unit": unit, "meaning": meaning})
 
 
 TEXT_COUNTS: Final = pa.struct(
@@ -182,6 +187,33 @@ KEPT: Final = pa.schema(
         column("bytes", pa.int64(), "bytes", "of its kept texts (UTF-8) and images"),
         column("texts", pa.list_(pa.int32()), "nodes", "positions of the kept texts"),
         column("images", pa.list_(KEPT_IMAGE), "", "the kept images, in order"),
+    ]
+)
+
+# index/SHARD.parquet. Offsets are of the members' bytes (behind the tar header), so that a reader
+# takes a member by one range request, and no tar is read to plan an epoch. It knows no tokenizer.
+MEMBER: Final = pa.struct(
+    [
+        column("name", pa.string(), "", "after KEY and a dot"),
+        column("offset", pa.int64(), "bytes", "of its bytes in the tar"),
+        column("length", pa.int64(), "bytes", "of its bytes"),
+    ]
+)
+
+INDEX_NODE: Final = pa.struct(
+    [
+        column("kind", pa.string(), "", "text or image"),
+        column("characters", pa.int32(), "characters", "of a text", null=True),
+        column("width", pa.int32(), "pixels", "of an image, as displayed", null=True),
+        column("height", pa.int32(), "pixels", "of an image, as displayed", null=True),
+    ]
+)
+
+INDEX: Final = pa.schema(
+    [
+        column("key", pa.string(), "", "of the sample"),
+        column("members", pa.list_(MEMBER), "", "the JSON first, then the images"),
+        column("nodes", pa.list_(INDEX_NODE), "", "in reading order"),
     ]
 )
 

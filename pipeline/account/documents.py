@@ -8,9 +8,8 @@ from filters.rules import Refusal
 from pipeline.account.facts import Objection, Place, drop
 from pipeline.job import Job
 from pipeline.store import parquet
-from schemas.document import Document, ImageNode
+from schemas.document import Document, ImageNode, document_from_row
 from schemas.manifest import Ledger
-from schemas.rows import document_from_row
 from schemas.verdict import Drop, Reason
 
 

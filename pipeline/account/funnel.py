@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from schemas.manifest import KINDS, Ledger, Manifest
+from schemas.manifest import KINDS, Ledger, Manifest, StageName
 from schemas.terminal import printable
 
 REASONS_SHOWN: Final = 3
@@ -59,8 +59,8 @@ def funnel_of(stage: str, ledger: Ledger) -> Iterator[FunnelRow]:
 def show_funnel(manifests: Mapping[str, Manifest], console: Console) -> None:
     """The funnel of the stages that are whole, and what came out where the last one is."""
     render(funnel(manifests), console)
-    if "shard" in manifests:
-        came = str(Yield.of(manifests["shard"].ledger))
+    if StageName.SHARD in manifests:
+        came = str(Yield.of(manifests[StageName.SHARD].ledger))
         console.print(f"\n{came}", markup=False, highlight=False, soft_wrap=True)
 
 

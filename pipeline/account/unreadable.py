@@ -15,9 +15,10 @@ from rich.console import Console
 
 from pipeline.job import Job, read_crawl
 from pipeline.store import parquet
-from schemas.manifest import Ledger, PartResult
+from schemas.manifest import Ledger, PartResult, StageName
 from schemas.verdict import Reason
 
+_VERDICTS: Final = f"verdicts/{StageName.EXTRACT}"
 FEWEST: Final = 10  # so many are let pass, however few records there are
 NAMED: Final = 3  # in the error
 SHOWN: Final = 10  # at the end of a run
@@ -58,7 +59,7 @@ def check(job: Job, results: Iterable[PartResult], counts: Ledger) -> None:
 
 def show(job: Job, console: Console) -> None:
     """Where the unreadable records of a whole extract lie; nothing where there are none."""
-    rows = parquet.read_rows(job.parts_table("extract"), ["part", "counts"])
+    rows = parquet.read_rows(job.parts_table(StageName.EXTRACT), ["part", "counts"])
     counts = {row["part"]: n for row in rows if (n := _count(dict(row["counts"])))}
     if not counts:
         return
@@ -69,7 +70,7 @@ def show(job: Job, console: Console) -> None:
     for one in islice(_found(job, counts), SHOWN):
         console.print(f"  {one}", soft_wrap=True)
     if sum(counts.values()) > SHOWN:
-        console.print(f"  and more, in {job.path('verdicts/extract')}")
+        console.print(f"  and more, in {job.path(_VERDICTS)}")
 
 
 def _count(counts: Mapping[str, int]) -> int:
@@ -79,7 +80,7 @@ def _count(counts: Mapping[str, int]) -> int:
 def _found(job: Job, parts: Iterable[str]) -> Iterator[Unreadable]:
     inputs = read_crawl(job.output).inputs
     for part in parts:
-        for verdict, raised in with_faults(job.part("verdicts/extract", part)):
+        for verdict, raised in with_faults(job.part(_VERDICTS, part)):
             fault = ENDED if verdict["reason"] == Reason.READER_DIED else raised
             if fault is not None:
                 name = inputs[int(part.partition("-")[0])]

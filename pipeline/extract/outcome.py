@@ -23,9 +23,8 @@ from pipeline.read.records import Record
 from pipeline.store import parquet
 from pipeline.words.consent import header_signals
 from pipeline.words.urls import normal_url
-from schemas.document import PageSignals, TextNode
+from schemas.document import PageSignals, TextNode, document_to_row
 from schemas.manifest import Ledger
-from schemas.rows import document_to_row
 from schemas.tables import IMAGES
 from schemas.verdict import CRAWLED, Reason
 

@@ -25,7 +25,7 @@ from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, given_up, read_part
 from pipeline.store import parquet
 from pipeline.store.packs import PackWriter
-from schemas.manifest import Ledger, PartResult
+from schemas.manifest import Ledger, PartResult, StageName
 from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
 from schemas.verdict import Reason
@@ -33,7 +33,7 @@ from schemas.verdict import Reason
 # what a part is, the file first that is written last
 KINDS: Final = {
     "documents": DOCUMENTS,
-    "verdicts/extract": VERDICTS,
+    f"verdicts/{StageName.EXTRACT}": VERDICTS,
     "images": IMAGES,
     "objections": OBJECTIONS,
 }

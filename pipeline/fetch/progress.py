@@ -29,6 +29,7 @@ from pipeline.job import Job
 from pipeline.store import parquet, store
 from pipeline.store.forms import LEASES, files
 from pipeline.words.urls import host_of
+from schemas.manifest import StageName
 from schemas.terminal import printable
 from schemas.verdict import OK
 
@@ -140,7 +141,7 @@ class Figures:
     @classmethod
     def of(cls, job: Job) -> Figures:
         figures = cls()
-        for part in part_names(job.parts_table("fetch")):
+        for part in part_names(job.parts_table(StageName.FETCH)):
             columns = ["url", "status", "bytes", "date"]
             rows = parquet.read_table(job.part("images", part), columns)
             figures.bytes += pc.sum(rows["bytes"]).as_py() or 0

@@ -31,7 +31,7 @@ from pipeline.store import parquet
 from pipeline.words.consent import opted_out
 from pipeline.words.urls import normal_url
 from schemas.document import Document, ImageNode, TextNode
-from schemas.manifest import Ledger, PartResult
+from schemas.manifest import Ledger, PartResult, StageName
 from schemas.tables import KEPT, VERDICTS
 from schemas.verdict import OK, Reason
 
@@ -74,7 +74,7 @@ class Cluster(NamedTuple):
 def survivors(job: Job, part: str) -> Iterator[tuple[int, Document, list[int]]]:
     """Row, document and kept positions of what filter_text let pass."""
     gone: dict[int, set[int]] = defaultdict(set)
-    for verdict in parquet.read_rows(job.part("verdicts/filter_text", part)):
+    for verdict in parquet.read_rows(job.part(f"verdicts/{StageName.FILTER_TEXT}", part)):
         gone[verdict["row"]].add(WHOLE if verdict["node"] is None else verdict["node"])
     for row, document in read_documents(job, part):
         if WHOLE not in gone[row]:

@@ -19,18 +19,19 @@ from pipeline.job import Job
 from pipeline.shard.plan import Cut, order
 from pipeline.store import parquet, store
 from pipeline.store.packs import HEADER, PackReader
-from schemas.document import Document, ImageNode, TextNode
-from schemas.index import INDEX, Place, index_row
+from schemas.document import Document, ImageNode, TextNode, document_from_row
 from schemas.manifest import Ledger, PartResult
-from schemas.rows import document_from_row
 from schemas.sample import (
+    MemberRange,
     Sample,
     SampleImage,
     SampleNode,
     SampleText,
     encode,
+    index_row,
     member_name,
 )
+from schemas.tables import INDEX
 
 if TYPE_CHECKING:
     import webdataset
@@ -152,7 +153,9 @@ def _read_image(image: dict[str, Any], packs: PackReader) -> bytes:
     return data
 
 
-def write_sample(tar: webdataset.TarWriter, sample: Sample, images: list[bytes]) -> Iterator[Place]:
+def write_sample(
+    tar: webdataset.TarWriter, sample: Sample, images: list[bytes]
+) -> Iterator[MemberRange]:
     """Append the members one by one, since TarWriter would sort the JSON behind the images."""
     for name, data in encode(sample, images):
         offset = tar.tarstream.offset + HEADER

@@ -19,9 +19,8 @@ from pipeline.stages import FILTER_IMAGES
 from pipeline.store import parquet, store
 from pipeline.verify.at_rest import RunAtRest, StageAtRest
 from pipeline.verify.checks import Check, Tally, none_of
-from schemas.index import index_row
 from schemas.manifest import Ledger
-from schemas.sample import Sample, SampleImage, SampleText, decode, encode
+from schemas.sample import Sample, SampleImage, SampleText, decode, encode, index_row
 
 Row = Mapping[str, Any]
 # what a sample takes from its document as it is; its nodes besides

@@ -29,8 +29,8 @@ from pipeline.read.parts import cut, whole
 from pipeline.read.plain_records import PlainRecords
 from pipeline.stages import EXTRACT, make_job
 from pipeline.store import parquet
+from schemas.document import document_to_row
 from schemas.manifest import Ledger
-from schemas.rows import document_to_row
 from schemas.verdict import Reason
 from tests.pipeline.bad_crawls import good, image_record, url_of
 from tests.read.crawls import gzipped, http, read, starts, warc

@@ -21,7 +21,7 @@ from pipeline.extract.document import Origin, document_of
 from pipeline.extract.html.charset import decode_page
 from pipeline.extract.page import Page, head_signals, read_page
 from pipeline.words.lexicon import load_lexicon
-from schemas.rows import document_to_row
+from schemas.document import document_to_row
 from schemas.tables import DOCUMENTS
 from tests.conftest import SHARED
 from tests.fuzz.rounds import LONG, SLOWEST, mutated, peak, peak_from_here, rounds

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from schemas.manifest import StageName
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {"pipeline", "filters", "training", "schemas", "tests", "infra"}
+PACKAGES = ROOMS - {"tests", "infra"}
+STAGE = re.compile(rf"(?:^|/)(?:{'|'.join(StageName)})(?:/|$)")
 FILES = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "constraints.txt"}
 
 
@@ -52,6 +56,22 @@ def test_every_module_says_what_it_is() -> None:
         str(path) for path in python if not ast.get_docstring(ast.parse((ROOT / path).read_text()))
     ]
     assert silent == []
+
+
+def stage_literals(path: Path) -> list[str]:
+    """Strings of a module that are a stage's name, or a path with such a folder."""
+    tree = ast.parse((ROOT / path).read_text())
+    nodes = [node for node in ast.walk(tree) if not isinstance(node, ast.Expr)]  # no docstring
+    parts = [part for node in nodes for part in ast.iter_child_nodes(node)]
+    texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and STAGE.search(text)]
+
+
+def test_a_stage_is_called_by_its_name_in_few_files() -> None:
+    code = [path for path in tracked() if path.suffix == ".py" and path.parts[0] in PACKAGES]
+    named = {str(path): found for path in code if (found := stage_literals(path))}
+    assert set(stage_literals(Path("schemas/manifest.py"))) == set(StageName)
+    assert len(named) <= 3, named  # `fetch` is the name of an option, too
 
 
 def test_tests_hold_no_package_that_could_shadow_one() -> None:

@@ -23,9 +23,8 @@ from pipeline.shard.write import write_shard
 from pipeline.stages import SHARD, make_job, versions_here
 from pipeline.store import parquet
 from pipeline.store.packs import PackWriter
-from schemas.document import Document, ImageNode, Node, Role, TextNode, document_id
+from schemas.document import Document, ImageNode, Node, Role, TextNode, document_id, document_to_row
 from schemas.manifest import Ledger, PartResult
-from schemas.rows import document_to_row
 from schemas.tables import DOCUMENTS, IMAGES, KEPT, OBJECTIONS, VERDICTS
 from schemas.verdict import OK, Drop, Reason
 from tests.pipeline.runs import STAGE

@@ -12,8 +12,7 @@ import webdataset
 import yaml
 
 from pipeline.shard.report.card import feature, front_matter
-from schemas.sample import SampleImage, SampleText, decode
-from schemas.sample_json import SAMPLE_JSON
+from schemas.sample import SAMPLE_JSON, SampleImage, SampleText, decode
 from tests.report.fabricated import Fabricate, Fabricator, Pages
 
 

@@ -10,10 +10,9 @@ import pyarrow as pa
 import pytest
 
 from schemas import readme, tables
-from schemas.index import INDEX
 from schemas.manifest import Manifest
-from schemas.sample import Sample, SampleImage, SampleText, encode
-from schemas.sample_json import SAMPLE_JSON
+from schemas.sample import SAMPLE_JSON, Sample, SampleImage, SampleText, encode
+from schemas.tables import INDEX
 from schemas.verdict import Reason
 
 REASONS = """

@@ -23,10 +23,18 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from schemas.index import INDEX, Place, index_row
 from schemas.manifest import Manifest
-from schemas.sample import Sample, SampleImage, SampleNode, SampleText, encode, member_name
-from schemas.tables import PARTS
+from schemas.sample import (
+    MemberRange,
+    Sample,
+    SampleImage,
+    SampleNode,
+    SampleText,
+    encode,
+    index_row,
+    member_name,
+)
+from schemas.tables import INDEX, PARTS
 from training.data.tokenizer import LoadedTokenizer, train_bpe
 
 HEADER: Final = 512  # of a member with a short name
@@ -108,7 +116,7 @@ def write_shard(
     with path.open("wb") as stream, webdataset.TarWriter(stream, encoder=False, mtime=0) as tar:
         for number, document in enumerate(documents, start=first):
             sample, images = sample_of(document, number=number)
-            places: list[Place] = []
+            places: list[MemberRange] = []
             for member, data in encode(sample, images):
                 places.append((member, tar.tarstream.offset + HEADER, len(data)))
                 tar.write({"__key__": sample.key, member: data})

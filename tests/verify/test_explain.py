@@ -15,8 +15,7 @@ from rich.console import Console
 from filters.recipe import OFF, RECIPES
 from pipeline.explain import NODES, Explanation, explain, show, write_json
 from pipeline.store import parquet
-from schemas.document import ImageNode, TextNode
-from schemas.rows import document_from_row
+from schemas.document import ImageNode, TextNode, document_from_row
 from schemas.verdict import Reason
 from tests.pipeline.bad_crawls import command
 from tests.read.crawls import gzipped, http, warc

@@ -34,8 +34,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Encoding
 
-from schemas.columns import column
 from schemas.sample import Sample
+from schemas.tables import column
 from training.data.index import open_parquet, read_index, read_sample
 from training.data.members import Members, Range
 from training.data.sources import Shard, ShardFile, Source

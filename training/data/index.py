@@ -1,6 +1,6 @@
 """Index: where each sample of a tar lies; read, or made of the tar where there is none.
 
-In:      an index/SHARD.parquet of schemas/index.py, or a tar of samples as schemas/sample.py has
+In:      an index/SHARD.parquet of schemas/tables.py, or a tar of samples as schemas/sample.py has
          them, members of one sample together (as webdataset needs them too).
 Out:     a table, or the bytes of a Parquet file of the same columns.
 Refused: a file that is no Parquet, is damaged, claims more values than its tar has bytes (a value
@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.index import INDEX, Place, index_row
-from schemas.sample import BYTES, Sample, decode
+from schemas.sample import BYTES, MemberRange, Sample, decode, index_row
+from schemas.tables import INDEX
 from schemas.tar import BLOCK, BrokenTarError, members
 
 
@@ -166,7 +166,7 @@ def make_index(tar: str, size: int) -> bytes:
 def _rows(stream: BinaryIO, tar: str, size: int) -> Iterator[Mapping[str, Any]]:
     files = (member for member in members(stream, size=size) if member.is_file)
     for key, of_sample in groupby(files, lambda member: _split(member.name)[0]):
-        places: dict[str, Place] = {}
+        places: dict[str, MemberRange] = {}
         sample: Sample | None = None
         for member in of_sample:
             name = _split(member.name)[1]

@@ -32,7 +32,7 @@ from pipeline.shard.report.rules import parameters_of, rules_of
 from pipeline.shard.report.samples import printable, read_samples
 from pipeline.shard.report.thumbnail import Thumbnail
 from pipeline.store import store
-from schemas.manifest import KINDS, Ledger, StoredFile
+from schemas.manifest import KINDS, Ledger, StageName, StoredFile
 
 # the order in which the report tells the funnel: what comes out first
 TOLD: Final = ("documents", "images", "texts", "records", "files", "wanted")
@@ -106,6 +106,7 @@ def write_report(job: Job, counts: Ledger, shards: Sequence[str]) -> list[Stored
 def render_report(
     job: Job, ledgers: Mapping[str, Ledger], figures: Figures, shards: Sequence[str]
 ) -> str:
+    recipe = read_manifest(job, StageName.FILTER_TEXT).settings["recipe"]
     style = (HERE / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
@@ -114,23 +115,23 @@ def render_report(
         .render(
             style=Markup(style),  # noqa: S704  # a file of ours
             style_hash=digest,
-            came=Yield.of(ledgers["shard"]),
-            read=ledgers["extract"],
-            shard=ledgers["shard"],
+            came=Yield.of(ledgers[StageName.SHARD]),
+            read=ledgers[StageName.EXTRACT],
+            shard=ledgers[StageName.SHARD],
             figures=figures,
             kinds=list(kind_funnels(ledgers, figures)),
             peers=PEERS,
             charts=charts(figures),
             domains=plots.lines(figures.domains, most=12),
             languages=plots.lines(figures.languages_read, most=12),
-            edits=plots.lines(below(ledgers["extract"], "edits."), most=12),
-            types=plots.lines(below(ledgers["extract"], "records.type."), most=12),
+            edits=plots.lines(below(ledgers[StageName.EXTRACT], "edits."), most=12),
+            types=plots.lines(below(ledgers[StageName.EXTRACT], "records.type."), most=12),
             comparisons=comparisons(ledgers),
             samples=read_samples(job, shards),
             dropped=list(drop_groups(job, figures)),
-            rules=rules_of(read_manifest(job, "filter_text").settings["recipe"]),
-            parameters=parameters_of(read_manifest(job, "filter_text").settings["recipe"]),
-            lists=read_manifest(job, "extract").settings.get("word_lists", []),
+            rules=rules_of(recipe),
+            parameters=parameters_of(recipe),
+            lists=read_manifest(job, StageName.EXTRACT).settings.get("word_lists", []),
         )
     )
 

@@ -21,8 +21,8 @@ from pipeline.account.funnel import Yield, as_text, funnel_of
 from pipeline.job import Job
 from pipeline.shard.report.pages import environment
 from pipeline.store import parquet
-from schemas.manifest import Ledger
-from schemas.sample_json import SAMPLE_JSON
+from schemas.manifest import Ledger, StageName
+from schemas.sample import SAMPLE_JSON
 from schemas.verdict import CONSENT
 
 SPLITS: Final = ("train", "heldout")
@@ -35,9 +35,9 @@ _NAME: Final = "members.list.element.name"
 
 def render_card(job: Job, ledgers: Mapping[str, Ledger], shards: Sequence[str]) -> str:
     splits = [split for split in SPLITS if any(name.startswith(f"{split}-") for name in shards)]
-    shard = ledgers["shard"]
+    shard = ledgers[StageName.SHARD]
     front = front_matter(splits, image_members(shards, job), documents=shard["documents.kept"])
-    pages, files = ledgers["filter_text"], ledgers["filter_images"]
+    pages, files = ledgers[StageName.FILTER_TEXT], ledgers[StageName.FILTER_IMAGES]
     funnel = [row for stage in ledgers for row in funnel_of(stage, ledgers[stage])]
     return (
         environment()

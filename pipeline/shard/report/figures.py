@@ -18,6 +18,7 @@ from typing import Any, Final
 from pipeline.account.manifest import part_names
 from pipeline.job import Job
 from pipeline.store import parquet
+from schemas.manifest import StageName
 
 SAMPLE: Final = 200_000  # documents
 SAMPLES_A_REASON: Final = 4
@@ -102,7 +103,7 @@ class Figures:
 
 
 def read_figures(job: Job, *, sample: int = SAMPLE) -> Figures:
-    names = part_names(job.parts_table("filter_images"))
+    names = part_names(job.parts_table(StageName.FILTER_IMAGES))
     figures = Figures(parts=len(names))
     distinct: set[bytes] = set()
     for part in choose_parts(names, job, sample=sample):

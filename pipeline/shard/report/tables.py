@@ -18,11 +18,12 @@ from pipeline.account import unreadable
 from pipeline.job import Job
 from pipeline.shard.plan import split_of
 from pipeline.store import parquet
-from schemas.manifest import PartResult
+from schemas.manifest import PartResult, StageName
 from schemas.tables import TABLE_DOCUMENTS, TABLE_DROPS, TABLE_IMAGES
 from schemas.verdict import OK, Reason
 
-DECIDING: Final = ("filter_text", "filter_images")  # in the order in which they decide
+# in the order in which they decide
+DECIDING: Final = (StageName.FILTER_TEXT, StageName.FILTER_IMAGES)
 EXCERPT: Final = 240  # characters of a dropped text that are shown
 _TABLES: Final = {  # the first is closed last: its mark says that all three are whole
     "drops": TABLE_DROPS,
@@ -111,7 +112,8 @@ def stories(part: str, job: Job) -> Iterator[Story]:
         if (story.kept is None) == (story.whole is None):
             raise ValueError(
                 f"documents/{part} row {number} is kept {story.kept is not None} and dropped "
-                f"{story.whole is not None}: just one must be; run filter_text again"
+                f"{story.whole is not None}: just one must be; run "
+                f"{StageName.FILTER_TEXT} again"
             )
         yield story
     for left in (*verdicts.values(), keeps):
@@ -142,8 +144,12 @@ class ByRow:
 
 def _lost_before_documents(part: str, job: Job) -> Iterator[Row]:
     """Records that became nothing, and image files that cannot be used."""
-    nothing: Row = dict.fromkeys(TABLE_DROPS.names) | {"part": part, "id": "", "stage": "extract"}
-    for verdict, fault in unreadable.with_faults(job.part("verdicts/extract", part)):
+    nothing: Row = dict.fromkeys(TABLE_DROPS.names) | {
+        "part": part,
+        "id": "",
+        "stage": StageName.EXTRACT,
+    }
+    for verdict, fault in unreadable.with_faults(job.part(f"verdicts/{StageName.EXTRACT}", part)):
         told = {name: verdict[name] for name in ("row", "id", "url", "reason", "value", "limit")}
         yield nothing | {"kind": "record", "excerpt": fault} | told
     columns = ("url", "status", "value", "limit", "offset")
@@ -194,7 +200,7 @@ def _image_rows(story: Story) -> Iterator[Row]:
         else:
             raise ValueError(
                 f"documents/{story.place['part']} row {story.place['row']}: image node {position} "
-                "is neither kept nor dropped; run filter_images again"
+                f"is neither kept nor dropped; run {StageName.FILTER_IMAGES} again"
             )
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from schemas.index import INDEX
 from schemas.sample import decode
+from schemas.tables import INDEX
 from tests.training.shards import small_tokenizer, write_run
 from tests.training.stream.feeds import (
     RULE,
