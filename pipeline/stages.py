@@ -29,8 +29,8 @@ from pipeline.filter_text.dedup import DropFrequent, DropNearTexts, KeepLatestUR
 from pipeline.filter_text.wanted import FindWanted
 from pipeline.job import Crawl, Job, Settings
 from pipeline.shard.plan import PlanShards, planned_files
-from pipeline.shard.report.build import write_report
-from pipeline.shard.report.tables import write_tables
+from pipeline.shard.report.page import write_report
+from pipeline.shard.report.part_tables import write_tables
 from pipeline.shard.write import write_shard
 from pipeline.stage import Stage
 from pipeline.store import forms

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -22,6 +22,7 @@ from apache_beam.transforms.combiners import ToListCombineFn
 from pipeline.account.manifest import read_manifest
 from pipeline.job import Job, Settings
 from pipeline.store import parquet
+from schemas.manifest import StageName
 
 GROUP: Final = 16
 SPLITS: Final = ("heldout", "train")
@@ -42,8 +43,17 @@ class Group(NamedTuple):
     parts: tuple[str, ...]
 
 
+class PlannedSample(NamedTuple):
+    """A kept document, in the order of samples: by the hash of its id."""
+
+    hash: str
+    bytes: int
+    part: str
+    row: int
+
+
 class Cut(NamedTuple):
-    """One shard: the samples [start, stop) of its group's order."""
+    """One shard: the samples [start, stop) of its group, in their order."""
 
     group: Group
     start: int
@@ -65,12 +75,12 @@ def weigh(part: str, job: Job) -> Weight:
 
 def planned_files(job: Job) -> int:
     """A part of tables for each part, and as many shards as the plan has, or nearly."""
-    kept = read_manifest(job, job.stages[job.stages.index(job.stage) - 1])
+    kept = read_manifest(job, StageName.FILTER_IMAGES)
     shards = -(-kept.ledger["bytes.kept"] // job.settings.shard_bytes)
     return kept.parts + shards
 
 
-def group(weights: Iterable[Weight], shard_bytes: int) -> Iterator[Group]:
+def group_parts(weights: Iterable[Weight], shard_bytes: int) -> Iterator[Group]:
     """Groups of consecutive parts, those without a kept byte of the split left out."""
     ordered = sorted(weights)
     number = 0
@@ -78,10 +88,11 @@ def group(weights: Iterable[Weight], shard_bytes: int) -> Iterator[Group]:
         parts: list[str] = []
         size = 0
         for weight in ordered:
-            if not (more := getattr(weight, split)):
+            part_bytes = getattr(weight, split)
+            if not part_bytes:
                 continue
             parts.append(weight.part)
-            size += more
+            size += part_bytes
             if size >= GROUP * shard_bytes:
                 yield Group(number, split, tuple(parts))
                 parts, size, number = [], 0, number + 1
@@ -90,41 +101,41 @@ def group(weights: Iterable[Weight], shard_bytes: int) -> Iterator[Group]:
             number += 1
 
 
-def order(one: Group, job: Job) -> list[tuple[str, int, str, int]]:
-    """(hash of the id, bytes, part, row) of the group's samples, in their order."""
-    samples = [
-        (hashlib.sha256(row["id"].encode()).hexdigest(), row["bytes"], part, row["row"])
-        for part in one.parts
+def samples_of(group: Group, job: Job) -> list[PlannedSample]:
+    """The samples of a group, in their order."""
+    return sorted(
+        PlannedSample(
+            hashlib.sha256(row["id"].encode()).hexdigest(), row["bytes"], part, row["row"]
+        )
+        for part in group.parts
         for row in parquet.read_rows(job.part("kept", part), _COLUMNS)
-        if split_of(row["id"], row["domain"], job.settings) == one.split
-    ]
-    return sorted(samples)
+        if split_of(row["id"], row["domain"], job.settings) == group.split
+    )
 
 
-def cut(one: Group, job: Job) -> list[Cut]:
+def cut_group(group: Group, job: Job) -> list[Cut]:
     """The group's shards: a sample that would pass the size opens the next one."""
-    sizes = [sample[1] for sample in order(one, job)]
-    return list(cut_sizes(one, sizes, job.settings.shard_bytes))
+    sizes = [sample.bytes for sample in samples_of(group, job)]
+    return list(cut_sizes(group, sizes, job.settings.shard_bytes))
 
 
-def cut_sizes(one: Group, sizes: Sequence[int], shard_bytes: int) -> Iterator[Cut]:
+def cut_sizes(group: Group, sizes: Sequence[int], shard_bytes: int) -> Iterator[Cut]:
     start = filled = 0
-    for place, size in enumerate(sizes):
-        if place > start and filled + size > shard_bytes:
-            yield Cut(one, start, place)
-            start, filled = place, 0
+    for position, size in enumerate(sizes):
+        if position > start and filled + size > shard_bytes:
+            yield Cut(group, start, position)
+            start, filled = position, 0
         filled += size
     if sizes:
-        yield Cut(one, start, len(sizes))
+        yield Cut(group, start, len(sizes))
 
 
 def name_shards(cuts: Iterable[Sequence[Cut]]) -> Iterator[tuple[str, Cut]]:
     """Numbered by split in the order of groups: train-00000, train-00001, ..."""
     numbers = dict.fromkeys(SPLITS, 0)
-    ordered: list[Any] = sorted(cut for group_cuts in cuts for cut in group_cuts)
-    for one in ordered:
-        split = one.group.split
-        yield f"{split}-{numbers[split]:05d}", one
+    for cut in sorted(cut for of_group in cuts for cut in of_group):
+        split = cut.group.split
+        yield f"{split}-{numbers[split]:05d}", cut
         numbers[split] += 1
 
 
@@ -145,9 +156,9 @@ class PlanShards(beam.PTransform[PCollection[str], PCollection[tuple[str, Cut]]]
             parts
             | "Weigh parts" >> beam.Map(weigh, self._job)
             | "Gather weights" >> beam.CombineGlobally(ToListCombineFn())
-            | "Group parts" >> beam.FlatMap(group, self._job.settings.shard_bytes)
+            | "Group parts" >> beam.FlatMap(group_parts, self._job.settings.shard_bytes)
             | "Spread groups" >> beam.Reshuffle()
-            | "Cut groups" >> beam.Map(cut, self._job)
+            | "Cut groups" >> beam.Map(cut_group, self._job)
             | "Gather cuts" >> beam.CombineGlobally(ToListCombineFn())
             | "Name shards" >> beam.FlatMap(name_shards)
             | "Spread shards" >> beam.Reshuffle()

@@ -2,8 +2,8 @@
 
 In:   a Cut of the plan, kept/, documents/ and packs/.
 Out:  shards/SHARD.tar by webdataset's TarWriter, then index/SHARD.parquet, whose mark says that
-      the shard is whole. Every image is hashed again on its way: bytes that are not those that
-      were hashed when they came in end the run.
+      the shard is whole.
+Fails where an image's bytes have another sha256 than when they came in.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import hashlib
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline.job import Job
-from pipeline.shard.plan import Cut, order
+from pipeline.shard.plan import Cut, samples_of
 from pipeline.store import parquet, store
 from pipeline.store.packs import HEADER, PackReader
 from schemas.document import Document, ImageNode, TextNode, document_from_row
@@ -45,30 +46,28 @@ def write_shard(name: str, cut: Cut, job: Job) -> PartResult:
     if whole is not None:
         return whole
     ledger = Ledger()
-    packs = PackReader(job.path("packs"))
-    try:
-        # the index is opened first, so it is closed, and moved to its name, last
-        with (
-            parquet.Writer(index_path, INDEX, fingerprint=fingerprint, files=files) as index,
-            store.create(tar_path, files) as handle,
-            tar_writer()(handle, encoder=False, mtime=0) as tar,
-        ):
-            index.counts = ledger
-            for kept, document in samples(cut, job):
-                _see(ledger, kept)
-                sample, images = build_sample(document, kept, packs)
-                index.add(index_row(sample, list(write_sample(tar, sample, images))))
-                _keep(ledger, sample, kept, split=cut.group.split)
-            ledger["shards"] = 1
-    finally:
-        packs.close()
+    # the index is opened first, so it is closed, and moved to its name, last
+    with (
+        closing(PackReader(job.path("packs"))) as packs,
+        parquet.Writer(index_path, INDEX, fingerprint=fingerprint, files=files) as index,
+        store.create(tar_path, files) as handle,
+        tar_writer()(handle, encoder=False, mtime=0) as tar,
+    ):
+        index.counts = ledger
+        for kept, document in samples(cut, job):
+            _see(ledger, kept)
+            sample, images = build_sample(document, kept, packs)
+            index.add(index_row(sample, list(write_sample(tar, sample, images))))
+            _keep(ledger, sample, kept, split=cut.group.split)
+        ledger["shards"] = 1
     return PartResult(part=name, fingerprint=fingerprint, counts=dict(ledger), files=files.stored)
 
 
 @cache
 def tar_writer() -> type[webdataset.TarWriter]:
-    """webdataset's. Where there is a torch it brings that along, 3 s and 300 MB of every process,
-    for loaders that nobody uses here: it is imported as where there is none, and not left so.
+    """webdataset's, imported as if there were no torch.
+
+    webdataset imports torch for loaders that nobody uses here: 3 s and 300 MB of every process.
     """
     if "torch" in sys.modules:
         import webdataset  # noqa: PLC0415
@@ -79,30 +78,27 @@ def tar_writer() -> type[webdataset.TarWriter]:
         from webdataset import TarWriter  # noqa: PLC0415
     finally:
         del sys.modules["torch"]
-        for name in [one for one in sys.modules if one.partition(".")[0] == "webdataset"]:
-            del sys.modules[name]
+        for name in list(sys.modules):
+            if name.partition(".")[0] == "webdataset":  # whoever has torch imports it anew
+                del sys.modules[name]
     return TarWriter
 
 
 def samples(cut: Cut, job: Job) -> Iterator[tuple[dict[str, Any], Document]]:
     """Kept rows and documents of a shard, in the order of its samples."""
-    slots = {
-        (part, row): place
-        for place, (_, _, part, row) in enumerate(order(cut.group, job)[cut.start : cut.stop])
-    }
+    planned = samples_of(cut.group, job)[cut.start : cut.stop]
     rows_of: dict[str, set[int]] = defaultdict(set)
-    for part, row in slots:
-        rows_of[part].add(row)
-    found: list[tuple[dict[str, Any], Document] | None] = [None] * len(slots)
+    for sample in planned:
+        rows_of[sample.part].add(sample.row)
+    read: dict[tuple[str, int], tuple[dict[str, Any], Document]] = {}
     for part, rows in rows_of.items():
         kept = {row["row"]: row for row in parquet.read_rows(job.part("kept", part))
                 if row["row"] in rows}  # fmt: skip
         for row, values in enumerate(parquet.read_rows(job.part("documents", part))):
             if row in kept:
-                found[slots[part, row]] = (kept[row], document_from_row(values))
-    for one in found:
-        assert one is not None, "kept/ names a row that documents/ lacks"
-        yield one
+                read[part, row] = (kept[row], document_from_row(values))
+    for sample in planned:
+        yield read[sample.part, sample.row]
 
 
 def build_sample(
@@ -110,8 +106,8 @@ def build_sample(
 ) -> tuple[Sample, list[bytes]]:
     """The sample of a kept document, its captions pointing at the places of what was kept."""
     images = {image["node"]: image for image in kept["images"]}
-    positions = sorted([*kept["texts"], *images])
-    place_of = {position: place for place, position in enumerate(positions)}
+    positions = sorted([*kept["texts"], *images])  # in the document
+    place_of = {position: place for place, position in enumerate(positions)}  # in the sample
     nodes: list[SampleNode] = []
     data: list[bytes] = []
     for position in positions:

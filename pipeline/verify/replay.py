@@ -16,7 +16,7 @@ from dataclasses import replace
 from pipeline.job import Job
 from pipeline.local import memory
 from pipeline.run.execute import run_stage
-from pipeline.shard.report.tables import write_tables
+from pipeline.shard.report.part_tables import write_tables
 from pipeline.stage import Stage
 from pipeline.stages import EXTRACT, SHARD
 from pipeline.store import parquet

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.media.decode import look_at
 from pipeline.problem import Problem
-from pipeline.shard.report.thumbnail import thumbnail
+from pipeline.shard.report.samples import thumbnail
 
 COMPRESSIONS = (None, "tiff_lzw", "tiff_deflate", "jpeg", "group4")
 KINDS = [

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from filters.recipe import OBELICS
 from pipeline.job import MIB, Settings
-from pipeline.shard.plan import GROUP, Cut, Group, Weight, cut_sizes, group, name_shards, split_of
+from pipeline.shard.plan import (
+    GROUP,
+    Cut,
+    Group,
+    Weight,
+    cut_sizes,
+    group_parts,
+    name_shards,
+    split_of,
+)
 
 SIZES = st.lists(st.integers(1, 500), max_size=60)
 ONE = Group(0, "train", ("a",))
@@ -53,7 +62,7 @@ WEIGHTS = st.lists(
 def test_groups_hold_every_part_that_has_something_of_their_split_in_order(
     weights: list[Weight], shard_bytes: int
 ) -> None:
-    groups = list(group(weights, shard_bytes))
+    groups = list(group_parts(weights, shard_bytes))
     for split in ("heldout", "train"):
         parts = [part for one in groups if one.split == split for part in one.parts]
         assert parts == sorted(w.part for w in weights if getattr(w, split))
@@ -66,7 +75,7 @@ def test_a_group_is_full_but_for_the_last_of_its_split(
 ) -> None:
     size = {weight.part: weight for weight in weights}
     for split in ("heldout", "train"):
-        mine = [one for one in group(weights, shard_bytes) if one.split == split]
+        mine = [one for one in group_parts(weights, shard_bytes) if one.split == split]
         for one in mine[:-1]:
             held = [getattr(size[part], split) for part in one.parts]
             assert sum(held) >= GROUP * shard_bytes > sum(held[:-1])

@@ -16,9 +16,9 @@ from filters.recipe import OBELICS
 from pipeline.account.facts import verdict_row
 from pipeline.account.manifest import write_manifest
 from pipeline.job import Crawl, Job, Settings
-from pipeline.shard.plan import cut, group, name_shards, weigh
-from pipeline.shard.report.build import write_report
-from pipeline.shard.report.tables import write_tables
+from pipeline.shard.plan import cut_group, group_parts, name_shards, weigh
+from pipeline.shard.report.page import write_report
+from pipeline.shard.report.part_tables import write_tables
 from pipeline.shard.write import write_shard
 from pipeline.stages import SHARD, make_job, versions_here
 from pipeline.store import parquet
@@ -205,8 +205,8 @@ class Fabricator:
         """Tables, tars, report and manifest, by the functions that the stage calls."""
         job = self.job
         results = [write_tables(part, job) for part in self.pages]
-        groups = group((weigh(part, job) for part in self.pages), job.settings.shard_bytes)
-        cuts = [cut(one, job) for one in groups]
+        groups = group_parts((weigh(part, job) for part in self.pages), job.settings.shard_bytes)
+        cuts = [cut_group(one, job) for one in groups]
         results += [write_shard(name, one, job) for name, one in name_shards(cuts)]
         write_manifest(results, job, SHARD, write_report)
         counts = Ledger()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.account.manifest import part_names
-from pipeline.shard.report import plots
+from pipeline.shard.report import figures
 from pipeline.shard.report.figures import SAMPLES_A_REASON, Dropped, choose_parts, read_figures
 from pipeline.shard.report.samples import NODES, PICTURES, read_samples
 from tests.report.fabricated import Fabricate, Fabricator, Pages
@@ -105,8 +105,8 @@ COUNTS = st.dictionaries(st.integers(0, 40_000), st.integers(1, 9)).map(Counter)
 
 @given(COUNTS)
 def test_every_value_is_in_just_one_bin(counted: Counter[int]) -> None:
-    for edges in (plots.WORDS_EACH, plots.SHORT_SIDES):
-        assert sum(one.total for one in plots.bins(counted, edges)) == counted.total()
+    for edges in (figures.WORDS_EACH, figures.SHORT_SIDES):
+        assert sum(one.total for one in figures.bins(counted, edges)) == counted.total()
 
 
 @pytest.mark.parametrize(
@@ -114,22 +114,25 @@ def test_every_value_is_in_just_one_bin(counted: Counter[int]) -> None:
     [(0, "0"), (10, "10"), (11, "11\u2013"), (15, "11\u2013"), (16, "16\u2013"), (31, "31+")],
 )
 def test_a_bin_starts_at_its_label(value: int, label: str) -> None:
-    (one,) = plots.bins(Counter({value: 2}), plots.IMAGES_EACH)
-    assert one == plots.Bin(label, 2)
+    (one,) = figures.bins(Counter({value: 2}), figures.IMAGES_EACH)
+    assert one == figures.Bin(label, 2)
 
 
 def test_a_value_that_no_bin_would_show_is_refused() -> None:
     with pytest.raises(ValueError, match="-1 lies below the first bin, 0"):
-        plots.bins(Counter({-1: 1}), plots.IMAGES_EACH)
+        figures.bins(Counter({-1: 1}), figures.IMAGES_EACH)
 
 
 def test_columns_stay_inside_the_chart() -> None:
-    found = plots.chart("t", "u", "n", [plots.Bin(str(n), n) for n in range(12)])
-    assert max(column.height for column in found.columns) == plots.HEIGHT - plots.TOP - plots.BOTTOM
-    assert all(0 <= column.x <= plots.WIDTH - column.width for column in found.columns)
+    found = figures.chart("t", "u", "n", [figures.Bin(str(n), n) for n in range(12)])
+    assert (
+        max(column.height for column in found.columns)
+        == figures.HEIGHT - figures.TOP - figures.BOTTOM
+    )
+    assert all(0 <= column.x <= figures.WIDTH - column.width for column in found.columns)
     assert all(column.y + column.height == pytest.approx(found.floor) for column in found.columns)
 
 
 def test_lines_are_ordered_by_count_then_name() -> None:
-    found = plots.lines(Counter({"b": 2, "a": 2, "c": 4, "d": 1}), most=3)
+    found = figures.lines(Counter({"b": 2, "a": 2, "c": 4, "d": 1}), most=3)
     assert [(line.name, line.share) for line in found] == [("c", 1), ("a", 0.5), ("b", 0.5)]

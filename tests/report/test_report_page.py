@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.shard.report.build import span
-from pipeline.shard.report.pages import HERE, big, environment, percent, short
-from pipeline.shard.report.samples import printable
+from pipeline.shard.report.card import HERE, big, environment, percent, short
+from pipeline.shard.report.page import span
+from pipeline.shard.report.samples import without_controls
 from schemas.document import ImageNode, Role, TextNode
 from schemas.verdict import Reason
 from tests.report.fabricated import Fabricate, Fabricator, Pages
@@ -209,7 +209,7 @@ def test_a_run_that_keeps_nothing_has_a_report(fabricate: Fabricate, every_outco
 
 
 def test_control_characters_become_the_replacement_character() -> None:
-    assert printable("a\x00b\x1b\x7f\ttab\nline") == "a\ufffdb\ufffd\ufffd\ttab\nline"
+    assert without_controls("a\x00b\x1b\x7f\ttab\nline") == "a\ufffdb\ufffd\ufffd\ttab\nline"
 
 
 def test_every_template_is_complete() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from filters.recipe import RECIPES, as_settings
-from pipeline.shard.report.rules import parameters_of, rules_of, says
+from pipeline.shard.report.page import parameters_of, rules_of, says
 from schemas.verdict import Reason
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.account.manifest import read_manifest
-from pipeline.shard.report.tables import EXCERPT, ByRow, excerpt, write_tables
+from pipeline.shard.report.part_tables import EXCERPT, ByRow, excerpt, write_tables
 from pipeline.store import parquet
 from schemas.tables import KEPT, TABLE_DOCUMENTS, TABLE_DROPS, TABLE_IMAGES
 from schemas.verdict import Reason

@@ -6,25 +6,29 @@ Why declared: the webdataset loader of `datasets` infers columns from the first 
       tar and refuses it when their members differ, as they do with one to thirty images. With
       declared columns an image that a sample lacks is None.
 Not:  any text of the crawl.
+Beside it: what the templates of this folder share, the environment and how numbers are written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import jinja2
 import pyarrow as pa
 import yaml
 from markupsafe import Markup
 
-from pipeline.account.funnel import Yield, as_text, funnel_of
+from pipeline.account.funnel import Yield, as_text, funnel_of, in_units
 from pipeline.job import Job
-from pipeline.shard.report.pages import environment
+from pipeline.shard.report.samples import without_controls
 from pipeline.store import parquet
 from schemas.manifest import Ledger, StageName
 from schemas.sample import SAMPLE_JSON
 from schemas.verdict import CONSENT
 
+HERE: Final = Path(__file__).parent  # of the templates
 SPLITS: Final = ("train", "heldout")
 SIZES: Final = (  # the Hub's size categories
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
@@ -98,3 +102,46 @@ def _members(shards: Iterable[str], job: Job) -> Iterator[str]:
     for shard in shards:
         for row in parquet.read_rows(job.part("index", shard), [_NAME]):
             yield from (member["name"] for member in row["members"])
+
+
+def environment() -> jinja2.Environment:
+    """Escapes in every template; a name that is not given is an error, not a blank."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "count": "{:,}".format,
+        "percent": percent,
+        "big": big,
+        "short": short,
+        "units": in_units,
+        "printable": without_controls,
+        "words": lambda name: name.replace("_", " "),
+    }
+    return made
+
+
+def percent(share: float) -> str:
+    """Whole percents, or two digits of what is smaller, so that a little is not 0%."""
+    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{100 * share:.2g}%"
+
+
+def big(number: float) -> str:
+    """353M, 115B: as papers write them."""
+    for unit, size in (("B", 1e9), ("M", 1e6)):
+        if number >= size:
+            return f"{number / size:.4g}{unit}"
+    return f"{number:,.0f}"
+
+
+def short(number: int) -> str:
+    """12k over a column that is no wider than that."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if number >= 10 * size:
+            return f"{number / size:.0f}{unit}"
+    return f"{number:,}"

@@ -1,19 +1,22 @@
-"""Figures: what the report counts in tables/, beyond the sums of the manifests.
+"""Figures: what the report counts in tables/, beyond the sums of the manifests, and its charts.
 
 In:   tables/{documents,images,drops} of as many parts as hold SAMPLE documents, chosen by the hash
       of their names, so that a report costs the same whether a run has ten parts or a million.
-Out:  Figures: counters, a range of values and a few samples for each reason.
-The share that was read is in `Figures.share`; the report says so where it is not all.
+Out:  Figures: counters, a range of values and a few samples for each reason. Of these, Chart
+      (columns over bins) and Line (a bar beside a name), which plots.html.j2 draws as SVG: all
+      numbers, so that nothing of the crawl reaches the SVG but text that the template escapes.
+The share of the parts that was read is in `Figures.share`; the report says so where it is not all.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.account.manifest import part_names
 from pipeline.job import Job
@@ -22,6 +25,18 @@ from schemas.manifest import StageName
 
 SAMPLE: Final = 200_000  # documents
 SAMPLES_A_REASON: Final = 4
+
+# the first value of each bin
+IMAGES_EACH: Final = (*range(11), 11, 16, 21, 31)
+WORDS_EACH: Final = (0, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+SHORT_SIDES: Final = (0, 150, 200, 250, 300, 400, 600, 800, 1_200, 2_000)
+
+WIDTH: Final = 340  # of a chart's viewBox
+HEIGHT: Final = 180
+TOP: Final = 18  # room for the count over a column
+BOTTOM: Final = 22  # room for the labels
+GAP: Final = 4
+
 Row = dict[str, Any]
 Cause = tuple[str, str, str]  # stage, kind (record, file, document, text, image), reason
 
@@ -159,3 +174,106 @@ def hash_of(*things: object) -> bytes:
     """64 bits of a hash that is the same in every process: the order of a fair sample."""
     text = "\0".join(map(str, things))
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
+def charts(figures: Figures) -> list[Chart]:
+    def note(median: int | None) -> str:
+        return "" if median is None else f"median {median:,}"
+
+    return [
+        chart("Images a document", "documents", note(figures.median_images),
+                    bins(figures.images_each, IMAGES_EACH)),
+        chart("Words a document", "documents", note(figures.median_words),
+                    bins(figures.words_each, WORDS_EACH)),
+        chart("Shorter side of an image", "images", "pixels",
+                    bins(figures.short_sides, SHORT_SIDES)),
+    ]  # fmt: skip
+
+
+class Bin(NamedTuple):
+    label: str
+    total: int
+
+
+class Column(NamedTuple):
+    """One column of a chart, in units of the viewBox."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    title: str
+    unit: str
+    note: str
+    columns: tuple[Column, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    floor: int = HEIGHT - BOTTOM
+
+
+class Line(NamedTuple):
+    """A name with its count; `share` is of the greatest, 0..1."""
+
+    name: str
+    total: int
+    share: float
+
+
+def bins(counted: Counter[int], edges: Sequence[int]) -> list[Bin]:
+    """Counts in [edge, next edge), the last open; empty bins at both ends are left out.
+
+    Raises:
+        ValueError: for a value below the first edge, which no bin would show.
+    """
+    if counted and min(counted) < edges[0]:
+        raise ValueError(f"{min(counted)} lies below the first bin, {edges[0]}: add an edge")
+    ends = [*edges[1:], math.inf]
+    found = [
+        Bin(_label(low, end), sum(n for value, n in counted.items() if low <= value < end))
+        for low, end in zip(edges, ends, strict=True)
+    ]
+    filled = [place for place, one in enumerate(found) if one.total]
+    return found[filled[0] : filled[-1] + 1] if filled else []
+
+
+def _label(low: int, end: float) -> str:
+    if end == math.inf:
+        return f"{_short(low)}+"
+    return _short(low) if end == low + 1 else f"{_short(low)}\u2013"
+
+
+def _short(number: int) -> str:
+    return f"{number / 1000:g}k" if number >= 1_000 else str(number)
+
+
+def chart(title: str, unit: str, note: str, counted: Sequence[Bin]) -> Chart:
+    """Columns of equal width, the greatest as high as the chart."""
+    most = max((one.total for one in counted), default=0)
+    step = WIDTH / max(len(counted), 5)
+    columns = []
+    for place, one in enumerate(counted):
+        height = round((HEIGHT - TOP - BOTTOM) * one.total / most, 2)
+        columns.append(
+            Column(
+                x=round(place * step + GAP / 2, 2),
+                y=round(HEIGHT - BOTTOM - height, 2),
+                width=round(step - GAP, 2),
+                height=height,
+                label=one.label,
+                total=one.total,
+            )
+        )
+    return Chart(title=title, unit=unit, note=note, columns=tuple(columns))
+
+
+def lines(counted: Counter[str], *, most: int) -> list[Line]:
+    """The most frequent names; ties in the order of their names."""
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]
+    top = ordered[0][1] if ordered else 1
+    return [Line(name, count, round(count / top, 4)) for name, count in ordered]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,20 +23,13 @@ from markupsafe import Markup
 from pipeline.account.funnel import FunnelRow, Yield, funnel_of
 from pipeline.account.manifest import read_manifest
 from pipeline.job import Job
-from pipeline.shard.report import plots
-from pipeline.shard.report.card import render_card
-from pipeline.shard.report.figures import Dropped, Figures, read_figures
-from pipeline.shard.report.pages import HERE, environment
-from pipeline.shard.report.peers import PEERS
-from pipeline.shard.report.pictures import find_pictures
-from pipeline.shard.report.rules import parameters_of, rules_of
-from pipeline.shard.report.samples import printable, read_samples
-from pipeline.shard.report.thumbnail import Thumbnail
+from pipeline.shard.report.card import HERE, environment, render_card
+from pipeline.shard.report.figures import Dropped, Figures, charts, lines, read_figures
+from pipeline.shard.report.samples import Thumbnail, find_pictures, read_samples, without_controls
 from pipeline.store import store
 from schemas.manifest import KINDS, Ledger, StageName, StoredFile
 
-# the order in which the report tells the funnel: what comes out first
-TOLD: Final = ("documents", "images", "texts", "records", "files", "wanted")
+# in the order in which the report shows them: what comes out first
 TITLES: Final[Mapping[str, str]] = {
     "documents": "Documents",
     "images": "Images in documents",
@@ -44,6 +38,31 @@ TITLES: Final[Mapping[str, str]] = {
     "files": "Image files",
     "wanted": "Images to fetch",
 }
+# of a rule: what says() puts first, or another column shows
+_SHOWN_ELSEWHERE: Final = frozenset({"rule", "signal", "limit", "reason", "source"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Peer:
+    """A published set of documents, as table 1 of the OBELICS paper (arXiv 2306.16527) has it.
+
+    None where nothing was published.
+    """
+
+    name: str
+    images: float | None
+    unique: float | None  # share of images that are no repetition, 0..1
+    documents: float
+    tokens: float | None
+
+
+PEERS: Final = (
+    Peer(name="KOSMOS-1", images=None, unique=None, documents=71e6, tokens=None),
+    Peer(name="M3W", images=185e6, unique=None, documents=43e6, tokens=None),
+    Peer(name="mmc4-ff", images=385e6, unique=0.606, documents=79e6, tokens=34e9),
+    Peer(name="mmc4", images=585e6, unique=None, documents=103e6, tokens=43e9),
+    Peer(name="OBELICS", images=353e6, unique=0.843, documents=141e6, tokens=115e9),
+)
 
 
 class ReasonLine(NamedTuple):
@@ -122,10 +141,10 @@ def render_report(
             kinds=list(kind_funnels(ledgers, figures)),
             peers=PEERS,
             charts=charts(figures),
-            domains=plots.lines(figures.domains, most=12),
-            languages=plots.lines(figures.languages_read, most=12),
-            edits=plots.lines(below(ledgers[StageName.EXTRACT], "edits."), most=12),
-            types=plots.lines(below(ledgers[StageName.EXTRACT], "records.type."), most=12),
+            domains=lines(figures.domains, most=12),
+            languages=lines(figures.languages_read, most=12),
+            edits=lines(below(ledgers[StageName.EXTRACT], "edits."), most=12),
+            types=lines(below(ledgers[StageName.EXTRACT], "records.type."), most=12),
             comparisons=comparisons(ledgers),
             samples=read_samples(job, shards),
             dropped=list(drop_groups(job, figures)),
@@ -137,7 +156,7 @@ def render_report(
 
 
 def kind_funnels(ledgers: Mapping[str, Ledger], figures: Figures) -> Iterator[KindFunnel]:
-    for kind in TOLD:
+    for kind in TITLES:
         rows = [
             row
             for stage in ledgers
@@ -181,20 +200,6 @@ def span(low: float | None, high: float | None) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def charts(figures: Figures) -> list[plots.Chart]:
-    def note(median: int | None) -> str:
-        return "" if median is None else f"median {median:,}"
-
-    return [
-        plots.chart("Images a document", "documents", note(figures.median_images),
-                    plots.bins(figures.images_each, plots.IMAGES_EACH)),
-        plots.chart("Words a document", "documents", note(figures.median_words),
-                    plots.bins(figures.words_each, plots.WORDS_EACH)),
-        plots.chart("Shorter side of an image", "images", "pixels",
-                    plots.bins(figures.short_sides, plots.SHORT_SIDES)),
-    ]  # fmt: skip
-
-
 def below(ledger: Ledger, start: str) -> Counter[str]:
     """The counts whose names begin so, by what follows."""
     return Counter({
@@ -210,7 +215,7 @@ def comparisons(ledgers: Mapping[str, Ledger]) -> int:
 
 def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
     """In the order of the stages, then of what counts most, then the most frequent first."""
-    order = {kind.removesuffix("s"): place for place, kind in enumerate(TOLD)}
+    order = {kind.removesuffix("s"): place for place, kind in enumerate(TITLES)}
     causes = sorted(
         figures.dropped.items(),
         key=lambda item: (job.stages.index(item[0][0]), order[item[0][1]], -item[1].count, item[0]),
@@ -233,13 +238,72 @@ def drop_groups(job: Job, figures: Figures) -> Iterator[DropGroup]:
 
 def _sample(row: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -> DropSample:
     value = span(row["value"], row["value"])
-    told = (
-        f"{value}, limit {span(row['limit'], row['limit'])}" if row["limit"] is not None else value
-    )
+    if row["limit"] is not None:
+        value += f", limit {span(row['limit'], row['limit'])}"
     place = f"{row['part']}, byte {row['row']:,}" if row["url"] is None else row["url"]
     return DropSample(
-        url=printable(place),
-        excerpt=printable(row["excerpt"] or ""),
-        measured=told,
+        url=without_controls(place),
+        excerpt=without_controls(row["excerpt"] or ""),
+        measured=value,
         picture=pictures.get(row["url"]) if row["kind"] == "image" else None,
     )
+
+
+class RuleLine(NamedTuple):
+    about: str  # paragraph, document, image, ...
+    reason: str
+    says: str  # at least 4 words
+    source: str
+
+
+def rules_of(recipe: Mapping[str, Any]) -> list[RuleLine]:
+    return [
+        RuleLine(about, rule["reason"], says(rule), rule["source"])
+        for about, value in recipe.items()
+        for rule in _rules_in(value)
+    ]
+
+
+def parameters_of(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is no rule: a number, a name, or a few of them."""
+    return [
+        (name, _plain(value))
+        for name, value in recipe.items()
+        if not any(_rules_in(value)) and value not in ([], {})
+    ]
+
+
+def says(rule: Mapping[str, Any]) -> str:
+    """words at least 4; no word in path: logo, icon; in the words of its own settings."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", rule["rule"]).lower()
+    begin, end = kind, ": "
+    if "signal" in rule:
+        begin, end = f"{rule['signal']} {kind} {_plain(rule['limit'])}".replace("_", " "), ", "
+    settings = [
+        _setting(name.replace("_", " "), value)
+        for name, value in rule.items()
+        if name not in _SHOWN_ELSEWHERE and value is not False
+    ]
+    return begin + end + ", ".join(settings) if settings else begin
+
+
+def _setting(name: str, value: object) -> str:
+    if value is True:
+        return name
+    return _plain(value) if isinstance(value, list) else f"{name} {_plain(value)}"
+
+
+def _rules_in(value: object) -> Iterator[Mapping[str, Any]]:
+    for rule in value if isinstance(value, list) else [value]:
+        if isinstance(rule, dict) and "rule" in rule:
+            yield rule
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

@@ -35,29 +35,30 @@ _NODES: Final = tuple(f"nodes.list.element.{name}" for name in ("kind", "text", 
 Row = dict[str, Any]
 
 
-class Refused(NamedTuple):
-    """A verdict and the stage that gave it."""
+class StageVerdict(NamedTuple):
+    """A row of verdicts/, and the stage that gave it."""
 
     stage: str
     verdict: Row
 
     @property
     def why(self) -> Row:
-        told = {name: self.verdict[name] for name in ("reason", "value", "limit")}
-        return {"stage": self.stage} | told
+        """The columns of the tables that say why something was dropped."""
+        return {"stage": self.stage} | _taken(self.verdict, "reason", "value", "limit")
 
 
-class Story(NamedTuple):
+class DocumentHistory(NamedTuple):
     """One document and all that was decided about it."""
 
     place: Row  # part, row, id
     document: Row
     kept: Row | None  # row of kept/
-    refusals: list[Refused]
+    verdicts: list[StageVerdict]
 
     @property
-    def whole(self) -> Refused | None:
-        return next((one for one in self.refusals if one.verdict["node"] is None), None)
+    def refusal(self) -> StageVerdict | None:
+        """The verdict about the document as a whole, where it was dropped."""
+        return next((given for given in self.verdicts if given.verdict["node"] is None), None)
 
 
 def write_tables(part: str, job: Job) -> PartResult:
@@ -78,11 +79,11 @@ def write_tables(part: str, job: Job) -> PartResult:
         )
         for row in _lost_before_documents(part, job):
             drops.add(row)
-        for story in stories(part, job):
-            documents.add(_document_row(story, job))
-            for row in _image_rows(story):
+        for history in histories(part, job):
+            documents.add(_document_row(history, job))
+            for row in _image_rows(history):
                 images.add(row)
-            for row in _drop_rows(story):
+            for row in _drop_rows(history):
                 drops.add(row)
         counts = {
             "rows.documents": documents.rows,
@@ -93,31 +94,31 @@ def write_tables(part: str, job: Job) -> PartResult:
     return PartResult(part="", fingerprint=fingerprint, counts=counts, files=files.stored)
 
 
-def stories(part: str, job: Job) -> Iterator[Story]:
+def histories(part: str, job: Job) -> Iterator[DocumentHistory]:
     """Every document of a part with its verdicts and its kept row, in row order."""
     verdicts = {
         stage: ByRow(parquet.read_rows(job.part(f"verdicts/{stage}", part))) for stage in DECIDING
     }
-    keeps = ByRow(parquet.read_rows(job.part("kept", part)))
-    for number, document in enumerate(
-        parquet.read_rows(job.part("documents", part), (*_COLUMNS, *_NODES))
-    ):
-        refusals = [
-            Refused(stage, verdict)
-            for stage, of_rows in verdicts.items()
-            for verdict in of_rows.take(number)
+    kept_rows = ByRow(parquet.read_rows(job.part("kept", part)))
+    documents = parquet.read_rows(job.part("documents", part), (*_COLUMNS, *_NODES))
+    for number, document in enumerate(documents):
+        given = [
+            StageVerdict(stage, verdict)
+            for stage, rows in verdicts.items()
+            for verdict in rows.take(number)
         ]
+        kept = next(iter(kept_rows.take(number)), None)
         place = {"part": part, "row": number, "id": document["id"]}
-        story = Story(place, document, next(iter(keeps.take(number)), None), refusals)
-        if (story.kept is None) == (story.whole is None):
+        history = DocumentHistory(place, document, kept, given)
+        is_kept, is_dropped = kept is not None, history.refusal is not None
+        if is_kept == is_dropped:
             raise ValueError(
-                f"documents/{part} row {number} is kept {story.kept is not None} and dropped "
-                f"{story.whole is not None}: just one must be; run "
-                f"{StageName.FILTER_TEXT} again"
+                f"documents/{part} row {number} is kept {is_kept} and dropped {is_dropped}: just "
+                f"one must be; run {StageName.FILTER_TEXT} again"
             )
-        yield story
-    for left in (*verdicts.values(), keeps):
-        left.check_read()
+        yield history
+    for rows in (*verdicts.values(), kept_rows):
+        rows.check_read()
 
 
 class ByRow:
@@ -144,33 +145,32 @@ class ByRow:
 
 def _lost_before_documents(part: str, job: Job) -> Iterator[Row]:
     """Records that became nothing, and image files that cannot be used."""
-    nothing: Row = dict.fromkeys(TABLE_DROPS.names) | {
-        "part": part,
-        "id": "",
-        "stage": StageName.EXTRACT,
-    }
+    empty: Row = dict.fromkeys(TABLE_DROPS.names)
+    common = empty | {"part": part, "id": "", "stage": StageName.EXTRACT}
     for verdict, fault in unreadable.with_faults(job.part(f"verdicts/{StageName.EXTRACT}", part)):
-        told = {name: verdict[name] for name in ("row", "id", "url", "reason", "value", "limit")}
-        yield nothing | {"kind": "record", "excerpt": fault} | told
+        record = _taken(verdict, "row", "id", "url", "reason", "value", "limit")
+        yield common | {"kind": "record", "excerpt": fault} | record
     columns = ("url", "status", "value", "limit", "offset")
     for image in parquet.read_rows(job.part("images", part), columns):
         if image["status"] != OK:
-            told = {name: image[name] for name in ("url", "value", "limit")}
-            told |= {"row": image["offset"], "reason": image["status"]}
-            yield nothing | {"kind": "file"} | told
+            file = {"kind": "file", "row": image["offset"], "reason": image["status"]}
+            yield common | file | _taken(image, "url", "value", "limit")
 
 
-def _document_row(story: Story, job: Job) -> Row:
-    document, kept, whole = story.document, story.kept, story.whole
+def _taken(row: Row, *names: str) -> Row:
+    return {name: row[name] for name in names}
+
+
+def _document_row(history: DocumentHistory, job: Job) -> Row:
+    document, kept, refusal = history.document, history.kept, history.refusal
     nodes = document["nodes"]
     texts = sum(node["kind"] == "text" for node in nodes)
-    row = dict.fromkeys(TABLE_DOCUMENTS.names) | story.place
-    row |= {name: document[name] for name in _COLUMNS}
+    row = dict.fromkeys(TABLE_DOCUMENTS.names) | history.place | _taken(document, *_COLUMNS)
     row |= {"texts": texts, "images": len(nodes) - texts}
     if kept is None:
-        assert whole is not None, "stories() refuses what is neither kept nor dropped"
-        nil = dict.fromkeys(("kept_texts", "kept_images", "words", "bytes"), 0)
-        return row | {"outcome": "dropped"} | whole.why | nil
+        assert refusal is not None, "histories() refuses what is neither kept nor dropped"
+        nothing = dict.fromkeys(("kept_texts", "kept_images", "words", "bytes"), 0)
+        return row | {"outcome": "dropped"} | refusal.why | nothing
     return row | {
         "outcome": "kept",
         "split": split_of(document["id"], document["domain"], job.settings),
@@ -181,34 +181,37 @@ def _document_row(story: Story, job: Job) -> Row:
     }
 
 
-def _image_rows(story: Story) -> Iterator[Row]:
-    kept = {image["node"]: image for image in (story.kept or {"images": ()})["images"]}
-    refusals = {one.verdict["node"]: one.why for one in story.refusals}
-    whole = story.whole
-    for position, node in enumerate(story.document["nodes"]):
+def _image_rows(history: DocumentHistory) -> Iterator[Row]:
+    kept_images = [] if history.kept is None else history.kept["images"]
+    kept = {image["node"]: image for image in kept_images}
+    dropped = {given.verdict["node"]: given.why for given in history.verdicts}
+    refusal = history.refusal
+    for position, node in enumerate(history.document["nodes"]):
         if node["kind"] != "image":
             continue
-        row = dict.fromkeys(TABLE_IMAGES.names) | story.place
+        row = dict.fromkeys(TABLE_IMAGES.names) | history.place
         row |= {"node": position, "url": node["url"], "alt": node["alt"]}
-        if (image := kept.get(position)) is not None:
-            shown = {name: image[name] for name in ("sha256", "width", "height", "format")}
-            yield row | {"outcome": "kept", "bytes": image["length"]} | shown
-        elif position in refusals:
-            yield row | {"outcome": "dropped"} | refusals[position]
-        elif whole is not None:
-            yield row | {"outcome": "dropped", "stage": whole.stage, "reason": str(Reason.PARENT)}
+        if position in kept:
+            image = kept[position]
+            row |= {"outcome": "kept", "bytes": image["length"]}
+            yield row | _taken(image, "sha256", "width", "height", "format")
+        elif position in dropped:
+            yield row | {"outcome": "dropped"} | dropped[position]
+        elif refusal is not None:
+            yield row | {"outcome": "dropped", "stage": refusal.stage, "reason": str(Reason.PARENT)}
         else:
+            place = history.place
             raise ValueError(
-                f"documents/{story.place['part']} row {story.place['row']}: image node {position} "
-                f"is neither kept nor dropped; run {StageName.FILTER_IMAGES} again"
+                f"documents/{place['part']} row {place['row']}: image node {position} is neither "
+                f"kept nor dropped; run {StageName.FILTER_IMAGES} again"
             )
 
 
-def _drop_rows(story: Story) -> Iterator[Row]:
-    document, nodes = story.document, story.document["nodes"]
-    for refused in story.refusals:
-        position = refused.verdict["node"]
-        row = story.place | {"node": position} | refused.why
+def _drop_rows(history: DocumentHistory) -> Iterator[Row]:
+    document, nodes = history.document, history.document["nodes"]
+    for given in history.verdicts:
+        position = given.verdict["node"]
+        row = history.place | {"node": position} | given.why
         if position is None:
             texts = [node for node in nodes if node["kind"] == "text"]
             yield row | {
@@ -225,8 +228,12 @@ def _drop_rows(story: Story) -> Iterator[Row]:
                 "excerpt": excerpt(node["text"]),
             }
         else:
-            shown = {"url": node["url"], "words": None, "excerpt": excerpt(node["alt"])}
-            yield row | {"kind": "image"} | shown
+            yield row | {
+                "kind": "image",
+                "url": node["url"],
+                "words": None,
+                "excerpt": excerpt(node["alt"]),
+            }
 
 
 def _words(node: Mapping[str, Any]) -> int:
