@@ -177,11 +177,11 @@ class DropSameSets(beam.PTransform[PCollection[Any], PCollection[Decided]]):
             judged
             | "Key by set" >> beam.FlatMapTuple(partial(read_sets, job=self._job))
             | "Group by set" >> beam.GroupByKey()
-            | "All but the latest" >> beam.FlatMapTuple(_other_sets)
+            | "All but the latest" >> beam.FlatMapTuple(other_sets)
         )
 
 
-def _other_sets(_key: bytes, captures: Iterable[Capture]) -> Iterator[Decided]:
+def other_sets(_key: bytes, captures: Iterable[Capture]) -> Iterator[Decided]:
     latest, count = max(captures), sum(1 for _ in captures)
     for capture in captures:
         if capture != latest:

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.store import parquet, store
 from pipeline.store.packs import PackReader, PackWriter
+from schemas.manifest import PartResult
 from schemas.tables import WANTED
 
 ROW = {"url": "https://a.org/1.jpg", "sha256": "0" * 64, "date": "2024-01-01T00:00:00Z"}
@@ -41,6 +42,30 @@ def test_a_part_carries_its_fingerprint_and_counts(tmp_path: Path) -> None:
     assert mark is not None
     assert (mark.part, mark.fingerprint, mark.counts) == ("p", "f" * 32, {"n": 3})
     assert list(parquet.read_rows(path)) == [ROW] * 1_200
+
+
+def test_a_part_is_whole_with_its_fingerprint_and_all_its_files(tmp_path: Path) -> None:
+    files, path = store.PartFiles(str(tmp_path)), str(tmp_path / "wanted" / "p.parquet")
+    pack = tmp_path / "packs" / "p-0.tar"
+    store.write_bytes(str(pack), b"bytes", files)
+    parquet.write_rows(path, WANTED, [ROW], fingerprint="f", counts={"n": 3}, files=files)
+
+    def whole(fingerprint: str) -> PartResult | None:
+        return parquet.read_whole(path, part="p", fingerprint=fingerprint, output=str(tmp_path))
+
+    part = whole("f")
+    assert part is not None
+    assert part.counts == {"n": 3}
+    assert part.files == files.stored
+    assert [file.path for file in files.stored] == ["packs/p-0.tar", "wanted/p.parquet"]
+    for file in files.stored:
+        data = (tmp_path / file.path).read_bytes()
+        assert (file.bytes, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert whole("another") is None
+    pack.write_bytes(b"byte")
+    assert whole("f") is None
+    pack.unlink()
+    assert whole("f") is None
 
 
 def test_rows_that_are_told_to_be_large_are_written_and_read_in_smaller_groups(

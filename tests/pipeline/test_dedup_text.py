@@ -6,6 +6,7 @@ import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -15,13 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.account.facts import WHOLE, Decided, Decision, Place, TextFact
+from pipeline.filter_images.dedup import other_sets
 from pipeline.filter_text.dedup import (
+    DropFrequent,
+    DropNearTexts,
     KeepLatestURL,
     by_url,
     keep_first,
     keep_latest,
     refusal_of,
 )
+from pipeline.filter_text.judge import by_paragraph
 from schemas.manifest import Ledger, total
 from schemas.verdict import Reason
 
@@ -176,6 +181,44 @@ def test_a_group_is_never_held(records: int) -> None:
         tracemalloc.stop()
     assert kept == 1
     assert peak < 200_000
+
+
+def check_decided(
+    transform: beam.PTransform[Any, Any], facts: list[TextFact], wanted: set[tuple[int, str, float]]
+) -> None:
+    """A grouping decides this: row, reason and value."""
+    with beam.Pipeline() as root:
+        decided = root | beam.Create(facts) | transform
+        told = decided | beam.Map(lambda pair: (pair[1].row, pair[1].reason, pair[1].value))
+        assert_that(told, equal_to(sorted(wanted)))
+
+
+def test_of_the_documents_that_share_a_band_the_first_stays() -> None:
+    facts = [
+        fact(f"{row}", Place("p", row), date=DATES[row % 3])._replace(bands=(7,))
+        for row in (1, 3, 2, 5)
+    ]
+    alone = fact("9", Place("p", 9))._replace(bands=(8,))
+    near = {(row, "near_duplicate_text", 1.0) for row in (1, 2, 5)}
+    check_decided(DropNearTexts(), [*facts, alone], near)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_key_that_is_met_as_often_as_the_limit_stays(times: int) -> None:
+    facts = [
+        fact(f"{row}", Place("p", row))._replace(paragraphs=((0, b"same"), (1, b"%d" % row)))
+        for row in range(times)
+    ]
+    frequent = DropFrequent(by_paragraph, limit=2, reason=Reason.REPEATED_IN_DOMAIN)
+    gone = {(row, "repeated_in_domain", float(times)) for row in range(times) if times > 2}
+    check_decided(frequent, facts, gone)
+
+
+def test_of_the_documents_with_one_set_of_images_the_latest_stays() -> None:
+    captures = [(DATES[row], f"{row}", Place("p", row)) for row in (1, 2, 0)]
+    others = list(other_sets(b"key", captures))
+    assert sorted(decision.row for _, decision in others) == [0, 1]
+    assert {decision.value for _, decision in others} == {3}
 
 
 def test_the_first_reason_in_the_order_counts_and_bands_add_up() -> None:

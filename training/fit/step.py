@@ -87,7 +87,7 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    _zero_gradients(trained, optimizer)
+    zero_gradients(trained, optimizer)
     targets = round(world.sums(sum(batch.targets for batch in batches))[0])
     losses = []
     for number, batch in enumerate(batches, start=1):
@@ -112,7 +112,7 @@ def train_step(
     return StepResult(loss=loss, norm=norm, targets=targets, moved=False, suspects=suspects)
 
 
-def _zero_gradients(trained: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+def zero_gradients(trained: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
     """Set gradients to zeros, never to None: AdamW leaves out a weight whose gradient is None.
 
     Otherwise a step without an image would move the vision weights (by decay and moments) only

@@ -12,7 +12,7 @@ from tests.training.fit.test_evaluate import IMAGE, SHAPE, VOCABULARY, document
 from training.config import Optimizer
 from training.data.batch import Batch, collate
 from training.fit.parallel import ALONE
-from training.fit.step import StepResult, adamw, train_step
+from training.fit.step import StepResult, adamw, train_step, zero_gradients
 from training.model.idefics2 import PackedIdefics2, build
 
 ROWS = [document(1, 40, 1), document(0, 10, 2), document(2, 25, 3), document(0, 70, 4)]
@@ -31,6 +31,17 @@ def stepped(model: nn.Module, batches: list[Batch], optimizer: torch.optim.Optim
     return train_step(
         model, batches, optimizer, rate=1e-3, clip=1.0, precision=torch.float32, world=ALONE
     )
+
+
+def test_a_weight_without_a_gradient_is_stepped_as_one_whose_gradient_is_zero() -> None:
+    """Else a resumed run, which has met no image yet, would differ from a straight one."""
+    met, fresh_ = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    met.grad = torch.ones(3)
+    optimizer = torch.optim.AdamW([met, fresh_], lr=0.1, weight_decay=0.5)
+    zero_gradients([met, fresh_], optimizer)
+    optimizer.step()
+    assert torch.equal(met, fresh_)
+    assert len(optimizer.state) == 2
 
 
 def test_micro_batches_of_uneven_targets_give_the_gradient_of_the_whole() -> None:
