@@ -1,6 +1,6 @@
 """explain: one page on disk in, what the extractor makes of it and what the text rules say out.
 
-In:      a file of HTML, the URL that it came from, a recipe, a language model.
+In:      a file of HTML, the URL that it came from, a recipe, a language identifier.
 Out:     Explanation: title, language, page signals, who decided on main content, edits by kind;
          each node in reading order with its signals and its verdict; the document's verdict.
 Refused: a file that is missing, empty or no HTML, a URL that no crawl would hold: ValueError. A
@@ -90,7 +90,7 @@ def explain(
     run: str = "",
 ) -> Explanation:
     """Explain a page. `recipe` is a name, a TOML file or a Recipe; a `run` has its own, with its
-    word lists and language model.
+    word lists and language identifier.
 
     Raises:
         ValueError: for a file or a URL that no page can be made of; with value and remedy.

@@ -52,7 +52,7 @@ class Stage:
     keeps_all: bool = False  # what it has brought is never swept as a whole: `tidy` knows what is
     groups: bool = False  # a local runner holds what is grouped
     revision: int  # one more whenever the same input gives other bytes
-    # the packages that shape its bytes, interloom aside. Word lists and the language model are
+    # the packages that shape its bytes, interloom aside. Word lists and the language identifier are
     # settings, by their digest; Beam only moves what others make (tests compare its runners). A
     # stage may lean on those before it: what redoes them redoes it.
     shaped_by: Sequence[str]

@@ -1,6 +1,6 @@
 """A page becomes a Document: its texts are measured, its language is identified.
 
-In:   a Page, and where it came from; the word lists and the language model of a run (`Tools`).
+In:   a Page, and where it came from; the word lists and the language identifier of a run (`Tools`).
 Out:  a Document as it lies in documents/PART. extract and explain make theirs here, so that what
       a user is shown of a page is what a run makes of it.
 """

@@ -53,18 +53,16 @@ class HolderResult:
 
 OF_BYTES: Final = ("sha256", "phash", "width", "height", "format", "bytes", "status", "value",
                    "limit", "pack", "pack_offset")  # fmt: skip
-
-
 MOST_ROWS: Final = 8_192  # of a commit; until they are written they take 2 or 3 KB each
 
 
 class Known(NamedTuple):
-    """A row that is there."""
+    """What a committed row says of its URL."""
 
     status: str
     round: int
     hops: int  # of one that is AWAY
-    asked: tuple[str, str]  # its own URL, and the last one, as far as the row tells
+    urls: tuple[str, str]  # that were asked for: its own and, as far as known, the last
 
 
 @dataclass(kw_only=True)
@@ -96,20 +94,21 @@ class Commits:
             row |= self.places[row["sha256"]]
 
     def due(self, *, size: int, seconds: float) -> bool:
-        now, one = time.monotonic(), self._open
-        if one is None:
+        commit = self._open
+        if commit is None:
             return False
-        return one.size >= size or now - one.since >= seconds or len(one.rows) >= MOST_ROWS
+        age = time.monotonic() - commit.since
+        return commit.size >= size or age >= seconds or len(commit.rows) >= MOST_ROWS
 
     def cut(self) -> _Commit | None:
         """The open commit, to be written; what comes from now on is the next one's."""
-        one, self._open = self._open, None
-        return one
+        commit, self._open = self._open, None
+        return commit
 
     def give_up(self) -> None:
         """The partition is another holder's now."""
-        if (one := self.cut()) is not None:
-            one.files.__exit__(RuntimeError, RuntimeError("given up"), None)
+        if (commit := self.cut()) is not None:
+            commit.files.__exit__(RuntimeError, RuntimeError("given up"), None)
 
 
 @dataclass(kw_only=True)
@@ -154,8 +153,9 @@ def read_brought(job: Job, partition: int) -> Brought:
         if row["pack"] is not None:
             brought.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
         hops = int(row["value"] or 0) if row["status"] == AWAY else 0
-        asked = (row["url"], row["final_url"])
-        brought.known[row["url"]] = Known(row["status"], row["attempt"], hops, asked)
+        brought.known[row["url"]] = Known(
+            row["status"], row["attempt"], hops, (row["url"], row["final_url"])
+        )
     return brought
 
 
@@ -207,9 +207,9 @@ def read_due(
 ) -> tuple[Brought, dict[str, Errand]]:
     """What earlier holders have committed, and by URL what is still to be asked for."""
     brought, fetching = read_brought(job, partition), job.settings.fetching
-    asked = {one.url: one for one in _asked(partition, errands, job)}
-    return brought, {url: one for url, one in asked.items()
-                     if _is_open(one, brought.known.get(url), fetching)}  # fmt: skip
+    wanted = _errands_of(partition, errands, job)
+    return brought, {errand.url: errand for errand in wanted
+                     if _is_open(errand, brought.known.get(errand.url), fetching)}  # fmt: skip
 
 
 def read_result(
@@ -217,9 +217,9 @@ def read_result(
 ) -> HolderResult:
     """When a holder has ended; `counts` are its own."""
     result, own = HolderResult(counts=counts), errands is None
-    asked = {one.url for one in _asked(partition, errands, job)}
+    urls = {errand.url for errand in _errands_of(partition, errands, job)}
     for row in rows_that_count(job, partition):
-        if row["url"] not in asked:
+        if row["url"] not in urls:
             continue
         if row["status"] == AWAY:
             result.away.append(Errand(row["url"], row["final_url"], int(row["value"])))
@@ -228,7 +228,7 @@ def read_result(
     return result
 
 
-def _asked(partition: int, errands: Sequence[Errand] | None, job: Job) -> Iterator[Errand]:
+def _errands_of(partition: int, errands: Sequence[Errand] | None, job: Job) -> Iterator[Errand]:
     """Without errands: the partition's own wanted URLs."""
     if errands is not None:
         yield from errands
@@ -238,7 +238,7 @@ def _asked(partition: int, errands: Sequence[Errand] | None, job: Job) -> Iterat
 
 
 def _is_open(errand: Errand, known: Known | None, fetching: Fetching) -> bool:
-    """Whether a URL is to be asked for: never twice, unless a refetch names what it had said."""
+    """Whether a URL is to be asked for: never twice, unless a refetch names its status."""
     if known is None:
         return True
     if known.status == AWAY:  # it may have come back here, by a later hop

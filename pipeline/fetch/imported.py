@@ -62,27 +62,28 @@ def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
 
 async def _import(paths: Iterable[str], job: Job) -> Counter[str]:
     async with Lookers(processes=default_processes()) as lookers:
-        going = _Import(job=job, lookers=lookers)
+        importing = _Import(job=job, lookers=lookers)
         for path in paths:
-            found, met, urls = members(path), 0, 0
-            while batch := list(islice(found, AT_ONCE)):
-                met, urls = met + len(batch), urls + await going.take(batch)
-            if not met:  # as img2dataset writes them where nothing came
-                going.told[EMPTY] += 1
+            images, count, urls = members(path), 0, 0
+            while batch := list(islice(images, AT_ONCE)):
+                count += len(batch)
+                urls += await importing.take(batch)
+            if not count:  # as img2dataset writes them where nothing came
+                importing.counts[EMPTY] += 1
             elif not urls:
                 raise ValueError(f"{path} holds no image with its URL in a KEY.json beside it: "
                                  "give tars that img2dataset made (output_format=webdataset)"
                                  )  # fmt: skip
-            for partition in going.partitions.values():
+            for partition in importing.partitions.values():
                 partition.commit()
-    return going.told
+    return importing.counts
 
 
 @dataclass(kw_only=True)
 class _Import:
     job: Job
     lookers: Lookers
-    told: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     partitions: dict[int, _Partition] = field(default_factory=dict)
 
     async def take(self, batch: Iterable[tuple[str, bytes]]) -> int:
@@ -90,17 +91,17 @@ class _Import:
         urls, wanted = 0, list[tuple[_Partition, str, bytes]]()
         for url, body in batch:
             if not url:
-                self.told[NO_URL] += 1
+                self.counts[NO_URL] += 1
                 continue
             urls += 1
             partition = self._partition_of(url)
             if status := partition.refuse(url):
-                self.told[status] += 1
+                self.counts[status] += 1
             else:
                 wanted.append((partition, url, body))
         looks = await asyncio.gather(*(self.lookers.look(body) for _, _, body in wanted))
         for (partition, url, body), look in zip(wanted, looks, strict=True):
-            self.told[partition.add(url, body, look)] += 1
+            self.counts[partition.add(url, body, look)] += 1
         return urls
 
     def _partition_of(self, url: str) -> _Partition:
@@ -195,10 +196,10 @@ def _inflated(handle: BinaryIO) -> Iterator[tuple[BinaryIO, int | None]]:
     yield handle, handle.seek(0, os.SEEK_END)
 
 
-def _url_of(told: bytes) -> str:
-    """As wanted/ writes it; "" where a KEY.json tells none."""
+def _url_of(data: bytes) -> str:
+    """As wanted/ writes it; "" where a KEY.json has none."""
     try:
-        url = json.loads(told)["url"]
+        url = json.loads(data)["url"]
         return normal_url(url) if isinstance(url, str) and url.encode() else ""
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""

@@ -63,7 +63,7 @@ def read_lease(data: bytes) -> LeaseFile:
         return LeaseFile(0.0, None, {})
 
 
-def worth_keeping(data: bytes) -> bool:
+def is_host_backoff_file(data: bytes) -> bool:
     """Whether a host that the file names is still to be left alone when another start asks it."""
     return any(max(until) > time.time() + START for until in read_lease(data).rests.values())
 

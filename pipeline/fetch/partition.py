@@ -34,10 +34,10 @@ from pipeline.words.consent import OptOutList
 from pipeline.words.urls import host_of, partition_of
 from schemas.verdict import FORBIDDING, OK, UNDECIDED, Reason
 
-MOMENT: Final = 1.0  # seconds in which what several hosts ask for is told together
+MOMENT: Final = 1.0  # seconds that the lease's renewal waits for further hosts that ask for a rest
 BEAT: Final = 5.0  # seconds between two renewals of the lease, and two looks at the commits
 GRACE: Final = 10.0  # seconds after the deadline, for the decoding of what has come
-NOT_ASKED: Final = FORBIDDING | {Reason.DEFERRED}  # statuses of which a host has seen nothing
+NOT_ASKED: Final = FORBIDDING | {Reason.DEFERRED}  # statuses of which a host has seen no request
 SLOWEST: Final = 3  # hosts that the lease's news names
 
 
@@ -106,9 +106,9 @@ class Holder:
         fetching = self.job.settings.fetching
         if fetching.host_images is None:
             return
-        for one in self.known:
-            if one.round == fetching.round and one.status not in NOT_ASKED:
-                for url in {host_of(url): url for url in one.asked if self._is_mine(url)}.values():
+        for row in self.known:
+            if row.round == fetching.round and row.status not in NOT_ASKED:
+                for url in {host_of(url): url for url in row.urls if self._is_mine(url)}.values():
                     self.hosts.of(url).paces[0].images += 1
 
     async def _work(self) -> None:
@@ -125,7 +125,7 @@ class Holder:
             await cancel_all(come)
             if self.open:  # the deadline
                 async with self.resources.deferring:
-                    await self._put_off_all()
+                    await self._defer_all()
             await self._commit()
             _raise_of(beat)
         except BaseException:
@@ -134,12 +134,12 @@ class Holder:
         finally:
             await cancel_all(beat, hosts, *self.finishing)
             # a thread cannot be cancelled, and the lease is let go only after it
-            threads = (one for one in (self.renewing, self.writing) if one is not None)
+            threads = (thread for thread in (self.renewing, self.writing) if thread is not None)
             await asyncio.gather(*threads, return_exceptions=True)
             self.lease.rests = self.hosts.rests_left()
 
     async def _all(self) -> None:
-        await self.requester.opt_outs.ask_ahead([one.at for one in self.open.values()])
+        await self.requester.opt_outs.ask_ahead([errand.at for errand in self.open.values()])
         queues: dict[Host, deque[Errand]] = defaultdict(deque)
         for errand in self.open.values():
             queues[self.hosts.of(errand.at)].append(errand)
@@ -206,9 +206,9 @@ class Holder:
         del self.open[errand.url]
         self.counts[status] += 1
 
-    async def _put_off_all(self) -> None:
+    async def _defer_all(self) -> None:
         for errand in list(self.open.values()):
-            self._write(_put_off(errand))
+            self._write(_deferred(errand))
             if self._is_due():
                 await self._commit()
 
@@ -224,7 +224,7 @@ class Holder:
             await asyncio.to_thread(commit.write)
 
     async def _written(self) -> None:
-        """Commits are written one after the other: a later one may point into an earlier pack."""
+        """Commits are written one by one, since a later commit may point into an earlier pack."""
         if self.writing is not None:
             await self.writing
             self.writing = None
@@ -236,9 +236,9 @@ class Holder:
             # no wait_for: Python 3.11's forgets that it was cancelled where both happen at once
             with suppress(TimeoutError):  # or as soon as a host has asked for a rest
                 async with asyncio.timeout(wait):
-                    await self.hosts.told.wait()
+                    await self.hosts.long_rest.wait()
                 await asyncio.sleep(MOMENT)
-            self.hosts.told.clear()
+            self.hosts.long_rest.clear()
             left = max(0.0, self.lease.until - time.time())
             self.renewing = asyncio.ensure_future(self._renew())
             try:
@@ -257,13 +257,13 @@ class Holder:
         await asyncio.to_thread(self.lease.renew, self._news(), self.hosts.rests_left())
 
     def _news(self) -> dict[str, Any]:
-        """What the progress line tells."""
-        hosts, asked = self.hosts.known.values(), sum(self.counts.values())
+        """For the progress line."""
+        hosts, rows = self.hosts.known.values(), sum(self.counts.values())
         slowest = sorted(hosts, key=lambda host: host.seconds / max(1, host.asked))[-SLOWEST:]
         return {
             "commits": self.commits.name,
-            "asked": asked,
-            "done": asked - self.counts[AWAY],
+            "asked": rows,
+            "done": rows - self.counts[AWAY],
             "ok": self.counts[OK],
             "bytes": sum(host.bytes for host in hosts),
             "seconds": time.monotonic() - self.started,
@@ -274,18 +274,18 @@ class Holder:
 
 
 def _raise_of(*tasks: asyncio.Future[Any]) -> None:
-    """What those that have ended raised."""
-    for one in tasks:
-        if one.done():
-            one.result()
+    """Raise what a task that has ended has raised."""
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 async def cancel_all(*tasks: asyncio.Future[Any]) -> None:
-    for one in tasks:
-        one.cancel()
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _put_off(errand: Errand) -> Ending:
-    """Nobody was asked."""
+def _deferred(errand: Errand) -> Ending:
+    """No host was asked."""
     return Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED), decision=UNDECIDED)

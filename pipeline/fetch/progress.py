@@ -45,11 +45,11 @@ class Urls:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._before = set(list_files(job))
-        self._killed = {one["commits"] for one in self._news()}  # holders of an earlier start
+        self._killed = {holder["commits"] for holder in self._news()}  # of an earlier start
         self._counted: dict[str, tuple[int, int]] = {}  # by commit: rows, and those that are ok
 
     def look(self) -> tuple[int, str]:
-        news = [one for one in self._news() if one["commits"] not in self._killed]
+        news = [holder for holder in self._news() if holder["commits"] not in self._killed]
         done, ok = self._answered(news)
         return done, _line(news, done=done, ok=ok, left=max(0, self.total - done)) if news else ""
 
@@ -64,7 +64,7 @@ class Urls:
                 status = parquet.read_table(path, ["status"])["status"]
                 done = pc.sum(pc.not_equal(status, AWAY)).as_py() or 0
                 self._counted[path] = (done, pc.sum(pc.equal(status, OK)).as_py() or 0)
-        live = {one["commits"]: (one["done"], one["ok"]) for one in news}
+        live = {holder["commits"]: (holder["done"], holder["ok"]) for holder in news}
         ended = (counts for path, counts in self._counted.items() if _holder(path) not in live)
         done, ok = (sum(column) for column in zip((0, 0), *ended, *live.values(), strict=True))
         return done, ok
@@ -91,15 +91,17 @@ class Urls:
         for path, _ in files(self._job.output, "leases", LEASES):
             with suppress(FileNotFoundError):  # let go meanwhile
                 news.append(read_lease(store.read_bytes(path)).news)
-        return [one for one in news if isinstance(one, dict) and _is_told(one)]
+        return [holder for holder in news if isinstance(holder, dict) and _is_whole(holder)]
 
 
-def _is_told(news: dict[str, Any]) -> bool:
-    """Whether a holder may have told it: the lease of a foreign folder holds anything."""
+def _is_whole(news: dict[str, Any]) -> bool:
+    """Whether it has what a holder writes: the lease of a foreign folder holds anything."""
     if not (news.keys() >= NEWS and isinstance(news["slowest"], dict)):
         return False
     numbers = [*(news[name] for name in NEWS - {"commits", "slowest"}), *news["slowest"].values()]
-    return isinstance(news["commits"], str) and all(type(one) in {int, float} for one in numbers)
+    return isinstance(news["commits"], str) and all(
+        type(number) in {int, float} for number in numbers
+    )
 
 
 def _holder(path: str) -> str:
@@ -112,10 +114,10 @@ def _is_settled(path: str) -> bool:
 
 
 def _line(news: list[dict[str, Any]], *, done: int, ok: int, left: int) -> str:
-    images = sum(one["asked"] / max(1.0, one["seconds"]) for one in news)
-    size = sum(one["bytes"] / max(1.0, one["seconds"]) for one in news) / 1e6
-    hosts = sum(one["hosts"] for one in news)
-    slowest = max((item for one in news for item in one["slowest"].items()),
+    images = sum(holder["asked"] / max(1.0, holder["seconds"]) for holder in news)
+    size = sum(holder["bytes"] / max(1.0, holder["seconds"]) for holder in news) / 1e6
+    hosts = sum(holder["hosts"] for holder in news)
+    slowest = max((item for holder in news for item in holder["slowest"].items()),
                   key=lambda item: item[1], default=("", 0.0))  # fmt: skip
     return (
         f"{ok / max(1, done):.0%} ok, {images:,.0f}/s, {size:,.1f} MB/s, {hosts:,} hosts, "
@@ -142,42 +144,46 @@ class Figures:
     def of(cls, job: Job) -> Figures:
         figures = cls()
         for part in part_names(job.parts_table(StageName.FETCH)):
-            columns = ["url", "status", "bytes", "date"]
-            rows = parquet.read_table(job.part("images", part), columns)
+            path = job.part("images", part)
+            rows = parquet.read_table(path, ["url", "status", "bytes", "date"])
             figures.bytes += pc.sum(rows["bytes"]).as_py() or 0
             dated = ["url", "date"]
             wanted = parquet.read_table(
                 job.part("wanted", part.removeprefix("fetch-").partition("-")[0]), dated
             )
             pages = dict(zip(*(wanted[name].to_pylist() for name in dated), strict=True))
-            told = (rows[name].to_pylist() for name in ("url", "status", "date"))
-            for url, status, asked in zip(*told, strict=True):
+            columns = (rows[name].to_pylist() for name in ("url", "status", "date"))
+            for url, status, day in zip(*columns, strict=True):
                 host = host_of(url)
                 figures.images += status == OK
                 figures.by_host[host][status] += 1
                 figures.by_domain[host.rpartition(".")[2]][status] += 1
                 if page := pages.get(url, ""):
-                    figures.by_age[age_of(page, asked)][status] += 1
+                    figures.by_age[age_of(page, day)][status] += 1
         return figures
 
 
-def age_of(page: str, asked: str) -> str:
-    """How long before it was asked for a picture's latest page was crawled."""
-    days = (date.fromisoformat(asked[:10]) - date.fromisoformat(page[:10])).days
+def age_of(page: str, day: str) -> str:
+    """How long before that day the image's latest page was crawled."""
+    days = (date.fromisoformat(day[:10]) - date.fromisoformat(page[:10])).days
     return next((name for most, name in AGES if days < most), OLDER)
 
 
 def show_figures(figures: Figures, console: Console) -> None:
-    """Nothing where nothing was asked for."""
+    """Print nothing where no URL was asked for."""
     if not figures.by_host:
         return
     if figures.images:
         console.print(f"{figures.bytes / figures.images:,.0f} bytes an image fetched")
-    _table("top-level domain", figures.by_domain, console, rank=lambda told: told.total())
+    _table("top-level domain", figures.by_domain, console, rank=Counter.total)
     ages = (*(name for _, name in AGES), OLDER)
-    _table("age of the page", figures.by_age, console, rank=lambda told: told.total(), order=ages)
-    worst = {host: told for host, told in figures.by_host.items() if told.total() > told[OK]}
-    _table("host with dead links", worst, console, rank=lambda told: told.total() - told[OK])
+    _table("age of the page", figures.by_age, console, rank=Counter.total, order=ages)
+    dead = {host: counts for host, counts in figures.by_host.items() if _dead_links(counts) > 0}
+    _table("host with dead links", dead, console, rank=_dead_links)
+
+
+def _dead_links(counts: Counter[str]) -> int:
+    return counts.total() - counts[OK]
 
 
 def _table(
@@ -198,10 +204,11 @@ def _table(
     for column in ("asked", "ok"):
         table.add_column(column, justify="right")
     table.add_column("otherwise", ratio=1)
-    for key, told in ((printable(key), told) for key, told in shown):
-        why = [(n, reason) for reason, n in told.items() if reason != OK]
-        said = ", ".join(f"{reason} {n:,}" for n, reason in sorted(why, reverse=True)[:REASONS])
-        table.add_row(key, f"{told.total():,}", f"{told[OK] / told.total():.0%}", said)
+    for key, counts in shown:
+        why = [(n, reason) for reason, n in counts.items() if reason != OK]
+        reasons = ", ".join(f"{reason} {n:,}" for n, reason in sorted(why, reverse=True)[:REASONS])
+        ok = f"{counts[OK] / counts.total():.0%}"
+        table.add_row(printable(key), f"{counts.total():,}", ok, reasons)
     console.print(table)
     if len(lines) > len(shown):
         console.print(f"{len(lines) - len(shown):,} more")

@@ -36,7 +36,7 @@ from pipeline.fetch.commits import (
     read_files,
     that_count,
 )
-from pipeline.fetch.lease import worth_keeping
+from pipeline.fetch.lease import is_host_backoff_file
 from pipeline.job import Job
 from pipeline.store import parquet, store
 from pipeline.store.forms import FETCHED_PACKS, LEASES, files
@@ -144,11 +144,11 @@ def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartR
     ledger.see("wanted", len(wanted))
     mine = rows.filter(pc.is_in(rows["url"], wanted.combine_chunks()))
     ledger["bytes.wanted"] = pc.sum(mine["bytes"]).as_py() or 0
-    for one in mine["status"].value_counts().to_pylist():
-        if one["values"] == OK:
-            ledger.keep("wanted", one["counts"])
+    for row in mine["status"].value_counts().to_pylist():
+        if row["values"] == OK:
+            ledger.keep("wanted", row["counts"])
         else:
-            ledger.drop("wanted", one["values"], one["counts"])
+            ledger.drop("wanted", row["values"], row["counts"])
     ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
     name, fingerprint, files = part_name(partition, job), job.fingerprint, job.files()
     files.stored += _packs_of(rows, partition, job)
@@ -200,13 +200,13 @@ def tidy(job: Job, parts: Sequence[str] | None) -> None:
 
 
 def sweep_rows(job: Job, names: Iterable[str]) -> None:
-    """Remove the files of rows that a whole stage does not name, and the leases of its holders but
-    for those that tell a refetch whom to leave alone.
+    """Remove the files of rows that a whole stage does not name, and the leases of its holders,
+    but for those that name hosts which a refetch is to leave alone.
     """
     fits = {job.part("images", name) for name in names}
     store.remove(path for path in list_files(job) if path not in fits)
     leases = files(job.output, "leases", LEASES)
-    store.remove(path for path, _ in leases if not worth_keeping(store.read_bytes(path)))
+    store.remove(path for path, _ in leases if not is_host_backoff_file(store.read_bytes(path)))
 
 
 def sweep_packs(job: Job) -> None:
@@ -214,5 +214,5 @@ def sweep_packs(job: Job) -> None:
     named: set[str] = set()
     for path in list_files(job):
         named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
-    found = files(job.output, "packs", FETCHED_PACKS, "fetch-")
-    store.remove(path for path, _ in found if path.rsplit("/", 1)[-1] not in named)
+    packs = files(job.output, "packs", FETCHED_PACKS, "fetch-")
+    store.remove(path for path, _ in packs if path.rsplit("/", 1)[-1] not in named)

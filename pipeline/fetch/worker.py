@@ -59,9 +59,9 @@ class Worker:
         Raises:
             LostLeaseError: another holder has taken one of the partitions over.
         """
-        given = None if errands is None else list(errands)
+        own = None if errands is None else list(errands)
         try:
-            self._runner.run(self._take(partition, given))
+            self._runner.run(self._take(partition, own))
         except BaseException:
             self.close()
             raise
@@ -91,7 +91,7 @@ class Worker:
         """Until a partition has ended, or the time is over."""
         first = asyncio.FIRST_COMPLETED
         ended, self._tasks = await asyncio.wait(self._tasks, timeout=seconds, return_when=first)
-        self._results.extend(one.result() for one in ended)
+        self._results.extend(task.result() for task in ended)
 
     async def _wait_for_all(self) -> None:
         while self._tasks:

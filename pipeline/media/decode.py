@@ -37,8 +37,9 @@ from typing import Any, Final
 from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, _imaging
 
 from pipeline.media import bombs
-from pipeline.media.pixels import SIDEWAYS, Encoding, encoded, orientation, phash
+from pipeline.media.pixels import Encoding, encoded, phash
 from pipeline.problem import Problem
+from schemas.orientation import orientation
 from schemas.verdict import OK, Reason
 
 # name by content -> Pillow's decoder; a name that is absent here is never opened
@@ -68,6 +69,7 @@ MAGICS: Final = (
     (b"\x00\x00\x00\x0cJXL ", "jxl"),
 )
 BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # "BM" alone begins prose too
+SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # orientations in which the sides change places
 AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
 METERED: Final = frozenset({"gif", "tiff"})  # opening them can cost the square of what is read

@@ -17,7 +17,6 @@ See it: python tests/bench/bench_algorithms.py phash
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,37 +24,13 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-ORIENTATION: Final = 0x0112  # EXIF tag
-TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+from schemas.orientation import orientation, turned
+
 FORMATS: Final = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}  # written; Pillow's names
 QUALITY: Final = 90
 DEEP: Final = "IF"  # first letters of modes of 16 bits and more, which these formats do not hold
 MODES: Final = {"jpeg": ("L", "RGB"), "png": ("L", "RGB", "RGBA"), "webp": ("RGB", "RGBA")}
 STRIP: Final = 1 << 20  # pixels that are made grey at a time
-SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # width and height change places
-# what Pillow raises on bytes that are not what they should be. Of 31,000 broken files whose pixels
-# are whole, EXIF gave SyntaxError (no TIFF header), struct.error (cut short) and ValueError (not
-# hexadecimal). What is left out says something else: no memory, or an error of ours
-BROKEN: Final = (
-    SyntaxError, struct.error, OSError, ValueError, TypeError, LookupError, ArithmeticError,
-)  # fmt: skip
-
-
-def orientation(image: Image.Image) -> int:
-    """1 to 8 as EXIF counts; 1, as a browser does it, where EXIF is absent, broken or nonsense."""
-    try:
-        value = image.getexif().get(ORIENTATION)
-    except BROKEN:  # the pixels are whole
-        return 1
-    return value if isinstance(value, int) and value in TURNS else 1
 
 
 def phash(image: Image.Image) -> int:
@@ -63,12 +38,6 @@ def phash(image: Image.Image) -> int:
     shown = turned(_grey(image), orientation(image))  # each pixel alone, so grey goes first
     bits = imagehash.phash(shown).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """The image as a browser shows it."""
-    turn = TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
 
 
 def _grey(image: Image.Image) -> Image.Image:

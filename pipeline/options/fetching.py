@@ -49,9 +49,12 @@ def choose_fetching(chosen: RunOptions, old: dict[str, Any] | None) -> Fetching:
         values.setdefault("on", True)  # who gives one wants to fetch, whatever the last start said
     fetching = fetching_of({"on": True, **(old or {}), **values})
     if fetching.on:
-        from pipeline.fetch.hosts.texts import read_texts  # noqa: PLC0415  # with aiohttp, half a second
+        # with aiohttp, which takes half a second to import
+        from pipeline.fetch.hosts.guard import HostMap  # noqa: PLC0415
+        from pipeline.fetch.hosts.pace import Rates  # noqa: PLC0415
 
-        read_texts(fetching)
+        Rates.parse(fetching.rates)
+        HostMap.parse(fetching.host_map)
     return fetching
 
 

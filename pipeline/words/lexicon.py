@@ -37,7 +37,7 @@ _OWN_VERSION: Final = "1"  # of the lists in filters/; their digest says the res
 
 _MAY_BE_EMPTY: Final = frozenset({"flagged_words", "spam_words"})
 
-_Found = tuple[frozenset[str], str, str]  # words, source, version
+_Words = tuple[frozenset[str], str, str]  # words, source, version
 
 
 def load_lexicon(
@@ -54,11 +54,11 @@ def load_lexicon(
     An empty file is a list of no words, allowed for flagged and spam words alone. `named_elsewhere`
     are the lists whose file a run.json names, which may be foreign: no line of it is quoted.
     """
-    given = {"stop_words": stop_words, "flagged_words": flagged_words,
+    files = {"stop_words": stop_words, "flagged_words": flagged_words,
              "common_words": common_words, "spam_words": spam_words}  # fmt: skip
     own = {
         kind: _own(path, empty=kind in _MAY_BE_EMPTY, quoted=kind not in named_elsewhere)
-        for kind, path in given.items()
+        for kind, path in files.items()
     }
     lists = {
         "stop_words": own["stop_words"] or _stop_words(language),
@@ -77,11 +77,11 @@ def load_lexicon(
         for kind, (words, source, release) in lists.items()
     )
     return Lexicon(
-        language=language, names=names, **{kind: found[0] for kind, found in lists.items()}
+        language=language, names=names, **{kind: words for kind, (words, _, _) in lists.items()}
     )
 
 
-def _own(path: str | Path | None, *, empty: bool, quoted: bool) -> _Found | None:
+def _own(path: str | Path | None, *, empty: bool, quoted: bool) -> _Words | None:
     """The words of a user's file; None where none is given."""
     if path is None:
         return None
@@ -109,7 +109,7 @@ def _own(path: str | Path | None, *, empty: bool, quoted: bool) -> _Found | None
     return frozenset(words), Path(path).name, ""
 
 
-def _stop_words(language: str) -> _Found:
+def _stop_words(language: str) -> _Words:
     if language == ENGLISH:
         return STOP_WORDS, "interloom", _OWN_VERSION
     import stopwordsiso  # noqa: PLC0415 (only where it is needed)
@@ -123,7 +123,7 @@ def _stop_words(language: str) -> _Found:
     return words, "stopwordsiso", version("stopwordsiso")
 
 
-def _flagged_words(language: str) -> _Found:
+def _flagged_words(language: str) -> _Words:
     if language != ENGLISH:
         raise ValueError(
             f"no flagged words for language {language!r}, only for {ENGLISH}: give --flagged-words "
@@ -141,7 +141,7 @@ def profanity_entries() -> frozenset[str]:
     return frozenset(line.lower() for line in file.read_text(encoding="utf-8").split("\n") if line)
 
 
-def _common_words(language: str) -> _Found:
+def _common_words(language: str) -> _Words:
     import wordfreq  # noqa: PLC0415 (58 MB of data: only where it is needed)
 
     available = wordfreq.available_languages("best")
@@ -156,7 +156,7 @@ def _common_words(language: str) -> _Found:
     return words, f"wordfreq, Zipf frequency {COMMON_ZIPF} or more", version("wordfreq")
 
 
-def _spam_words(language: str) -> _Found:
+def _spam_words(language: str) -> _Words:
     if language == ENGLISH:
         return SPAM_WORDS, "interloom", _OWN_VERSION
     return frozenset(), "none", ""

@@ -74,12 +74,12 @@ def registered_domain(url: str) -> str:
 
     A host under no listed suffix follows the list's default rule: its last label is the suffix.
     """
-    found = _suffixes()(host_of(url))
-    if found.top_domain_under_public_suffix:
-        return found.top_domain_under_public_suffix
-    labels = found.fqdn or found.domain or found.suffix
-    if not found.suffix and found.subdomain:  # an unlisted suffix: wiki.corp, site.example
-        labels = f"{found.subdomain.rsplit('.', 1)[-1]}.{found.domain}"
+    name = _suffixes()(host_of(url))
+    if name.top_domain_under_public_suffix:
+        return name.top_domain_under_public_suffix
+    labels = name.fqdn or name.domain or name.suffix
+    if not name.suffix and name.subdomain:  # an unlisted suffix: wiki.corp, site.example
+        labels = f"{name.subdomain.rsplit('.', 1)[-1]}.{name.domain}"
     return labels
 
 

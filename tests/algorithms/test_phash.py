@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.media.pixels import orientation, phash
+from pipeline.media.pixels import phash
+from schemas.orientation import orientation
 
 
 def as_integer(image: Image.Image) -> int:

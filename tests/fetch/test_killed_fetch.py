@@ -168,7 +168,7 @@ def test_bodies_that_unpack_to_far_more_have_no_more_room(
     release = wire.Wire.release
 
     def released(one: wire.Wire, answer: wire.Answer) -> None:
-        held.append(one._held)
+        held.append(one._buffered)
         release(one, answer)
 
     monkeypatch.setattr(wire, "BUFFERED", 1 << 20)
@@ -197,7 +197,7 @@ def test_no_body_is_held_when_all_is_answered(
     leave = wire.Wire.__aexit__
 
     async def left(one: wire.Wire, *error: object) -> None:
-        held.extend((one._held, one._whole))
+        held.extend((one._buffered, one._complete))
         await leave(one, *error)
 
     monkeypatch.setattr(wire.Wire, "__aexit__", left)

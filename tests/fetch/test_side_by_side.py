@@ -233,7 +233,7 @@ def test_a_beat_ends_that_is_told_of_a_pause_when_it_is_cancelled() -> None:
     """Else the partition would never end."""
 
     async def end_at_once() -> bool:
-        hosts, nothing = SimpleNamespace(told=asyncio.Event()), cast("Any", None)
+        hosts, nothing = SimpleNamespace(long_rest=asyncio.Event()), cast("Any", None)
         job: Any = SimpleNamespace(settings=SimpleNamespace(fetching=TOLD))
         holder = Holder(job=job, partition=0, known=(), commits=nothing, lease=nothing, open={},
                         until=0, begun=nothing, resources=nothing)  # fmt: skip
@@ -241,7 +241,7 @@ def test_a_beat_ends_that_is_told_of_a_pause_when_it_is_cancelled() -> None:
         beat = asyncio.ensure_future(holder._beat())
         for _ in range(9):  # it waits
             await asyncio.sleep(0)
-        hosts.told.set()
+        hosts.long_rest.set()
         await asyncio.sleep(0)
         beat.cancel()
         await asyncio.wait({beat}, timeout=5 * partition.MOMENT)

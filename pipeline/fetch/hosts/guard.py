@@ -75,7 +75,7 @@ class HostMap:
     def allows(self, address: str) -> bool:
         """Loopback alone, and only where the map names it."""
         return address.startswith(("127.", "::1")) and any(
-            address == one for _, one, _ in self.lines
+            address == allowed for _, allowed, _ in self.lines
         )
 
 
@@ -112,10 +112,10 @@ class Guard(AbstractResolver):
             OSError: no such host, or nobody to ask.
             ForbiddenAddressError: all its addresses are ones that no stranger may have.
         """
-        if (found := self.mapped.find(host)) is not None:
-            address, other = found
+        if (mapped := self.mapped.find(host)) is not None:
+            address, other = mapped
             if not self.mapped.allows(address):
-                _check(host, [address])
+                _open_of(host, [address])  # raises where a stranger could not have it
             return [_result(host, address, other or port)]
         known = self._known.get(host)
         if known is None or known.until < time.monotonic():
@@ -134,8 +134,8 @@ class Guard(AbstractResolver):
                 return known
             try:
                 async with self._slots:
-                    found = await (self.lookup or self._ask_dns)(host)
-                known = _Known(time.monotonic() + REMEMBERED, _check(host, found))
+                    addresses = await (self.lookup or self._ask_dns)(host)
+                known = _Known(time.monotonic() + REMEMBERED, _open_of(host, addresses))
             except ForbiddenAddressError as error:
                 known = _Known(time.monotonic() + UNKNOWN, forbidden=str(error))
             except OSError as error:
@@ -147,8 +147,8 @@ class Guard(AbstractResolver):
     async def _ask_dns(self, host: str) -> Sequence[str]:
         if self._dns is None:
             self._dns = AsyncResolver(timeout=5.0, tries=3)
-        found = await self._dns.resolve(host, 0, socket.AF_UNSPEC)
-        return [one["host"] for one in found]
+        results = await self._dns.resolve(host, 0, socket.AF_UNSPEC)
+        return [result["host"] for result in results]
 
     def make_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """The last door: a socket for an address that was looked up, or stood in a URL."""
@@ -162,7 +162,7 @@ class Guard(AbstractResolver):
             await self._dns.close()
 
 
-def _check(host: str, addresses: Sequence[str]) -> list[str]:
+def _open_of(host: str, addresses: Sequence[str]) -> list[str]:
     """Those that are open to strangers, if any is."""
     good = [one for one in addresses if is_global(one)]
     if not good:

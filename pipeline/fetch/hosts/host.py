@@ -57,7 +57,7 @@ class Host:
     paces: tuple[Pace, Pace]  # the host's, its domain's
     everywhere: asyncio.Semaphore  # requests under way
     others: Callable[[str], Host]  # the origin of another URL of the domain
-    told: asyncio.Event  # set where it has asked for a long rest
+    long_rest: asyncio.Event  # set when it asks for one, so that the lease is renewed at once
     until: float = math.inf  # seconds since 1970: the deadline
     asked: int = 0
     retries: int = 0
@@ -112,19 +112,19 @@ class Host:
         raise AssertionError("tries is 1 or more")
 
     def _let_rest(self, seconds: float) -> None:
-        """Its own wish; a long one is told at once to whoever holds the partition after a kill."""
+        """By its own wish. A long rest is put into the lease at once: this holder may be killed."""
         self.paces[0].rest(seconds)
         if seconds >= START:
-            self.told.set()
+            self.long_rest.set()
 
     def _given_up(self) -> Problem | None:
-        """It is, or has told us, or an earlier holder, to stay away for longer than we wait, or its
-        next turn comes after the deadline.
+        """Why it is not asked any more: it was given up, it wished for a longer rest than we wait
+        (of us or of an earlier holder), or its next turn comes after the deadline.
         """
         if self.gone is not None:
             return self.gone
         late = max(pace.resting for pace in self.paces) > self.until - time.time()
-        if late or self.paces[0].told > LONGEST_REST:
+        if late or self.paces[0].wished > LONGEST_REST:
             return Problem(reason=Reason.DEFERRED)
         return None
 
@@ -135,12 +135,12 @@ class Host:
     async def _ask_once(self, url: str, **wishes: Any) -> Reply:  # noqa: ANN401  # Wire.get's
         if (gone := self._given_up()) is not None:
             return gone
-        await self.wire.room()
+        await self.wire.wait_for_buffer()
         async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
             if (gone := self._given_up()) is not None:
                 return gone
             if max(pace.resting for pace in self.paces) >= START:
-                self.told.set()  # a pace so slow that the next holder has to know of it
+                self.long_rest.set()  # a pace so slow that the next holder has to know of it
             started = time.monotonic()
             reply = await self.wire.get(url, **wishes)
             self.seconds += time.monotonic() - started
@@ -165,8 +165,8 @@ class Host:
         if isinstance(reply, Problem):
             return backoff if reply.reason in RETRIED else None
         if reply.status in RESTING:
-            told = retry_after(reply.header("retry-after"))
-            return backoff if told is None else told
+            wished = retry_after(reply.header("retry-after"))
+            return backoff if wished is None else wished
         return backoff if reply.status in AGAIN else None
 
     async def _read_all_rules(self) -> list[Rules]:
@@ -242,7 +242,7 @@ class Hosts:
     until: float = math.inf  # seconds since 1970: the deadline
     rests: Rests = field(default_factory=dict)  # that earlier holders have left
     known: dict[str, Host] = field(default_factory=dict)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
+    long_rest: asyncio.Event = field(default_factory=asyncio.Event)
     _paces: dict[str, Pace] = field(default_factory=dict)
 
     def of(self, url: str) -> Host:
@@ -252,7 +252,7 @@ class Hosts:
             paces = self._paces_of(host_of(url).rstrip("."), registered_domain(url).rstrip("."))
             self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
                                       paces=paces, everywhere=self.everywhere,
-                                      others=self.of, told=self.told,
+                                      others=self.of, long_rest=self.long_rest,
                                       until=self.until)  # fmt: skip
         return self.known[origin]
 

@@ -72,10 +72,10 @@ class Rates:
     def of_domain(self, domain: str) -> Rate:
         """By a pattern for the domain itself, or for what is below it."""
         names = (domain, f"x.{domain}")
-        found = (
+        rates = (
             rate for pattern, rate in self.others for name in names if fnmatchcase(name, pattern)
         )
-        return next(found, self.default)
+        return next(rates, self.default)
 
 
 def _rate(values: Mapping[str, Any], default: Rate) -> Rate:
@@ -109,7 +109,7 @@ class Pace:
         self._next = max(self._next, self._last + seconds)
 
     def rest(self, seconds: float) -> None:
-        """No turn for so long: the host has said so."""
+        """No turn for so long: the host asked for it."""
         self._told = max(self._told, asyncio.get_running_loop().time() + seconds)
         self._next = max(self._next, self._told)
 
@@ -119,8 +119,8 @@ class Pace:
         return max(0.0, self._next - asyncio.get_running_loop().time())
 
     @property
-    def told(self) -> float:
-        """Of these, the seconds that the host itself has asked for."""
+    def wished(self) -> float:
+        """Of these, the seconds that the host itself asked for."""
         return max(0.0, self._told - asyncio.get_running_loop().time())
 
     def take(self) -> None:
@@ -128,12 +128,12 @@ class Pace:
         self._next = self._last + 1 / self.requests
 
     def until(self) -> tuple[float, float]:
-        """The moments of `resting` and `told`, in seconds since 1970, for the next holder."""
-        return time.time() + self.resting, time.time() + self.told
+        """The moments of `resting` and `wished`, in seconds since 1970, for the next holder."""
+        return time.time() + self.resting, time.time() + self.wished
 
-    def resume(self, resting: float, told: float) -> None:
+    def resume(self, resting: float, wished: float) -> None:
         """Where the last holder was, at those moments."""
-        self.rest(told - time.time())
+        self.rest(wished - time.time())
         self._next = max(self._next, asyncio.get_running_loop().time() + resting - time.time())
 
 
@@ -146,8 +146,9 @@ async def turn(
 ) -> AsyncIterator[None]:
     """A turn at all of them at once, taken at the moment at which nothing is waited for any more.
 
-    A turn that was taken earlier and then waited would start beside the one after it. Who is given
-    up meanwhile (a host that wants to be left alone for a day) is not waited for; the caller looks.
+    A turn that was taken earlier and then waited would start beside the one after it. A host
+    that is given up meanwhile (it wants to be left alone for a day) is not waited for, and no turn
+    is taken: the caller has to look.
     """
     async with AsyncExitStack() as held:
         for pace in paces:

@@ -81,8 +81,8 @@ def _of_two(text: str) -> str:
     each agent of its group, and a file of half agents and half rules would take hours (RFC 9309,
     2.2.1: a group is ours where its product token is).
     """
-    named = ((line, _AGENT_LINE.match(line)) for line in text.splitlines())
-    return "\n".join(line if found is None else _agent(found[1].lower()) for line, found in named)
+    lines = ((line, _AGENT_LINE.match(line)) for line in text.splitlines())
+    return "\n".join(line if agent is None else _agent(agent[1].lower()) for line, agent in lines)
 
 
 def _agent(name: str) -> str:
@@ -130,10 +130,11 @@ class SpawningService:
         data = "\n".join(urls).encode()
         async with self.session.post(self.url, data=data, headers=headers) as response:
             response.raise_for_status()
-            told = (await response.json(content_type=None))["urls"]
+            answers = (await response.json(content_type=None))["urls"]
         known: dict[str, bool] = {}
-        for one in told:
-            known[one["url"]] = bool(one["optOut"]) or known.get(one["url"], False)
+        for answer in answers:
+            url = answer["url"]
+            known[url] = bool(answer["optOut"]) or known.get(url, False)
         if missing := [url for url in urls if url not in known]:
             raise OSError(f"{self.url} has not answered for {missing[0]}")
         return [known[url] for url in urls]
@@ -141,12 +142,12 @@ class SpawningService:
 
 @dataclass(kw_only=True)
 class OptOuts:
-    """What the list says, and the service."""
+    """The list and the service together."""
 
     listed: OptOutList = field(default_factory=OptOutList)
     service: OptOutService | None = None
     pause: float = 1.0  # seconds before the second try; twice as long before each further one
-    _known: dict[str, bool | None] = field(default_factory=dict)  # what the service has said
+    _known: dict[str, bool | None] = field(default_factory=dict)  # the service's answers
 
     async def ask_ahead(self, urls: Iterable[str]) -> None:
         """Ask the service for many at a time, of those that the list does not name."""
@@ -161,7 +162,7 @@ class OptOuts:
         """Whether it is; None where nobody could say."""
         if url in self.listed:
             return True
-        await self.ask_ahead([url])  # one behind a redirect was not asked for before
+        await self.ask_ahead([url])  # a URL behind a redirect was not among them
         return self._known[url] if self.service is not None else False
 
     async def _ask(self, service: OptOutService, urls: Sequence[str]) -> Sequence[bool | None]:

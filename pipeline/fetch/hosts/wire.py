@@ -37,13 +37,13 @@ Look = Callable[[bytes], Problem | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a server said."""
+    """What a server answered."""
 
     url: str
     status: int
     headers: Sequence[tuple[str, str]]  # names in lower case
     body: bytes = field(repr=False)
-    held: int = 0  # bytes, until the wire is told that they are done with
+    held: int = 0  # bytes of the buffer, until it is released
 
     def header(self, name: str) -> str:
         return payload.header(tuple(self.headers), name)
@@ -66,10 +66,10 @@ class Wire:
 
     guard: Guard
     fetching: Fetching
-    _held: int = 0  # of bodies
-    _whole: int = 0  # of these, of whole ones, which will be released
+    _buffered: int = 0  # bytes of bodies
+    _complete: int = 0  # of these, bytes of bodies that have arrived completely
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _first: asyncio.Timeout | None = None  # of whom goes on where there is no room
+    _first: asyncio.Timeout | None = None  # of the one request that reads on although it is full
     _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -159,12 +159,12 @@ class Wire:
         most: int | None,
     ) -> Answer | Problem:
         headers = [(name.lower(), value) for name, value in response.headers.items()]
-        heard = response.status == 200 or response.status in MOVED
-        problem = wish(headers) if wish is not None and heard else None
+        speaks = response.status == 200 or response.status in MOVED
+        problem = wish(headers) if wish is not None and speaks else None
         limit = self.fetching.image_bytes
-        told = response.content_length
-        if problem is None and most is None and told is not None and told > limit:
-            problem = Problem(reason=Reason.IMAGE_BYTES, value=told, limit=limit)
+        length = response.content_length
+        if problem is None and most is None and length is not None and length > limit:
+            problem = Problem(reason=Reason.IMAGE_BYTES, value=length, limit=limit)
         if problem is not None:
             response.close()  # the rest is not read, so the connection is of no more use
             return problem
@@ -172,7 +172,7 @@ class Wire:
         try:
             async for piece in response.content.iter_any():
                 size += len(piece)
-                self._held += len(piece)
+                self._buffered += len(piece)
                 pieces.append(piece)
                 problem = _refused(response, pieces, size, limit, look)
                 if problem is not None:
@@ -196,31 +196,32 @@ class Wire:
         self._let_go(size)
         if problem is not None:
             return problem
-        self._held += len(body)
-        self._whole += len(body)
+        self._buffered += len(body)
+        self._complete += len(body)
         return Answer(url=url, status=response.status, headers=headers, body=body, held=len(body))
 
     @property
     def is_full(self) -> bool:
         """Whether a further request has to wait for bodies to be done with."""
-        return self._held > BUFFERED // 2 and self._whole > 0
+        return self._buffered > BUFFERED // 2 and self._complete > 0
 
-    async def room(self) -> None:
-        """Until there is some for what a further request brings."""
+    async def wait_for_buffer(self) -> None:
+        """Wait until the buffer can take another body."""
         while self.is_full:
             await self._change()
 
     def release(self, answer: Answer) -> None:
         """Its body is done with: others may come."""
-        self._whole -= answer.held
+        self._complete -= answer.held
         self._let_go(answer.held)
 
     def _let_go(self, size: int) -> None:
-        self._held -= size
+        self._buffered -= size
         self._freed.set()
 
     async def _wait_for_room(self, time: asyncio.Timeout) -> None:
-        """Where there is none, one goes on at a time, while few whole bodies wait for a decoder.
+        """While the buffer is full, one request at a time reads on, and only while few complete
+        bodies wait for a decoder.
 
         That we do not read is no fault of the host: its time stands still.
         """
@@ -234,9 +235,9 @@ class Wire:
             time.reschedule(ends + asyncio.get_running_loop().time() - began)
 
     def _may_go(self, time: asyncio.Timeout) -> bool:
-        if self._held <= BUFFERED:
+        if self._buffered <= BUFFERED:
             return True
-        if self._whole > BUFFERED // 4 or self._first not in {None, time}:
+        if self._complete > BUFFERED // 4 or self._first not in {None, time}:
             return False
         self._first = time
         return True

@@ -22,10 +22,10 @@ from PIL import Image
 
 from pipeline.job import Job
 from pipeline.media.decode import opened
-from pipeline.media.pixels import orientation, turned
 from pipeline.shard.report.figures import hash_of
 from pipeline.store import parquet
 from pipeline.store.packs import PackReader
+from schemas.orientation import orientation, turned
 from schemas.sample import Sample, SampleImage, SampleText, decode
 from schemas.verdict import OK
 
