@@ -164,7 +164,7 @@ class Guard(AbstractResolver):
 
 def _open_of(host: str, addresses: Sequence[str]) -> list[str]:
     """Those that are open to strangers, if any is."""
-    good = [one for one in addresses if is_global(one)]
+    good = [address for address in addresses if is_global(address)]
     if not good:
         raise ForbiddenAddressError(f"{host} is {', '.join(addresses) or 'nowhere'}")
     return good

@@ -97,7 +97,7 @@ class Pace:
     images: int = 0  # asked for
     _last: float = -math.inf
     _next: float = -math.inf
-    _told: float = -math.inf
+    _wished: float = -math.inf
     slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,8 +110,8 @@ class Pace:
 
     def rest(self, seconds: float) -> None:
         """No turn for so long: the host asked for it."""
-        self._told = max(self._told, asyncio.get_running_loop().time() + seconds)
-        self._next = max(self._next, self._told)
+        self._wished = max(self._wished, asyncio.get_running_loop().time() + seconds)
+        self._next = max(self._next, self._wished)
 
     @property
     def resting(self) -> float:
@@ -121,7 +121,7 @@ class Pace:
     @property
     def wished(self) -> float:
         """Of these, the seconds that the host itself asked for."""
-        return max(0.0, self._told - asyncio.get_running_loop().time())
+        return max(0.0, self._wished - asyncio.get_running_loop().time())
 
     def take(self) -> None:
         self._last = asyncio.get_running_loop().time()
