@@ -41,7 +41,7 @@ PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunOptions:
+class FitOptions:
     """What the user asked for; run.json keeps it."""
 
     shards: tuple[tuple[str, float], ...]  # folder and weight
@@ -55,7 +55,7 @@ class RunOptions:
         """Whether the run trains a tokenizer on its shards."""
         return self.tokenizer is None and self.language_model is None
 
-    def with_shards(self, shards: Sequence[str] | None) -> RunOptions:
+    def with_shards(self, shards: Sequence[str] | None) -> FitOptions:
         """The same with the shards where they lie now."""
         return replace(self, shards=folders(shards)) if shards else self
 
@@ -68,9 +68,9 @@ def options_of(
     tokenizer: str | None = None,
     language_model: str | None = None,
     vision_model: str | None = None,
-) -> RunOptions:
+) -> FitOptions:
     """Options of a command line. Paths are made absolute, since later commands run elsewhere."""
-    return RunOptions(
+    return FitOptions(
         shards=folders(shards),
         config=configuration.load(config, settings or ()),
         tokenizer=_absolute(tokenizer),
@@ -101,7 +101,7 @@ def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingRecipe:
-    options: RunOptions
+    options: FitOptions
     shape: Shape
     order: Order
     images: ImageRule
@@ -176,7 +176,7 @@ class TrainingRecipe:
         )
 
 
-def recipe_of(options: RunOptions, shape: Shape, loaded: LoadedTokenizer) -> TrainingRecipe:
+def recipe_of(options: FitOptions, shape: Shape, loaded: LoadedTokenizer) -> TrainingRecipe:
     """The recipe of options, their shape (`shape_of`) and their tokenizer (`tokenizer_of`)."""
     return TrainingRecipe(
         options=options,
@@ -187,7 +187,7 @@ def recipe_of(options: RunOptions, shape: Shape, loaded: LoadedTokenizer) -> Tra
     )
 
 
-def shape_of(options: RunOptions) -> Shape:
+def shape_of(options: FitOptions) -> Shape:
     """The shape that a configuration names, with its own lengths and sides."""
     data, name = options.config.data, options.config.shape
     if name not in SHAPES:
@@ -203,7 +203,7 @@ def shape_of(options: RunOptions) -> Shape:
     return shape
 
 
-def order_of(options: RunOptions, shape: Shape) -> Order:
+def order_of(options: FitOptions, shape: Shape) -> Order:
     """How rows are planned."""
     data = options.config.data
     return Order(
@@ -225,7 +225,7 @@ def images_of(shape: Shape) -> ImageRule:
     )
 
 
-def tokenizer_of(output: Path, options: RunOptions) -> LoadedTokenizer:
+def tokenizer_of(output: Path, options: FitOptions) -> LoadedTokenizer:
     """The tokenizer that was named, or the run's own."""
     named, own = options.tokenizer or options.language_model, tokenizer_folder(output)
     if named is None and not (own / "tokenizer.json").exists():
@@ -241,7 +241,7 @@ def tokenizer_folder(output: Path) -> Path:
     return output / "tokenizer"
 
 
-def read_run(output: Path) -> RunOptions:
+def read_run(output: Path) -> FitOptions:
     """What a run folder was trained with.
 
     Raises:
@@ -257,14 +257,14 @@ def read_run(output: Path) -> RunOptions:
                 f"it is of format {version_shown(version)}, this interloom reads {FORMAT}"
             )
         values |= {"config": configuration.parse(values.get("config"))}
-        return configuration.checked(RunOptions, values, of="it")
+        return configuration.checked(FitOptions, values, of="it")
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{output} holds no training run ({error}): give the folder of interloom-train fit"
         ) from error
 
 
-def write_run(output: Path, options: RunOptions) -> None:
+def write_run(output: Path, options: FitOptions) -> None:
     aside = output / f"{RUN}.aside"
     aside.write_text(json.dumps({"format": FORMAT, **asdict(options)}, indent=1))
     aside.replace(output / RUN)

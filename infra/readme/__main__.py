@@ -77,7 +77,7 @@ def screenshot(page: Path, picture: Path, *, width: int, height: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Box:
+class StageBox:
     """A stage in the picture of the flow."""
 
     name: str
@@ -92,18 +92,18 @@ def flow(made: dict[str, Manifest]) -> str:
         made[name].ledger for name in ("filter_text", "filter_images", "shard")
     )
     boxes = [
-        Box(name="WARC", does="a web crawl", came=f"{pages['records.seen']:,} records"),
-        Box(name="extract", does="pages to documents",
+        StageBox(name="WARC", does="a web crawl", came=f"{pages['records.seen']:,} records"),
+        StageBox(name="extract", does="pages to documents",
             came=f"{pages['documents.kept']:,} documents"),
-        Box(name="filter_text", does="rules, URLs, near-duplicates",
+        StageBox(name="filter_text", does="rules, URLs, near-duplicates",
             came=f"{texts['documents.kept']:,} documents"),
-        Box(name="fetch", does="images the crawl lacks",
+        StageBox(name="fetch", does="images the crawl lacks",
             came=f"{made['fetch'].ledger['wanted.kept']:,} images fetched"),
-        Box(name="filter_images", does="sides, perceptual duplicates",
+        StageBox(name="filter_images", does="sides, perceptual duplicates",
             came=f"{images['documents.kept']:,} documents, {images['images.kept']:,} images"),
-        Box(name="shard", does="tars, index, report",
+        StageBox(name="shard", does="tars, index, report",
             came=f"{shards['shards']:,} tars, {shards['bytes.kept'] / 1e6:.0f} MB"),
-        Box(name="train", does="packed, 64 tokens an image", came="checkpoint, held-out loss"),
+        StageBox(name="train", does="packed, 64 tokens an image", came="checkpoint, held-out loss"),
     ]  # fmt: skip
     wide, gap = 204, 30
     parts = []

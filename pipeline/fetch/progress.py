@@ -133,7 +133,7 @@ REASONS: Final = 3  # of a line
 
 
 @dataclass(kw_only=True)
-class Figures:
+class FetchedFigures:
     images: int = 0
     bytes: int = 0
     by_domain: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -141,7 +141,7 @@ class Figures:
     by_age: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     @classmethod
-    def of(cls, job: Job) -> Figures:
+    def of(cls, job: Job) -> FetchedFigures:
         figures = cls()
         for part in part_names(job.parts_table(StageName.FETCH)):
             path = job.part("images", part)
@@ -169,7 +169,7 @@ def age_of(page: str, day: str) -> str:
     return next((name for most, name in AGES if days < most), OLDER)
 
 
-def show_figures(figures: Figures, console: Console) -> None:
+def show_figures(figures: FetchedFigures, console: Console) -> None:
     """Print nothing where no URL was asked for."""
     if not figures.by_host:
         return

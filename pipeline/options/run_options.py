@@ -26,37 +26,25 @@ Text = str | None
 Number = int | None
 Share = float | None
 
-Base = Annotated[Text, Option(help="What names in lists are joined to.", rich_help_panel=INPUT)]
-Limit = Annotated[
-    Number, Option(help="Only the first N records of each input.", rich_help_panel=INPUT)
-]
-PartSize = Annotated[
-    Share,
-    Option(help="MiB of input a part; else 64, or a sixteenth of all.", rich_help_panel=INPUT),
-]
+
+def _option(text: str, panel: str | None = None) -> Any:  # noqa: ANN401  # typer's, which has no type
+    return Option(help=text, rich_help_panel=panel)
+
+
+Base = Annotated[Text, _option("What names in lists are joined to.", INPUT)]
+Limit = Annotated[Number, _option("Only the first N records of each input.", INPUT)]
+PartSize = Annotated[Share, _option("MiB of input a part; else 64, or a sixteenth of all.", INPUT)]
 Unreadable = Annotated[
-    Share,
-    Option(
-        help="Share of records that may end as unreadable_record; else 0.001.",
-        rich_help_panel=INPUT,
-    ),
+    Share, _option("Share of records that may end as unreadable_record; else 0.001.", INPUT)
 ]
-RecipeName = Annotated[
-    Text, Option(help="obelics, off, or a TOML file; else obelics.", rich_help_panel=RECIPE)
-]
-Language = Annotated[
-    Text, Option(help="ISO 639-1; else that of the recipe.", rich_help_panel=RECIPE)
-]
-LidModel = Annotated[
-    Text,
-    Option(help="Language identifier of your own (lid.176.ftz).", rich_help_panel=RECIPE),
-]
-Words = Annotated[Text, Option(help="File of your own, a word a line.", rich_help_panel=RECIPE)]
+RecipeName = Annotated[Text, _option("obelics, off, or a TOML file; else obelics.", RECIPE)]
+Language = Annotated[Text, _option("ISO 639-1; else that of the recipe.", RECIPE)]
+LidModel = Annotated[Text, _option("Language identifier of your own (lid.176.ftz).", RECIPE)]
+Words = Annotated[Text, _option("File of your own, a word a line.", RECIPE)]
 Contact = Annotated[
     Text,
-    Option(
-        help="Your mail address or page, sent to every server that is asked for an image.",
-        rich_help_panel=FETCHING,
+    _option(
+        "Your mail address or page, sent to every server that is asked for an image.", FETCHING
     ),
 ]
 Fetch = Annotated[
@@ -67,65 +55,32 @@ Fetch = Annotated[
         rich_help_panel=FETCHING,
     ),
 ]
-Rates = Annotated[
-    Text, Option(help="TOML file: requests a second by host.", rich_help_panel=FETCHING)
-]
-OptOut = Annotated[
-    Text, Option(help="File: domains and URLs to leave out.", rich_help_panel=FETCHING)
-]
-OptOutService = Annotated[
-    Text, Option(help="URL of a service to ask about URLs.", rich_help_panel=FETCHING)
-]
-HostMap = Annotated[
-    Text, Option(help="File: hosts that lie on loopback, for tests.", rich_help_panel=FETCHING)
-]
-Ports = Annotated[
-    Text, Option(help="Ports that may be asked; else 80,443.", rich_help_panel=FETCHING)
-]
-Requests = Annotated[
-    Number, Option(help="Under way at a time, a worker; else 128.", rich_help_panel=FETCHING)
-]
+Rates = Annotated[Text, _option("TOML file: requests a second by host.", FETCHING)]
+OptOut = Annotated[Text, _option("File: domains and URLs to leave out.", FETCHING)]
+OptOutService = Annotated[Text, _option("URL of a service to ask about URLs.", FETCHING)]
+HostMap = Annotated[Text, _option("File: hosts that lie on loopback, for tests.", FETCHING)]
+Ports = Annotated[Text, _option("Ports that may be asked; else 80,443.", FETCHING)]
+Requests = Annotated[Number, _option("Under way at a time, a worker; else 128.", FETCHING)]
 FetchDeadline = Annotated[
-    Share,
-    Option(help="Seconds that fetching may take; the rest is deferred.", rich_help_panel=FETCHING),
+    Share, _option("Seconds that fetching may take; the rest is deferred.", FETCHING)
 ]
-HostImages = Annotated[
-    Number,
-    Option(help="Images of a host at most; the rest is deferred.", rich_help_panel=FETCHING),
-]
-Partitions = Annotated[
-    Number, Option(help="Of the image URLs to fetch; else 16.", rich_help_panel=FETCHING)
-]
+HostImages = Annotated[Number, _option("Images of a host at most; the rest is deferred.", FETCHING)]
+Partitions = Annotated[Number, _option("Of the image URLs to fetch; else 16.", FETCHING)]
 ImageFormat = Annotated[
-    Text,
-    Option(
-        help="Store what is fetched as jpeg, png or webp; else as it came.",
-        rich_help_panel=FETCHING,
-    ),
+    Text, _option("Store what is fetched as jpeg, png or webp; else as it came.", FETCHING)
 ]
-LongestSide = Annotated[
-    Number, Option(help="Pixels of what is fetched; else as it came.", rich_help_panel=FETCHING)
-]
-ImageQuality = Annotated[
-    Number, Option(help="Of a new encoding, 1 to 100.", rich_help_panel=FETCHING)
-]
-ShardSize = Annotated[Share, Option(help="MiB a shard; else 256.", rich_help_panel=OUTPUT)]
-Heldout = Annotated[
-    Share, Option(help="Share of documents held out; else 0.01.", rich_help_panel=OUTPUT)
-]
-HeldoutBy = Annotated[Text, Option(help="id or domain; else id.", rich_help_panel=OUTPUT)]
-StageName = Annotated[Text, Option(help="Do only this stage.", rich_help_panel=RUNNING)]
-Runner = Annotated[str, Option(help="Beam runner, by name.", rich_help_panel=RUNNING)]
+LongestSide = Annotated[Number, _option("Pixels of what is fetched; else as it came.", FETCHING)]
+ImageQuality = Annotated[Number, _option("Of a new encoding, 1 to 100.", FETCHING)]
+ShardSize = Annotated[Share, _option("MiB a shard; else 256.", OUTPUT)]
+Heldout = Annotated[Share, _option("Share of documents held out; else 0.01.", OUTPUT)]
+HeldoutBy = Annotated[Text, _option("id or domain; else id.", OUTPUT)]
+StageName = Annotated[Text, _option("Do only this stage.", RUNNING)]
+Runner = Annotated[str, _option("Beam runner, by name.", RUNNING)]
 Workers = Annotated[
-    Number,
-    Option(
-        help="Local processes; else one, or from 128 MB of input on one a core.",
-        rich_help_panel=RUNNING,
-    ),
+    Number, _option("Local processes; else one, or from 128 MB of input on one a core.", RUNNING)
 ]
 Reasons = Annotated[
-    list[str] | None,
-    Option(help="Only what ended so; else all that a later try may change."),
+    list[str] | None, _option("Only what ended so; else all that a later try may change.")
 ]
 
 

@@ -65,7 +65,7 @@ def read_nodes(job: Job, part: str) -> Nodes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dropped:
+class StageDrops:
     """The verdicts of a deciding stage about a part, and what they left of what it saw."""
 
     ledger: Ledger  # documents, texts and images dropped, by reason
@@ -73,7 +73,7 @@ class Dropped:
     nodes: Mask  # that are left
 
 
-def read_dropped(job: Job, stage: Stage, part: str, nodes: Nodes, seen: Mask) -> Dropped:
+def read_dropped(job: Job, stage: Stage, part: str, nodes: Nodes, seen: Mask) -> StageDrops:
     """`seen` are the nodes that the stage had to decide about.
 
     Raises:
@@ -103,7 +103,7 @@ def read_dropped(job: Job, stage: Stage, part: str, nodes: Nodes, seen: Mask) ->
     ledger.drop("texts", Reason.PARENT, int(np.sum(went & ~nodes.is_image)))
     remains = seen & of_left
     remains[at] = False
-    return Dropped(ledger=ledger, documents=left, nodes=remains)
+    return StageDrops(ledger=ledger, documents=left, nodes=remains)
 
 
 def _drop(ledger: Ledger, kind: str, reasons: pa.Array, chosen: Mask) -> None:

@@ -31,7 +31,7 @@ _OF_NODE: Final = ("role", "text", "caption_of", "alt")
 _COLUMNS: Final = (*_OF_DOCUMENT, *(f"nodes.list.element.{name}" for name in _OF_NODE))
 
 
-class Member(NamedTuple):
+class TarMember(NamedTuple):
     """One file of a tar: where its bytes lie, and their digest."""
 
     name: str
@@ -40,14 +40,14 @@ class Member(NamedTuple):
     sha256: str
 
 
-def members(path: str) -> Iterator[tuple[Member, bytes]]:
+def members(path: str) -> Iterator[tuple[TarMember, bytes]]:
     """Raises OSError or tarfile.TarError for what is no whole tar."""
     with store.open_input(path) as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
         for info in tar:
             file = tar.extractfile(info)
             data = b"" if file is None else file.read()
             digest = hashlib.sha256(data).hexdigest()
-            yield Member(info.name, info.offset_data, len(data), digest), data
+            yield TarMember(info.name, info.offset_data, len(data), digest), data
 
 
 def check_packs(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
@@ -55,7 +55,7 @@ def check_packs(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     wrong = []
     columns = ["url", "sha256", "bytes", "pack", "pack_offset"]
     for part in at_rest.named_parts:
-        packs = dict[str, dict[int, Member]]()
+        packs = dict[str, dict[int, TarMember]]()
         for row in parquet.read_rows(run.job.part("images", part), columns):
             if (pack := row["pack"]) is None:
                 continue
@@ -105,9 +105,9 @@ INDEX: Final = "samples that lie elsewhere than the index says"
 TWICE: Final = "samples that are in two places"
 
 
-def samples(path: str) -> Iterator[tuple[str, Sample | None, list[Member]]]:
+def samples(path: str) -> Iterator[tuple[str, Sample | None, list[TarMember]]]:
     """(key, sample, its members) of a shard; None for what is no sample as the codec writes it."""
-    key, body, held = "", b"", list[Member]()
+    key, body, held = "", b"", list[TarMember]()
     for member, data in members(path):
         of_key, _, name = member.name.partition(".")
         if held and of_key != key:
@@ -121,7 +121,7 @@ def samples(path: str) -> Iterator[tuple[str, Sample | None, list[Member]]]:
         yield key, _sample(key, body, held), held
 
 
-def _sample(key: str, body: bytes, held: list[Member]) -> Sample | None:
+def _sample(key: str, body: bytes, held: list[TarMember]) -> Sample | None:
     try:
         sample = decode(body)
     except ValueError:
@@ -133,7 +133,7 @@ def _sample(key: str, body: bytes, held: list[Member]) -> Sample | None:
     return sample if as_written and names == [(one.name, one.sha256) for one in held] else None
 
 
-def _count(ledger: Ledger, sample: Sample, held: list[Member], *, split: str) -> None:
+def _count(ledger: Ledger, sample: Sample, held: list[TarMember], *, split: str) -> None:
     texts = [node.text for node in sample.nodes if isinstance(node, SampleText)]
     ledger.keep("documents")
     ledger.keep("texts", len(texts))
@@ -172,7 +172,7 @@ def kept_digest(document: Row, kept: Row) -> bytes:
     return _digest([document[name] for name in _OF_DOCUMENT], nodes)
 
 
-def sample_digest(sample: Sample, held: list[Member]) -> bytes:
+def sample_digest(sample: Sample, held: list[TarMember]) -> bytes:
     """Of all that a sample says, and of the bytes of its images."""
     lengths = iter([member.length for member in held if member.name != "json"])
     nodes: list[object] = []

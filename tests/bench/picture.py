@@ -32,7 +32,7 @@ from training.evaluate.losses import PICTURES, blank, heldout_batches, shuffled
 from training.fit.loop import Stop, Trainer
 from training.fit.parallel import ALONE
 from training.fit.prepare import prepare
-from training.recipe import RunOptions
+from training.recipe import FitOptions
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # the backend is chosen first
@@ -74,7 +74,7 @@ def crawl_to_shards(folder: Path) -> Path:
 
 def train(run: Path, output: Path, steps: int) -> list[tuple[int, Losses]]:
     """Points of the curves: step, and the losses of each kind of pictures."""
-    options = RunOptions(
+    options = FitOptions(
         shards=((str(run), 1.0),), config=load("tiny", [*SETTINGS, f"optimizer.steps={steps}"])
     )
     console = Console()

@@ -1,6 +1,6 @@
 """Fit: the training loop, in the plan's order, with metrics, checkpoints, and a way to stop.
 
-In:      RunOptions and an output folder; where it holds a checkpoint, the run goes on from it.
+In:      FitOptions and an output folder; where it holds a checkpoint, the run goes on from it.
 Out:     OUT/checkpoints, metrics.jsonl, metrics.host.jsonl, tensorboard.
 Refused: a checkpoint of another run; steps in a row without a finite loss: an error that names the
          documents of the last.
@@ -34,7 +34,7 @@ from training.fit.prepare import Prepared, check_output, prepare
 from training.fit.step import StepResult, adamw, check_warmup, learning_rate, train_step
 from training.model.idefics2 import PackedIdefics2
 from training.model.lora import base_digest
-from training.recipe import RunOptions, write_run
+from training.recipe import FitOptions, write_run
 
 
 @dataclass(kw_only=True, slots=True)
@@ -64,7 +64,7 @@ def stop_on_signals() -> Iterator[Stop]:
 
 def train(
     output: Path,
-    options: RunOptions,
+    options: FitOptions,
     *,
     console: Console,
     evaluate: Callable[[Trainer], object],

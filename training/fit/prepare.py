@@ -1,6 +1,6 @@
 """Prepare: what the user asked for, checked, opened and counted, before hours of work.
 
-In:      an output folder and RunOptions; or the folder of a run, which is only read and may have
+In:      an output folder and FitOptions; or the folder of a run, which is only read and may have
          been copied from another machine.
 Out:     Prepared: a TrainingRecipe with its sources and their counts, to train. Trained: a recipe
          and the model of its last checkpoint, without shards and without an optimizer.
@@ -37,7 +37,7 @@ from training.model.idefics2 import PackedIdefics2
 from training.model.lora import base_digest
 from training.recipe import (
     RUN,
-    RunOptions,
+    FitOptions,
     TrainingRecipe,
     images_of,
     order_of,
@@ -97,7 +97,7 @@ class Prepared:
         }
 
 
-def prepare(output: Path, options: RunOptions, *, world: World, say: Say) -> Prepared:
+def prepare(output: Path, options: FitOptions, *, world: World, say: Say) -> Prepared:
     """Open and count everything; the first rank makes what is missing, the others wait.
 
     Raises:
@@ -133,7 +133,7 @@ def count(sources: Sequence[Source], loaded: LoadedTokenizer, say: Say) -> None:
     count_sources(sources, loaded.encoder, loaded.digest, progress=progress)
 
 
-def open_heldout(options: RunOptions, say: Say) -> tuple[Source, ...]:
+def open_heldout(options: FitOptions, say: Say) -> tuple[Source, ...]:
     """The held-out shards of each folder that has some."""
     sources = []
     for folder, weight in options.shards:

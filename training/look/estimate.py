@@ -28,7 +28,7 @@ from training.data.tokens import Ints
 from training.fit.parallel import ALONE
 from training.fit.prepare import Prepared, count, prepare
 from training.model.shapes import PEAKS, Flops, flops
-from training.recipe import RunOptions, TrainingRecipe, folders
+from training.recipe import FitOptions, TrainingRecipe, folders
 
 Grid = Callable[[int, int], tuple[int, int]]  # width and height -> rows and columns of patches
 
@@ -42,7 +42,7 @@ class Epoch:
     flops: Flops  # forward
 
 
-def show_plan(options: RunOptions, console: Console, *, gpus: int, gpu: str, mfu: float) -> None:
+def show_plan(options: FitOptions, console: Console, *, gpus: int, gpu: str, mfu: float) -> None:
     """Print what training on these shards would be."""
     if gpu not in PEAKS:
         raise ValueError(f"--gpu is {gpu!r}: choose one of {', '.join(PEAKS)}")
@@ -105,7 +105,7 @@ def _head(recipe: TrainingRecipe, targets: int) -> float:
     return flops(recipe.shape, vocabulary, documents=[], images=[], targets=targets).text
 
 
-def _is_lora(options: RunOptions) -> bool:
+def _is_lora(options: FitOptions) -> bool:
     return options.language_model is not None and options.config.lora.rank > 0
 
 

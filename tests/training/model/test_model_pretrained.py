@@ -26,7 +26,7 @@ from tests.training.model.starts import CONFIGS, NEW, NEW_IDS, SIZES, saved, sho
 from training.config import load
 from training.model.idefics2 import PackedIdefics2
 from training.model.pretrained import load_vision, pretrained
-from training.recipe import RunOptions, shape_of
+from training.recipe import FitOptions, shape_of
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_sequence_that_is_longer_than_the_model_sees_is_refused_before_weights
 ) -> None:
     config.save_pretrained(tmp_path)
     fits, longer = (
-        RunOptions(
+        FitOptions(
             shards=(), language_model=str(tmp_path),
             config=load("tiny", [f"data.sequence_length={length}"]),
         )
@@ -189,7 +189,7 @@ def test_a_sequence_that_is_longer_than_the_model_sees_is_refused_before_weights
 
 @pytest.mark.parametrize(("name", "limit"), [("tiny", 32_768), ("idefics2-8b", 4096)])
 def test_a_sequence_that_is_longer_than_a_shape_sees_is_refused(name: str, limit: int) -> None:
-    asked = RunOptions(shards=(), config=load(name, [f"data.sequence_length={limit + 1}"]))
+    asked = FitOptions(shards=(), config=load(name, [f"data.sequence_length={limit + 1}"]))
     with pytest.raises(ValueError, match=f"choose at most {limit}$"):
         shape_of(asked)
 
