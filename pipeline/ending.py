@@ -11,7 +11,7 @@ from rich.console import Console
 from pipeline import stages
 from pipeline.account import unreadable
 from pipeline.account.funnel import in_units, show_funnel
-from pipeline.fetch.progress import Figures, show_figures
+from pipeline.fetch.progress import FetchedFigures, show_figures
 from pipeline.job import Job, read_crawl
 from pipeline.local import memory
 from pipeline.options.launch import Launch, job_of
@@ -68,7 +68,7 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     if StageName.EXTRACT in made:
         unreadable.show(job, console)
     if StageName.FETCH in made:
-        show_figures(Figures.of(job), console)
+        show_figures(FetchedFigures.of(job), console)
     seconds = host_seconds(job)
     if len(made) < len(job.stages):
         console.print(f"{len(made)} of {len(job.stages)} stages are whole in {job.output}")
@@ -138,7 +138,7 @@ def show_stats(folder: str, console: Console) -> None:
     if whole(job, stages.EXTRACT) is not None:
         unreadable.show(job, console)
     if whole(job, stages.FETCH) is not None:
-        show_figures(Figures.of(job), console)
+        show_figures(FetchedFigures.of(job), console)
 
 
 def show_places(job: Job, console: Console) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from pipeline.fetch.progress import Figures, Urls, show_figures
+from pipeline.fetch.progress import FetchedFigures, Urls, show_figures
 from pipeline.fetching import Fetching
 from pipeline.store import store
 from schemas.terminal import PlainConsole, PlainStream, one_line, printable, printable_lines
@@ -244,7 +244,7 @@ def test_news_of_hosts_are_told_as_text(tmp_path: Path) -> None:
 
 
 def test_figures_of_hosts_are_told_as_text() -> None:
-    figures = Figures(images=1, bytes=1)
+    figures = FetchedFigures(images=1, bytes=1)
     for table in (figures.by_host, figures.by_domain, figures.by_age):
         table[HOSTILE][f"{HOSTILE}\n"] += 1
     out = io.StringIO()
