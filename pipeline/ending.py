@@ -16,14 +16,8 @@ from pipeline.job import Job, read_crawl
 from pipeline.local import memory
 from pipeline.options.launch import Launch, job_of
 from pipeline.run import layout
-from pipeline.run.execute import (
-    RUNNERS_HERE,
-    check_output,
-    execute,
-    host_seconds,
-    manifests,
-    whole,
-)
+from pipeline.run.execute import RUNNERS_HERE, execute, host_seconds, manifests, whole
+from pipeline.run.layout import check_output
 from pipeline.run.progress import Progress
 from pipeline.store import store
 from pipeline.store.raw import file_systems

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from typing import Any, Final
 
 from filters.recipe import OFF, RECIPES, Recipe, as_settings
 from filters.recipe_file import recipe_from_toml
 from filters.signals import WordList
-from pipeline.fetching import Fetching
-from pipeline.store import forms, store
+from pipeline.media.pixels import Encoding
+from pipeline.store import store
 from schemas.from_json import built
 from schemas.manifest import FORMAT_VERSION, version_shown
 
@@ -32,6 +34,13 @@ HELDOUT_BY: Final = "id"
 UNREADABLE: Final = 0.001
 WORD_LISTS: Final = ("stop_words", "flagged_words", "common_words", "spam_words")
 SHOWN: Final = 160  # characters of a message inside another one
+AGENT: Final = "interloom"  # as robots.txt may name us
+_CONTACT: Final = re.compile(
+    r"(?:mailto:)?[^@\s<>()]+@[^@\s<>()]+\.[a-zA-Z]{2,}|https?://[^\s<>()]+"
+)
+_SERVICE: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
+_POSITIVE: Final = ("requests", "image_bytes", "connect", "read", "total", "deadline", "tries",
+                    "host_failures", "host_images", "commit_bytes", "commit_seconds")  # fmt: skip
 SECONDS: Final = "interloom.microseconds"  # namespace of metrics that go to *.host.json
 
 
@@ -57,6 +66,67 @@ class Crawl:
             )
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit} records an input: choose 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetching:
+    """How images are asked for. `on` is False for --no-fetch. Sizes in bytes, times in seconds.
+
+    Only what shapes rows is in the stage's fingerprint: another pace or contact redoes nothing.
+    """
+
+    on: bool = False
+    contact: str = ""  # an address of mail, or a page: whom to ask about us
+    round: int = 1  # one more for each refetch
+    again: tuple[str, ...] = ()  # statuses that the last refetch asks for anew
+    rates: str = ""  # text of a TOML file
+    opt_out_service: str = ""  # URL
+    host_map: str = ""  # text of a map
+    ports: tuple[int, ...] = (80, 443)
+    requests: int = 128  # under way at a time, a worker
+    decoders: int = 0  # processes a worker; 0: as many as it has cores (look.py)
+    image_bytes: int = 16 << 20
+    connect: float = 10.0
+    read: float = 20.0  # without a byte
+    total: float = 60.0  # a request
+    deadline: float | None = None  # the stage: then the rest is DEFERRED
+    host_images: int | None = None  # asked of a host in a round; the rest is DEFERRED
+    redirects: int = 5
+    tries: int = 3
+    host_failures: int = 10  # in a row, and a host is given up
+    encoding: Encoding | None = None  # None: the bytes as they came
+    commit_bytes: int = 256 << 20
+    commit_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.on and not _CONTACT.fullmatch(self.contact):
+            raise ValueError(
+                f"contact is {self.contact!r}: images are asked of other people, who must "
+                "know whom to write to: give --contact you@example.org or a page of yours, or "
+                "--no-fetch to go without the images that the crawl does not hold"
+            )
+        service = self.opt_out_service
+        if service and not _SERVICE.fullmatch(service):
+            raise ValueError(f"opt-out service is {service!r}: give its http:// or https:// URL")
+        for name in _POSITIVE:
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"fetching: {name} is {value}: choose more than 0")
+        for port in self.ports:
+            if not 0 < port < 65_536:
+                raise ValueError(f"port is {port}: choose 1 to 65535")
+
+    @property
+    def user_agent(self) -> str:
+        return f"{AGENT}/{version('interloom')} (+{self.contact})"
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What the fingerprint of the stage knows of it."""
+        if not self.on:
+            return {"fetch": "off"}
+        encoding = None if self.encoding is None else asdict(self.encoding)
+        return {"fetch": "on", "round": self.round, "image_bytes": self.image_bytes,
+                "encoding": encoding}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,7 +280,7 @@ def settings_of(read: Mapping[str, Any]) -> Settings:
     settings = built(Settings, table, "settings", recipe=OFF)
     if not settings.word_files.keys() <= {*WORD_LISTS}:
         raise ValueError("settings.word_files names a list that there is not")
-    if settings.opt_out and not forms.OPT_OUT_LIST.fullmatch(settings.opt_out):
+    if settings.opt_out and not store.OPT_OUT_NAMES.fullmatch(settings.opt_out):
         raise ValueError("settings.opt_out is no name of a list in a run folder")
     recipe = replace(read_recipe(settings.recipe_source), language=settings.language)
     return replace(settings, recipe=recipe)

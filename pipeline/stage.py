@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.job import Job, Settings
-from pipeline.store.forms import Form
+from pipeline.store.store import NameForm
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -44,7 +44,7 @@ class Stage:
 
     name: str
     dataflow: Callable[[beam.Pipeline, Job], None]
-    tables: Mapping[str, Form]  # the folders that it writes to: the form of its files' names there
+    tables: Mapping[str, NameForm]  # by folder that it writes to, its files' names there
     last: Sequence[str]  # of these, where the last file of each of its parts appears
     reads: str = ""  # the stage whose parts are read, one for one
     sees: str = ""  # the stage whose kept documents, texts and images it has to account for

@@ -33,7 +33,7 @@ from pipeline.shard.report.page import write_report
 from pipeline.shard.report.part_tables import write_tables
 from pipeline.shard.write import write_shard
 from pipeline.stage import Stage
-from pipeline.store import forms
+from pipeline.store import store
 from schemas.manifest import FORMAT_VERSION, StageName, fingerprint
 from schemas.verdict import Reason
 
@@ -141,9 +141,9 @@ EXTRACT: Final = Stage(
     name=StageName.EXTRACT,
     dataflow=extract,
     tables={
-        **dict.fromkeys(("documents", "images", "objections"), forms.PARTS),
-        f"verdicts/{StageName.EXTRACT}": forms.PARTS,
-        "packs": forms.PACKS,
+        **dict.fromkeys(("documents", "images", "objections"), store.PART_NAMES),
+        f"verdicts/{StageName.EXTRACT}": store.PART_NAMES,
+        "packs": store.PACK_NAMES,
     },
     last=("documents",),
     keeps_parts=True,
@@ -159,7 +159,7 @@ EXTRACT: Final = Stage(
 FILTER_TEXT: Final = Stage(
     name=StageName.FILTER_TEXT,
     dataflow=filter_text,
-    tables={f"verdicts/{StageName.FILTER_TEXT}": forms.PARTS, "wanted": forms.PARTITIONS},
+    tables={f"verdicts/{StageName.FILTER_TEXT}": store.PART_NAMES, "wanted": store.PARTITION_NAMES},
     last=(f"verdicts/{StageName.FILTER_TEXT}",),
     reads=EXTRACT.name,
     sees=EXTRACT.name,
@@ -172,9 +172,9 @@ FETCH: Final = Stage(
     name=StageName.FETCH,
     dataflow=fetch,
     tables={
-        "images": forms.FETCHED,
-        "packs": forms.FETCHED_PACKS,
-        "leases": forms.LEASES,
+        "images": store.FETCHED_NAMES,
+        "packs": store.FETCHED_PACK_NAMES,
+        "leases": store.LEASE_NAMES,
     },
     last=("images",),
     keeps_all=True,
@@ -187,7 +187,7 @@ FETCH: Final = Stage(
 FILTER_IMAGES: Final = Stage(
     name=StageName.FILTER_IMAGES,
     dataflow=filter_images,
-    tables=dict.fromkeys((f"verdicts/{StageName.FILTER_IMAGES}", "kept"), forms.PARTS),
+    tables=dict.fromkeys((f"verdicts/{StageName.FILTER_IMAGES}", "kept"), store.PART_NAMES),
     last=("kept",),
     reads=EXTRACT.name,
     sees=FILTER_TEXT.name,
@@ -200,9 +200,9 @@ SHARD: Final = Stage(
     name=StageName.SHARD,
     dataflow=shard,
     tables={
-        "index": forms.INDEXES,
-        "shards": forms.SHARDS,
-        **dict.fromkeys(("tables/documents", "tables/images", "tables/drops"), forms.PARTS),
+        "index": store.INDEX_NAMES,
+        "shards": store.SHARD_NAMES,
+        **dict.fromkeys(("tables/documents", "tables/images", "tables/drops"), store.PART_NAMES),
     },
     last=("tables/drops", "index"),
     reads=FILTER_IMAGES.name,

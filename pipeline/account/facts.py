@@ -1,15 +1,22 @@
 """Facts: what crosses documents in a shuffle, about 1 KB a document, and what comes back.
 
-Only these and their keys are ever grouped; texts and pixels stay where they lie. Every order
-ends in (part, row), so no tie is open and nothing depends on a runner's order.
+In:   documents/PART and objections/PART.
+Out:  facts and decisions; the drops and the counts of a document that was judged.
+Only facts and their keys are ever grouped; texts and pixels stay where they lie. Every order ends
+in (part, row), so no tie is open and nothing depends on a runner's order.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from schemas.document import Document
+from filters.rules import Refusal
+from pipeline.job import Job
+from pipeline.store import parquet
+from schemas.document import Document, ImageNode, document_from_row
+from schemas.manifest import Ledger
 from schemas.verdict import Drop, Reason
 
 WHOLE = -1  # the node of a decision about the whole document
@@ -72,13 +79,53 @@ def verdict_row(drop: Drop) -> dict[str, Any]:
     return {name: getattr(drop, name) for name in drop.__slots__} | {"reason": str(drop.reason)}
 
 
-def drop(
-    document: Document, place: Place, *, reason: Reason, value: float | None, limit: float | None
-) -> Drop:
-    node = None if place.node == WHOLE else place.node
-    return Drop(part=place.part, row=place.row, id=document.id, node=node,
-                reason=reason, value=value, limit=limit)  # fmt: skip
-
-
 def about(place: Place, reason: Reason, *, value: float, limit: float) -> Decided:
     return place.part, Decision(place.row, place.node, str(reason), value, limit)
+
+
+def read_documents(job: Job, part: str) -> Iterator[tuple[int, Document]]:
+    for row, values in enumerate(parquet.read_rows(job.part("documents", part))):
+        yield row, document_from_row(values)
+
+
+def read_objections(job: Job, part: str) -> Iterator[Objection]:
+    columns = list(Objection._fields)
+    for row in parquet.read_rows(job.part("objections", part), columns):
+        yield Objection(**row | {"robots": tuple(row["robots"])})
+
+
+def drops_of(
+    document: Document, place: Place, refusal: Refusal | None, nodes: Mapping[int, Refusal]
+) -> Iterator[Drop]:
+    """One Drop for a refused document, whose nodes are only counted, or one for each node."""
+    refusals = sorted(nodes.items()) if refusal is None else [(None, refusal)]
+    for node, why in refusals:
+        yield Drop(part=place.part, row=place.row, id=document.id, node=node,
+                   reason=why.reason, value=why.value, limit=why.limit)  # fmt: skip
+
+
+def count_document(
+    ledger: Ledger,
+    document: Document,
+    refusal: Refusal | None,
+    nodes: Mapping[int, Refusal],
+    kept: Iterable[int],
+    *,
+    seen: Iterable[int] | None = None,
+) -> None:
+    """Add one document and its nodes to a ledger; `seen` are the positions that came this far."""
+    kinds = ["images" if isinstance(node, ImageNode) else "texts" for node in document.nodes]
+    seen = range(len(kinds)) if seen is None else seen
+    ledger.see("documents")
+    for position in seen:
+        ledger.see(kinds[position])
+        if refusal is not None:
+            ledger.drop(kinds[position], Reason.PARENT)
+    if refusal is not None:
+        ledger.drop("documents", refusal.reason)
+        return
+    ledger.keep("documents")
+    for position in kept:
+        ledger.keep(kinds[position])
+    for position, why in nodes.items():
+        ledger.drop(kinds[position], why.reason)

@@ -12,7 +12,7 @@ import json
 
 from pipeline.job import Job
 from pipeline.store import store
-from pipeline.store.forms import ENDED
+from pipeline.store.store import ENDED
 from schemas.verdict import Reason
 
 RecordPlace = tuple[int, int]  # a record's offset, and its ordinal within the member

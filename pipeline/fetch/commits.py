@@ -22,13 +22,11 @@ from typing import Any, Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.fetching import Fetching
-from pipeline.job import Job
+from pipeline.job import Fetching, Job
 from pipeline.store import parquet
-from pipeline.store.forms import FETCHED, files
 from pipeline.store.packs import PackWriter
 from pipeline.store.raw import size_of
-from pipeline.store.store import PartFiles
+from pipeline.store.store import FETCHED_NAMES, PartFiles, files_of
 from schemas.sample import EXTENSIONS
 from schemas.tables import IMAGES
 
@@ -166,7 +164,7 @@ def rows_that_count(job: Job, partition: int) -> Iterator[dict[str, Any]]:
 
 def list_files(job: Job, beginning: str = "fetch-") -> list[str]:
     """Files of rows, settled ones and commits."""
-    return [path for path, _ in files(job.output, "images", FETCHED, beginning)]
+    return [path for path, _ in files_of(job.output, "images", FETCHED_NAMES, beginning)]
 
 
 def read_files(job: Job, partition: int, among: Collection[str] | None = None) -> pa.Table:

@@ -27,7 +27,7 @@ from pipeline.fetch.commits import AWAY, list_files, read_files, that_count
 from pipeline.fetch.lease import read_lease
 from pipeline.job import Job
 from pipeline.store import parquet, store
-from pipeline.store.forms import LEASES, files
+from pipeline.store.store import LEASE_NAMES, files_of
 from pipeline.words.urls import host_of
 from schemas.manifest import StageName
 from schemas.terminal import printable
@@ -88,7 +88,7 @@ class Urls:
 
     def _news(self) -> list[dict[str, Any]]:
         news = []
-        for path, _ in files(self._job.output, "leases", LEASES):
+        for path, _ in files_of(self._job.output, "leases", LEASE_NAMES):
             with suppress(FileNotFoundError):  # let go meanwhile
                 news.append(read_lease(store.read_bytes(path)).news)
         return [holder for holder in news if isinstance(holder, dict) and _is_whole(holder)]

@@ -39,7 +39,7 @@ from pipeline.fetch.commits import (
 from pipeline.fetch.lease import is_host_backoff_file
 from pipeline.job import Job
 from pipeline.store import parquet, store
-from pipeline.store.forms import FETCHED_PACKS, LEASES, files
+from pipeline.store.store import FETCHED_PACK_NAMES, LEASE_NAMES, files_of
 from pipeline.words.urls import partition_of
 from schemas.manifest import Ledger, PartResult, StoredFile
 from schemas.tables import IMAGES
@@ -205,7 +205,7 @@ def sweep_rows(job: Job, names: Iterable[str]) -> None:
     """
     fits = {job.part("images", name) for name in names}
     store.remove(path for path in list_files(job) if path not in fits)
-    leases = files(job.output, "leases", LEASES)
+    leases = files_of(job.output, "leases", LEASE_NAMES)
     store.remove(path for path, _ in leases if not is_host_backoff_file(store.read_bytes(path)))
 
 
@@ -214,5 +214,5 @@ def sweep_packs(job: Job) -> None:
     named: set[str] = set()
     for path in list_files(job):
         named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())
-    packs = files(job.output, "packs", FETCHED_PACKS, "fetch-")
+    packs = files_of(job.output, "packs", FETCHED_PACK_NAMES, "fetch-")
     store.remove(path for path, _ in packs if path.rsplit("/", 1)[-1] not in named)

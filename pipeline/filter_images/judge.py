@@ -19,13 +19,17 @@ from apache_beam.pvalue import PCollection
 
 from filters.images import ImageFacts, ImageJudgement, judge_images
 from filters.rules import Refusal
-from pipeline.account.documents import (
+from pipeline.account.facts import (
+    WHOLE,
+    Objection,
+    Place,
     count_document,
     drops_of,
+    key_of,
     read_documents,
     read_objections,
+    verdict_row,
 )
-from pipeline.account.facts import WHOLE, Objection, Place, key_of, verdict_row
 from pipeline.job import Job
 from pipeline.store import parquet
 from pipeline.words.consent import opted_out

@@ -16,13 +16,17 @@ from dataclasses import asdict, dataclass
 
 from filters.rules import Refusal, refuse_asking
 from filters.text import TextJudgement, judge_text, normal
-from pipeline.account.documents import (
+from pipeline.account.facts import (
+    Decision,
+    Place,
+    TextFact,
     count_document,
     drops_of,
+    key_of,
     read_documents,
     read_objections,
+    verdict_row,
 )
-from pipeline.account.facts import Decision, Place, TextFact, key_of, verdict_row
 from pipeline.filter_text.dedup import refusal_of
 from pipeline.filter_text.minhash import MinHash
 from pipeline.job import Job

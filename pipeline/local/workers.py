@@ -1,17 +1,24 @@
-"""How a run ends before its time, by a signal or by the death of a worker: at once, in one line.
+"""Processes of a local run: its workers, and how it ends before its time: at once, in one line.
+
+In:   SIGINT, SIGTERM; a worker that dies; for a worker, the environment by which Beam's runner says
+      where its services listen.
+Out:  the command that starts a worker: Beam's own, which ends with its run and prints nothing that
+      the run prints; exit codes 130, 143 and 1.
 
 What is whole at rest stays whole whenever a process ends (store.py), so nothing need be unwound,
 and it would not do to: Beam takes an interrupt for a failed step, its threads wait for ever for a
 worker that is gone, and an object that is closed half written is whole to its bucket. So a thread
-that depends on none of them says the line and leaves the process; its workers end with it
-(worker.py).
+that depends on none of them prints the line and leaves the process; its workers end with it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
+import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +31,8 @@ MOMENT: Final = 0.5  # seconds
 # what is answered, where nobody has chosen otherwise: nohup and & have SIGINT ignored
 DEFAULTS: Final = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _SHOW_CURSOR: Final = "\x1b[?25h"  # a progress bar hides it
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_RUN: Final = "INTERLOOM_RUN"  # the process of the run that a worker works for
 _ended = threading.Lock()
 
 
@@ -53,16 +62,16 @@ def _leave_to_thread(_: int, __: FrameType | None) -> None:
 
 
 def _end(code: int, line: str) -> NoReturn:
-    """Leave the process now, whatever its threads are at. Of two ends the first is told."""
+    """Leave the process now, whatever its threads are at. Of two ends the first is printed."""
     _ended.acquire()  # for good
     if os.isatty(1):
-        _tell(1, f"{_SHOW_CURSOR}\n")  # the line begins below a bar, or below ^C
-    _tell(2, f"{line}\n")
+        _print(1, f"{_SHOW_CURSOR}\n")  # the line begins below a bar, or below ^C
+    _print(2, f"{line}\n")
     os._exit(code)
 
 
-def _tell(descriptor: int, text: str) -> None:
-    """Write if it is taken within a moment: a terminal that is held must not hold us."""
+def _print(descriptor: int, text: str) -> None:
+    """Write, unless a terminal that is held does not take it within a moment."""
     with suppress(OSError):  # or closed
         if select.select([], [descriptor], [], MOMENT)[1]:
             os.write(descriptor, text.encode(errors="backslashreplace"))
@@ -119,3 +128,48 @@ def default_workers(input_bytes: int) -> int:
 def cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_command() -> str:
+    """The shell command that starts a worker of this process, from the same modules.
+
+    It is deaf to what a terminal or a supervisor sends to the whole group: its run answers that.
+    """
+    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)  # noqa: PTH109
+    variables = f"{_RUN}={os.getpid()} PYTHONPATH={shlex.quote(path)}"
+    # -P: where the user stands may be another folder of the name of ours
+    python = f"{shlex.quote(sys.executable)} -P -m {__name__}"
+    return f"trap '' INT TERM; {variables} exec {python}"
+
+
+def main() -> None:
+    """A worker."""
+    _end_with_the_run()  # before the imports, which take seconds
+    import grpc  # type: ignore[import-untyped]  # noqa: PLC0415  # Beam's, without types
+    from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415
+
+    from pipeline.local.beam import introspect_once, quiet_worker  # noqa: PLC0415
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, grpc.RpcError):
+            threading.__excepthook__(args)
+
+    quiet_worker()
+    introspect_once()
+    threading.excepthook = in_thread
+    try:
+        sdk_worker_main.main(sys.argv)
+    except grpc.RpcError:  # the run is gone
+        sys.exit(1)
+
+
+def _end_with_the_run() -> None:
+    """Die when the run does, also while still starting, when Beam would wait two minutes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(os.environ[_RUN]):
+        sys.exit(1)  # it has ended before we asked
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.media.pixels import Encoding
 from pipeline.options.run_options import RunOptions
 from pipeline.store import store

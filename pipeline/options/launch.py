@@ -19,7 +19,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from filters.recipe import RECIPES, Recipe
 from pipeline import stages
-from pipeline.fetching import Fetching
 from pipeline.filter_images.hamming import Bands
 from pipeline.filter_text.minhash import MinHash
 from pipeline.job import (
@@ -30,6 +29,7 @@ from pipeline.job import (
     SHARD_BYTES,
     UNREADABLE,
     Crawl,
+    Fetching,
     Job,
     Settings,
     crawl_of,
@@ -44,7 +44,8 @@ from pipeline.options.run_options import RefetchOptions, RunOptions
 from pipeline.read.index import is_index
 from pipeline.read.inputs import expand
 from pipeline.read.parts import FEW_INPUTS, default_part_size
-from pipeline.run.execute import check_output, prepare, whole
+from pipeline.run.execute import whole
+from pipeline.run.layout import check_output, prepare
 from pipeline.stage import Stage
 from pipeline.store import store
 from pipeline.store.raw import local_path, open_local, scheme_of, size_of

@@ -24,13 +24,13 @@ from pipeline.store.raw import (
     CLOUD,
     WEB,
     below,
+    check_address,
     file_systems,
     local_path,
     open_raw,
     scheme_of,
     size_of,
 )
-from pipeline.store.web_address import check_address
 
 _LISTS: Final = (".paths", ".paths.gz")
 _CRAWL: Final = (".warc", ".arc")  # anywhere in a name: *.warc.gz, *.arc.zst, *.warc.wet.gz

@@ -1,22 +1,24 @@
 """run: which stages are whole, which must be done; sweep, do them in order, never hang.
 
-In:   a run folder, what the user chose, and Beam's options.
-Out:  every stage whole, run.json written first, each stage's manifest written last, and times in
-      STAGE.host.json, the only file that knows of hosts and clocks.
-A stage is whole when its manifest carries its fingerprint. A killed run leaves parts behind:
-extract and shard keep those that carry the fingerprint; the others start again; what was being
-written aside, and parts of another fingerprint, are swept first.
+In:   a run folder with its run.json (layout.py), and Beam's options.
+Out:  every stage whole, its manifest written last, and times in STAGE.host.json, the only file that
+      knows of hosts and clocks. A stage that fails ends the run with one line; the whole traceback
+      is in STAGE.failure.host.json, which the stage's next start removes.
+A stage is whole when its manifest carries its fingerprint. Of the parts that a killed run left, a
+stage with `keeps_parts` keeps those that carry its fingerprint; any other stage starts again. Parts
+of another fingerprint, and files that were being written, are swept first.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Final
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
@@ -26,140 +28,27 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipeline import stages
 from pipeline.account.manifest import part_names, read_manifest
-from pipeline.job import SECONDS, Crawl, Job, Settings, read_run, run_text
+from pipeline.job import SECONDS, Job
 from pipeline.local import memory
-from pipeline.local.beam_once import introspect_once
-from pipeline.local.workers import end_when_a_worker_dies
-from pipeline.run import layout, worker
-from pipeline.run.failure import failed, quiet_local_runner
+from pipeline.local.beam import introspect_once, quiet_local_runner
+from pipeline.local.workers import end_when_a_worker_dies, worker_command
+from pipeline.run import layout
 from pipeline.run.progress import Progress
 from pipeline.stage import Stage
 from pipeline.store import parquet, store
-from pipeline.store.forms import files
-from pipeline.store.raw import CLOUD
+from pipeline.store.store import files_of
 from schemas.manifest import Manifest
 
-PATTERN: Final = "*?["  # what a name in a bucket may not hold, since Beam cannot quote it
+_STEP: Final = re.compile(r"(?<! ) *+\[while running '([^']+)'\]")
+# kinds of errors whose messages are written for the user: the kind is left out
+_WORDED: Final = re.compile(
+    r"^(?:(?:RuntimeError|ValueError|OSError|[\w.]*FullDiskError): )+(?:\[Errno \d+\] )?"
+)
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
 
-def check_output(output: str) -> None:
-    """Raises ValueError for what is no path to write to, as far as that can be seen from here."""
-    if not output:
-        raise ValueError("output is '': name a folder")
-    if not _is_utf8(output):
-        raise ValueError(f"output is {output!a}, which is not UTF-8: choose another name")
-    if not store.is_local(output):
-        _check_bucket(output)
-        return
-    try:
-        there = next(path for path in (Path(output), *Path(output).parents) if path.exists())
-    except OSError as error:
-        raise _unmade(output, error) from error
-    if not there.is_dir():
-        raise ValueError(f"output is {output}, but {there} is a file: choose another folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"output is {output}, but {there} may not be written to: choose another "
-                         "folder, or change its permissions")  # fmt: skip
-
-
-def _is_utf8(name: str) -> bool:
-    """Whether a name from the command line is text, and no bytes that Python smuggles through."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _unmade(output: str, error: OSError) -> ValueError:
-    return ValueError(
-        f"output is {output}, which cannot be made ({error.strerror}): choose another folder"
-    )
-
-
-def _check_bucket(output: str) -> None:
-    scheme, _, rest = output.partition("://")
-    if scheme not in CLOUD:
-        raise ValueError(
-            f"output is {output}, but {scheme}:// is not written to: choose a local folder, "
-            f"{' or '.join(f'{name}://' for name in sorted(CLOUD))}"
-        )
-    if not rest.partition("/")[0]:
-        raise ValueError(f"output is {output}, which names no bucket: add it, and a folder")
-    if mark := next((one for one in rest if one in PATTERN), ""):
-        raise ValueError(
-            f"output is {output}, but a listing of a bucket takes {mark} for a pattern, and would "
-            f"find files of other folders: choose a name without {' '.join(PATTERN)}"
-        )
-
-
-def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None = None) -> Job:
-    """Write run.json, or check that the folder holds this very run; beside it the list it names.
-
-    Raises:
-        ValueError: where the folder holds another run, what is no run, or links out of it.
-    """
-    layout.check(output)
-    path = store.join(output, "run.json")
-    if store.exists(path):
-        check_same(output, read_run(output)["crawl"], crawl)
-    elif stray := next(_strays(output), None):
-        raise ValueError(
-            f"{output} is not empty and holds no run (it has {stray}): choose an empty folder"
-        )
-    if store.is_local(output):
-        try:
-            Path(output).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unmade(output, error) from error
-    with store.held(output):  # not under the hands of another run
-        if opt_out is not None and settings.opt_out:
-            store.write_bytes(store.join(output, settings.opt_out), opt_out.encode())
-        store.write_bytes(path, run_text(crawl, settings).encode())
-        lists = layout.opt_out_lists(output)
-        store.remove(one for one in lists if one != store.join(output, settings.opt_out))
-    return stages.make_job(output, crawl, settings)
-
-
-def _strays(output: str) -> Iterator[str]:
-    """Files of a folder without run.json, but for what a run that was killed has left before it.
-
-    Of a local folder one by one: it may be the root of a disk.
-    """
-    base = store.join(output, "")
-    return (path for path in store.walk(output) if not layout.is_first(path.removeprefix(base)))
-
-
-def check_same(output: str, old: Mapping[str, Any], crawl: Crawl) -> None:
-    """Raises ValueError for the first thing in which a run's crawl is another one now."""
-    new = json.loads(json.dumps(asdict(crawl)))
-    for name, value in new.items():
-        if old.get(name, value) != value:  # a run of before may lack one
-            match name:
-                case "inputs" | "indexes":
-                    why = _of_lists(name, old[name], value)
-                case "ends":
-                    pairs = zip(crawl.inputs, old[name], value, strict=True)
-                    changed = next(one for one, was, now in pairs if was != now)
-                    why = f"{changed} has other bytes now"
-                case "sizes":
-                    why = _of_sizes(crawl.inputs, old[name], value)
-                case _:
-                    why = f"its {name} is {old[name]}, now {value}"
-            raise ValueError(
-                f"{output} holds another run: {why}; give the same again, or choose another output"
-            )
-
-
-def _of_lists(name: str, old: list[str], new: list[str]) -> str:
-    more, less = sorted(set(new) - set(old)), sorted(set(old) - set(new))
-    return f"{more[0]} is not among its {name}" if more else f"{less[0]} is, and is not named now"
-
-
-def _of_sizes(inputs: Sequence[str], old: list[int], new: list[int]) -> str:
-    told = zip(inputs, old, new, strict=True)
-    return next(f"{name} had {was:,} bytes, now {now:,}" for name, was, now in told if was != now)
+class StageFailedError(RuntimeError):
+    """A stage ended with an error; what was whole before stays whole."""
 
 
 def whole(job: Job, stage: Stage) -> Manifest | None:
@@ -194,11 +83,11 @@ def execute(
             _check_before(job, stage, runner)
             sweep(job, stage)
             started = time.time()
-            here = job.doing(stage.name)
+            job_here = job.doing(stage.name)
             if (deadline := job.settings.fetching.deadline) is not None:
-                here = replace(here, until=started + deadline)
-            with (progress or Progress.silent()).watch(here, stage):
-                spent = run_stage(here, stage, runner=runner, options=options)
+                job_here = replace(job_here, until=started + deadline)
+            with (progress or Progress.silent()).watch(job_here, stage):
+                spent = run_stage(job_here, stage, runner=runner, options=options)
             write_host(job, stage, started=started, runner=runner, spent=spent)
             if runner in RUNNERS_HERE and whole(job, stage) is None:
                 raise RuntimeError(f"{stage.name} ended without a manifest: the runner lost a step")
@@ -206,6 +95,7 @@ def execute(
 
 
 def _check_before(job: Job, stage: Stage, runner: str) -> None:
+    """Raises ValueError where a stage before is not whole, or memory cannot hold the documents."""
     for before in stages.STAGES[: stages.STAGES.index(stage)]:
         if whole(job, before) is None:
             raise ValueError(
@@ -216,7 +106,7 @@ def _check_before(job: Job, stage: Stage, runner: str) -> None:
 
 
 def run_stage(job: Job, stage: Stage, *, runner: str, options: Sequence[str]) -> dict[str, float]:
-    """One Beam job, to its end; the seconds that its workers say they spent on what."""
+    """One Beam job, to its end. Returns seconds by what its workers spent them on."""
     pipeline = open_pipeline(runner, options)
     stage.dataflow(pipeline, job.doing(stage.name))
     try:
@@ -224,30 +114,56 @@ def run_stage(job: Job, stage: Stage, *, runner: str, options: Sequence[str]) ->
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
-        path = _failure(job, stage)
-        raise failed(error, stage=stage.name, path=path) from error
+        raise stage_failure(error, job, stage) from error
     if runner not in RUNNERS_HERE:
         return {}  # the service keeps its own times
-    found = result.metrics().query(MetricsFilter().with_namespace(SECONDS))["counters"]
-    return {one.key.metric.name: one.result / 1_000_000 for one in found}
+    counters = result.metrics().query(MetricsFilter().with_namespace(SECONDS))["counters"]
+    return {counter.key.metric.name: counter.result / 1_000_000 for counter in counters}
+
+
+def stage_failure(error: Exception, job: Job, stage: Stage) -> StageFailedError:
+    """The error to end with; the whole traceback is kept, if anything can be written."""
+    path = _failure_path(job, stage)
+    text = "".join(traceback.format_exception(error))
+    message, step = cause_of(text)
+    facts = {"message": message, "step": step, "traceback": text.splitlines()}
+    try:
+        store.write_bytes(path, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        rest = f"the whole traceback is in {path}"
+    except OSError as unkept:
+        rest = f"its traceback could not be kept in {path} ({unkept.strerror})"
+    place = f" at '{step}'" if step else ""
+    return StageFailedError(f"{stage.name} failed{place}: {message} ({rest})")
+
+
+def cause_of(text: str) -> tuple[str, str]:
+    """The message of the last error in a text of tracebacks, in one line, and the step it names.
+
+    The lines of a stack are indented; the message of its error stands behind the last of them.
+    """
+    lines = text.rstrip().splitlines()
+    stack = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    message = " ".join(line.strip() for line in lines[stack[-1] + 1 if stack else 0 :])
+    steps = _STEP.findall(message)
+    return _WORDED.sub("", _STEP.sub("", message)).strip(), steps[-1] if steps else ""
 
 
 def open_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
-    chosen = PipelineOptions(list(options))
+    beam_options = PipelineOptions(list(options))
     if runner in RUNNERS_HERE:
         quiet_local_runner()
         introspect_once()
     if runner == "FnApiRunner":
-        workers = chosen.view_as(DirectOptions).direct_num_workers
-        return beam.Pipeline(runner=local_runner(workers), options=chosen)
-    return beam.Pipeline(runner=runner, options=chosen)
+        workers = beam_options.view_as(DirectOptions).direct_num_workers
+        return beam.Pipeline(runner=local_runner(workers), options=beam_options)
+    return beam.Pipeline(runner=runner, options=beam_options)
 
 
 def local_runner(workers: int) -> FnApiRunner:
     """Beam's local runner with so many processes; one worker runs in this process."""
     if workers == 1:
         return FnApiRunner()
-    environment = SubprocessSDKEnvironment.from_command_string(worker.command())
+    environment = SubprocessSDKEnvironment.from_command_string(worker_command())
     return FnApiRunner(default_environment=environment)
 
 
@@ -268,32 +184,33 @@ def write_host(
 
 def sweep(job: Job, stage: Stage) -> None:
     """Remove what a killed or outdated attempt of a stage left."""
-    of_all = (job.manifest(stage.name), job.parts_table(stage.name), _failure(job, stage))
-    store.remove(path for path in of_all if store.exists(path))
+    own = (job.manifest(stage.name), job.parts_table(stage.name), _failure_path(job, stage))
+    store.remove(path for path in own if store.exists(path))
     store.remove(layout.asides(job.output))
-    fits = set(_fitting(job, stage)) if stage.keeps_parts else set()
-    for table, form in () if stage.keeps_all else stage.tables.items():
-        found = files(job.output, table, form)
-        store.remove(path for path, part in found if part not in fits)
+    if not stage.keeps_all:
+        kept = set(_whole_parts(job, stage)) if stage.keeps_parts else set()
+        for table, form in stage.tables.items():
+            files = files_of(job.output, table, form)
+            store.remove(path for path, part in files if part not in kept)
     if stage.tidy is not None:
         stage.tidy(job, None)
 
 
 def tidy(job: Job, stage: Stage) -> None:
-    """What a stage that is whole now has no use for."""
+    """Remove what a stage that is whole has no use for."""
     if stage.tidy is not None and whole(job, stage) is not None:
         store.remove(layout.asides(job.output))
         stage.tidy(job, part_names(job.parts_table(stage.name)))
 
 
-def _failure(job: Job, stage: Stage) -> str:
+def _failure_path(job: Job, stage: Stage) -> str:
     return job.path(f"{stage.name}.failure.host.json")
 
 
-def _fitting(job: Job, stage: Stage) -> Iterator[str]:
+def _whole_parts(job: Job, stage: Stage) -> Iterator[str]:
     """Parts whose last file carries the stage's fingerprint, so that all of them are whole."""
     for table in stage.last:
-        for path, part in files(job.output, table, stage.tables[table]):
+        for path, part in files_of(job.output, table, stage.tables[table]):
             mark = parquet.read_mark(path, part=part)
             if mark is not None and mark.fingerprint == job.fingerprints[stage.name]:
                 yield mark.part
@@ -309,7 +226,7 @@ def host_seconds(job: Job) -> dict[str, float]:
 
 
 def seconds_of(path: str) -> float:
-    """What a host file tells; raises ValueError for one that is damaged."""
+    """The seconds in a host file; raises ValueError for one that is damaged."""
     try:
         seconds = store.read_json(path).get("seconds")
         if not isinstance(seconds, int | float):
@@ -321,5 +238,8 @@ def seconds_of(path: str) -> float:
 
 def manifests(job: Job) -> dict[str, Manifest]:
     """The manifest of every stage that is whole."""
-    found = {stage.name: whole(job, stage) for stage in stages.STAGES}
-    return {stage: manifest for stage, manifest in found.items() if manifest is not None}
+    return {
+        stage.name: manifest
+        for stage in stages.STAGES
+        if (manifest := whole(job, stage)) is not None
+    }

@@ -18,7 +18,7 @@ from rich.console import Console
 from pipeline.account.manifest import part_names
 from pipeline.job import Job
 from pipeline.stage import Stage
-from pipeline.store.forms import files
+from pipeline.store.store import files_of
 
 
 class Parts:
@@ -101,7 +101,7 @@ class Progress:
 
 
 def count(job: Job, stage: Stage) -> int:
-    return sum(1 for table in stage.last for _ in files(job.output, table, stage.tables[table]))
+    return sum(1 for table in stage.last for _ in files_of(job.output, table, stage.tables[table]))
 
 
 def expected(job: Job, stage: Stage) -> int:

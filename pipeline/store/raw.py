@@ -2,29 +2,39 @@
 
 In:      a path, file://, s3://, gs://, http:// or https:// name.
 Out:     a stream to read and seek; its size.
-Refused: a scheme that nothing here reads: ValueError; what does not exist: OSError.
+Refused: a scheme that nothing here reads, a web address that no server can have (no host, one that
+         no name server can look up, no port, characters that no address has, a password), before
+         anyone is asked: ValueError. What does not exist: OSError.
 
 Beam's FileSystems open s3 and gs (they would inflate .gz unless told not to); Beam has no https,
-so that reader is our own (ranged_http.py). Beam is imported where it is needed: it takes seconds.
+so that reader is our own (web.py). Beam is imported where it is needed: it takes seconds.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from pipeline.local.beam_once import one_session
-from pipeline.store.ranged_http import RangedHttp
+import httpx
+
+from pipeline.local.beam import one_session
+from pipeline.store.web import RangedHttp
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystems import FileSystems
 
 CLOUD = frozenset({"s3", "gs"})
 WEB = frozenset({"http", "https"})
+# as httpx would send it: an IPv6 address, or labels in ASCII
+_HOST: Final = re.compile(
+    r"(?P<ipv6>[0-9a-f.:][0-9a-f.]*+:[0-9a-f.:]*+(?:%25.+)?)|(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}\.?"
+)
+_SHOWN: Final = 200  # characters of an address in a message
 
 
 def scheme_of(name: str) -> str:
@@ -44,6 +54,7 @@ def open_raw(name: str, *, until: int | None = None) -> BinaryIO:
     """Open an input for reading its stored bytes, as a rule up to `until`; nothing is inflated."""
     scheme = scheme_of(name)
     if scheme in WEB:
+        check_address(name)
         return cast("BinaryIO", RangedHttp(name, until=until))  # a raw stream without write
     if scheme in CLOUD:
         return open_cloud(name)
@@ -61,6 +72,7 @@ def size_of(name: str) -> int:
     """Bytes of an input as stored."""
     scheme = scheme_of(name)
     if scheme in WEB:
+        check_address(name)
         with RangedHttp(name) as stream:
             return stream.size
     if scheme in CLOUD:
@@ -121,3 +133,41 @@ def _cloud_size(name: str) -> int:
             f"{name} does not exist, or may not be listed with your credentials"
         )
     return int(found[0].size_in_bytes)
+
+
+def check_address(url: str) -> None:
+    """Refuse what cannot be asked for.
+
+    Raises:
+        ValueError: naming the address, without a password in it.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        parsed = httpx.URL(url)
+        host = parsed.host and parsed.raw_host.decode()  # the first of them undoes and checks IDNA
+    except (ValueError, httpx.InvalidURL) as error:
+        raise _refused(url, str(error)) from error
+    if parts.username is not None:
+        raise _refused(url, "a password in it would be stored with every document", download=True)
+    if not host:
+        raise _refused(url, "it names no host")
+    if not _HOST.fullmatch(host):
+        raise _refused(url, f"no host can be called {host}")
+    if port == 0:
+        raise _refused(url, "port 0 is none")
+
+
+def _refused(url: str, wrong: str, *, download: bool = False) -> ValueError:
+    remedy = (
+        "download the file, and name it where it then lies"
+        if download
+        else "write it as http(s)://HOST[:PORT]/PATH, with a port from 1 to 65535"
+    )
+    before, mark, after = url.partition("://")
+    netloc, slash, path = after.partition("/")
+    _, password, host = netloc.rpartition("@")
+    shown = before + mark + ("***@" if password else "") + host + slash + path
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
+    return ValueError(f"{shown}: {wrong}; {remedy}")

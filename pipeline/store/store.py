@@ -1,4 +1,4 @@
-"""Store: files of a run, on a local disk or in an object store, whole or absent.
+"""Store: files of a run, on a local disk or in an object store, whole or absent; their names.
 
 In:      paths: a local one, or gs://, s3:// through Beam's FileSystems.
 Out:     bytes, and the digest of every file as it was written. A local file is written aside and
@@ -6,6 +6,8 @@ Out:     bytes, and the digest of every file as it was written. A local file is 
          writer of the same bytes may win or lose, it makes no difference.
 Refused: a full disk and the like: OSError with the path, which ends the run. What a killed run
          left aside is swept at the next start (run/execute.py).
+A table of a run is a folder one level deep. A link is no file of a run: it is neither followed,
+read nor removed.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -35,6 +38,26 @@ FULL: Final = {  # errors of a place that takes no more: what is wanting, and wh
     errno.EDQUOT: ("no quota left", "free some of it"),
     errno.EFBIG: ("a file may not be large enough", "raise the limit (ulimit -f)"),
 }
+
+# Names of files, by the table that they lie in; what is called otherwise no run touches.
+NameForm = Callable[[str], re.Match[str] | None]  # of a whole name; group 1 is the part
+_PART: Final = "[0-9]{6,}-[0-9]{14,}"  # place of the input, byte at which the part starts
+_SHARD: Final = "(?:train|heldout)-[0-9]{5,}"
+_SETTLED: Final = "fetch-[0-9]{5,}-[0-9]+"  # partition, round
+_COMMIT: Final = f"{_SETTLED}-[0-9a-f]{{8}}-[0-9]+"
+PART_NAMES: Final[NameForm] = re.compile(rf"({_PART})\.parquet").fullmatch
+PACK_NAMES: Final[NameForm] = re.compile(rf"({_PART})-[0-9]+\.tar").fullmatch
+PARTITION_NAMES: Final[NameForm] = re.compile(r"([0-9]{5,})\.parquet").fullmatch
+FETCHED_NAMES: Final[NameForm] = re.compile(rf"({_SETTLED}|{_COMMIT})\.parquet").fullmatch
+FETCHED_PACK_NAMES: Final[NameForm] = re.compile(rf"({_COMMIT})-[0-9]+\.tar").fullmatch
+LEASE_NAMES: Final[NameForm] = re.compile(r"([0-9]{5,})\.host\.json").fullmatch
+INDEX_NAMES: Final[NameForm] = re.compile(rf"({_SHARD})\.parquet").fullmatch
+SHARD_NAMES: Final[NameForm] = re.compile(rf"({_SHARD})\.tar").fullmatch
+# notes of records that ended a process (extract/ended.py): no stage sweeps them
+ENDED: Final = "ended"
+NOTE_NAMES: Final[NameForm] = re.compile(rf"({_PART})\.json").fullmatch
+OPT_OUT: Final = "opt-out-"  # and the digest of the list
+OPT_OUT_NAMES: Final = re.compile(rf"{OPT_OUT}[0-9a-f]{{16}}\.txt")
 
 
 class FullDiskError(OSError):
@@ -236,6 +259,13 @@ def beginning(start: str) -> list[str]:
                           )  # fmt: skip
     listed = file_systems().match([f"{start}*"])[0].metadata_list
     return sorted(metadata.path for metadata in listed)
+
+
+def files_of(output: str, table: str, form: NameForm, start: str = "") -> Iterator[tuple[str, str]]:
+    """(path, part) of the whole files in a table whose names begin with `start`, sorted."""
+    for path in beginning(join(output, table, start)):
+        if named := form(path.rsplit("/", 1)[-1]):
+            yield path, named[1]
 
 
 def remove(paths: Iterable[str]) -> None:

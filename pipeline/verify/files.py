@@ -19,7 +19,7 @@ from pipeline.run import layout
 from pipeline.run.execute import seconds_of
 from pipeline.stages import NAMES, STAGES
 from pipeline.store import store
-from pipeline.store.forms import ENDED, OPT_OUT
+from pipeline.store.store import ENDED, OPT_OUT
 from pipeline.verify.at_rest import RunAtRest, StageAtRest
 from pipeline.verify.checks import (
     FILES,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from pipeline.job import shortened
-from pipeline.run.failure import StageFailedError
+from pipeline.run.execute import StageFailedError
 from pipeline.stages import EXTRACT, FETCH, NAMES, SHARD
 from pipeline.store import parquet
 from pipeline.verify.at_rest import RunAtRest, StageAtRest, read_at_rest

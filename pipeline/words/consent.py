@@ -24,7 +24,7 @@ from typing import Final
 
 from pipeline.job import Job
 from pipeline.store import store
-from pipeline.store.forms import OPT_OUT
+from pipeline.store.store import OPT_OUT
 from pipeline.words.urls import absolute_url, host_of, normal_url
 from schemas.document import PageSignals
 

@@ -35,7 +35,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from pipeline.fetch.commits import rows_that_count  # noqa: E402
-from pipeline.fetching import Fetching  # noqa: E402
+from pipeline.job import Fetching  # noqa: E402
 from pipeline.media import look  # noqa: E402
 from pipeline.media.decode import ImageLook  # noqa: E402
 from tests.bench.photos import photos  # noqa: E402

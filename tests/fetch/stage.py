@@ -18,13 +18,13 @@ from unittest.mock import patch
 
 from pipeline.fetch.commits import HolderResult, read_brought
 from pipeline.fetch.worker import Worker
-from pipeline.fetching import Fetching
 from pipeline.filter_text.wanted import write_wanted
-from pipeline.job import Crawl, Job
+from pipeline.job import Crawl, Fetching, Job
 from pipeline.media.look import close_pools
 from pipeline.options.launch import choose_settings
 from pipeline.options.run_options import RunOptions
-from pipeline.run.execute import prepare, run_stage, sweep, tidy
+from pipeline.run.execute import run_stage, sweep, tidy
+from pipeline.run.layout import prepare
 from pipeline.stages import FETCH, FILTER_TEXT
 from pipeline.store import parquet
 from pipeline.words.urls import partition_of

@@ -13,8 +13,7 @@ from pipeline.fetch.commits import AWAY, Commits, Errand
 from pipeline.fetch.hosts.request import Ending, row_of
 from pipeline.fetch.progress import Urls
 from pipeline.fetch.steps import settle
-from pipeline.fetching import Fetching
-from pipeline.job import Job
+from pipeline.job import Fetching, Job
 from pipeline.problem import Problem
 from pipeline.store import store
 from pipeline.words.urls import partition_of

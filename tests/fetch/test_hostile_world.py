@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.fetching import Fetching
-from pipeline.job import Job
+from pipeline.job import Fetching, Job
 from schemas.verdict import OK
 from tests.fetch.hostile import KINDS, Hosts, build
 from tests.fetch.nginx import NGINX, nginx

@@ -20,8 +20,7 @@ from pipeline.fetch import commits, partition
 from pipeline.fetch.commits import AWAY, read_brought
 from pipeline.fetch.hosts import wire
 from pipeline.fetch.hosts.host import retry_after
-from pipeline.fetching import Fetching
-from pipeline.job import Job
+from pipeline.job import Fetching, Job
 from pipeline.media.look import Looked, Lookers
 from pipeline.store import store
 from schemas.verdict import OK, Reason

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from pipeline.fetch.partition import MOMENT
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.media.pixels import Encoding
 from pipeline.store import store
 from pipeline.words.urls import host_of, partition_of

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.words.urls import partition_of, registered_domain
 from tests.fetch.hostile import Hosts
 from tests.fetch.stage import CONTACT, PARTITIONS, do_elsewhere, job_for, rows, rows_brought, start

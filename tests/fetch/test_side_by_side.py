@@ -17,7 +17,7 @@ import pytest
 from pipeline.fetch import commits, partition, worker
 from pipeline.fetch.lease import lease_at
 from pipeline.fetch.partition import Holder
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.store import parquet, store
 from pipeline.words.urls import host_of, partition_of
 from schemas.verdict import OK, Reason

@@ -33,7 +33,7 @@ class Running:
         return [
             child
             for child in children(self.process.pid)
-            if "pipeline.run.worker" in command_line(child)
+            if "pipeline.local.workers" in command_line(child)
         ]
 
 

@@ -9,12 +9,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline.fetching import Fetching
-from pipeline.job import Crawl
+from pipeline.job import Crawl, Fetching
 from pipeline.options.launch import choose_settings
 from pipeline.options.run_options import RunOptions
 from pipeline.run import layout
-from pipeline.run.execute import prepare, sweep
+from pipeline.run.execute import sweep
+from pipeline.run.layout import prepare
 from pipeline.stages import STAGES
 from pipeline.store import parquet, store
 from schemas.tables import WANTED

@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 
 from pipeline.extract import reader
-from pipeline.run.failure import cause_of
+from pipeline.run.execute import cause_of
 from pipeline.store.store import ASIDE, FullDiskError, write_bytes
 from tests.pipeline.bad_crawls import command
 from tests.pipeline.in_reader import Disk, on_disk

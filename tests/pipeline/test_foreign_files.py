@@ -24,7 +24,7 @@ from pipeline.run import layout
 from pipeline.run.execute import execute
 from pipeline.run.progress import count
 from pipeline.stages import FETCH, STAGES
-from pipeline.store.forms import files
+from pipeline.store.store import files_of
 from tests.pipeline.bad_crawls import (
     SITE,
     command,
@@ -218,7 +218,7 @@ def test_every_file_of_a_run_has_a_form_and_those_of_its_parts_name_them(whole: 
     for stage in {*STAGES} - {FETCH}:
         for table, form in stage.tables.items():
             here = {path.name for path in (whole / table).glob("[!f]*")}
-            listed = dict(files(str(whole), table, form))
+            listed = dict(files_of(str(whole), table, form))
             assert {Path(path).name for path in listed} == here
             assert all(Path(path).name.startswith(part) for path, part in listed.items())
 

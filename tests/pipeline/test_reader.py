@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.extract import reader
-from pipeline.store.forms import ENDED
+from pipeline.store.store import ENDED
 from tests.pipeline import in_reader
 from tests.pipeline.bad_crawls import (
     Fates,

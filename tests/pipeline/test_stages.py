@@ -14,7 +14,7 @@ from pipeline import stages
 from pipeline.account.manifest import ListParts, WriteManifest
 from pipeline.job import Job, Settings
 from pipeline.stage import Stage
-from pipeline.store import forms, parquet
+from pipeline.store import parquet, store
 from schemas.manifest import Ledger, PartResult
 from schemas.tables import VERDICTS
 from tests.pipeline.bad_crawls import command, good
@@ -44,7 +44,7 @@ def settings(_: Settings) -> dict[str, Any]:
 AUDIT = Stage(
     name="audit",
     dataflow=audit,
-    tables={"verdicts/audit": forms.PARTS},
+    tables={"verdicts/audit": store.PART_NAMES},
     last=("verdicts/audit",),
     reads=stages.EXTRACT.name,
     revision=1,

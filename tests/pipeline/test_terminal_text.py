@@ -15,7 +15,7 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from pipeline.fetch.progress import FetchedFigures, Urls, show_figures
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.store import store
 from schemas.terminal import PlainConsole, PlainStream, one_line, printable, printable_lines
 from tests.fetch.stage import job_for

@@ -16,7 +16,7 @@ from pipeline.options.beam import OURS
 from pipeline.options.launch import choose_crawl
 from pipeline.options.run_options import RunOptions
 from pipeline.read.parts import FEW_INPUTS
-from pipeline.run.execute import check_same
+from pipeline.run.layout import check_same
 from tests.pipeline.bad_crawls import Ended, command, good, write
 from tests.pipeline.runs import SMALL, interloom, tree
 from tests.read.crawls import gzipped

@@ -29,7 +29,7 @@ def test_workers_import_what_their_run_imports_wherever_it_is_started(
 def test_a_process_of_the_pipeline_does_without_torch() -> None:
     """Which would cost each process 3 s and 300 MB where the trainer is installed beside it."""
     program = (
-        "import sys, pipeline.run.execute, pipeline.run.worker\n"
+        "import sys, pipeline.run.execute, pipeline.local.workers\n"
         "print(sorted({'torch'} & {*sys.modules}))"
     )
     done = subprocess.run(

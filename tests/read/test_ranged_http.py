@@ -17,10 +17,9 @@ import pytest
 from pipeline.read.inputs import expand
 from pipeline.read.parts import Part, cut, whole
 from pipeline.read.records import read_part
-from pipeline.store import ranged_http
-from pipeline.store.http_range import Patience
-from pipeline.store.ranged_http import AHEAD, RangedHttp
+from pipeline.store import web as reader
 from pipeline.store.raw import open_raw, size_of
+from pipeline.store.web import AHEAD, Patience, RangedHttp
 from tests.read.crawls import LIMITS, gzipped, pages, read, starts
 from tests.read.web_server import Reply, Web, serving
 
@@ -38,7 +37,7 @@ def web() -> Iterator[Web]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that the reader would have slept."""
     slept: list[float] = []
-    monkeypatch.setattr(ranged_http, "PATIENT", Patience(attempts=6, sleep=slept.append))
+    monkeypatch.setattr(reader, "PATIENT", Patience(attempts=6, sleep=slept.append))
     return slept
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline.read.inputs import expand
-from pipeline.store import ranged_http
-from pipeline.store.http_range import Patience
-from pipeline.store.ranged_http import RangedHttp
-from pipeline.store.web_address import check_address
+from pipeline.store import web as reader
+from pipeline.store.raw import check_address, open_raw
+from pipeline.store.web import Patience
 
 
 @pytest.mark.parametrize(
@@ -34,9 +33,9 @@ def test_an_address_that_none_can_have_is_refused_and_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch, url: str, wrong: str
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(ranged_http, "PATIENT", Patience(sleep=waits.append))
+    monkeypatch.setattr(reader, "PATIENT", Patience(sleep=waits.append))
 
-    for ask in (check_address, RangedHttp, lambda name: expand([name])):
+    for ask in (check_address, open_raw, lambda name: expand([name])):
         with pytest.raises(ValueError, match="write it as http") as refused:
             ask(url)
         assert str(refused.value).startswith(f"{url}: ")

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.options.launch import choose_crawl, choose_settings
 from pipeline.options.run_options import RunOptions
-from pipeline.run.execute import execute, prepare
+from pipeline.run.execute import execute
+from pipeline.run.layout import prepare
 from tests.verify.small_crawl import write_crawl
 
 

@@ -26,7 +26,7 @@ from pipeline.fetch.hosts.pace import Pace, Rates, turn
 from pipeline.fetch.hosts.permission import FILES, READ, Rules, closed, read_rules
 from pipeline.fetch.hosts.wire import Answer, Wire
 from pipeline.fetch.lease import START, Rests
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.problem import Problem
 from pipeline.words.urls import host_of, registered_domain
 from schemas.verdict import Reason

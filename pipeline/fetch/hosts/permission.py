@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import aiohttp
 from protego import Protego
 
-from pipeline.fetching import AGENT
+from pipeline.job import AGENT
 from pipeline.problem import Problem
 from pipeline.words.consent import OptOutList
 from schemas.verdict import Reason

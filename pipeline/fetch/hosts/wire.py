@@ -21,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from pipeline.fetch.hosts.guard import ForbiddenAddressError, Guard, is_address, is_global
-from pipeline.fetching import Fetching
+from pipeline.job import Fetching
 from pipeline.problem import Problem
 from pipeline.read import payload
 from pipeline.words.urls import absolute_url
