@@ -27,7 +27,7 @@ FORMAT_VERSION: Final = 2  # of a run folder; a reader refuses another
 
 # what a ledger accounts for, in the order in which a funnel shows it
 KINDS: Final[Mapping[str, str]] = {
-    "records": "records of the crawl, of every type",
+    "records": "records of the crawl that bring a payload; the others are counted by type alone",
     "files": "image files found in the crawl or fetched",
     "wanted": "image URLs that the crawl does not hold",
     "documents": "pages",

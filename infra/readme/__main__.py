@@ -39,8 +39,8 @@ from training.data.tokens import Special, sequence_of
 
 HERE: Final = Path(__file__).resolve().parent
 SHOWN: Final = "gimp-filter-cartoon.html"  # two pictures, and text before and behind them
-IMAGE_TOKENS: Final = 64  # of Idefics2
-ROW: Final = 1_024  # tokens of a row of the demo's model
+IMAGE_TOKENS: Final = 64  # of `small` and idefics2-8b
+ROW: Final = 1_024  # tokens of a row of `small`
 SHOT: Final = (
     "--headless=new", "--no-sandbox", "--hide-scrollbars", "--disable-gpu",
     "--force-color-profile=srgb", "--allow-file-access-from-files",
