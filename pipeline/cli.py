@@ -21,7 +21,7 @@ from pipeline.options.run_options import (
     RecipeName,
     RefetchOptions,
     RunOptions,
-    takes,
+    with_options,
 )
 from schemas.terminal import PlainConsole, one_line
 
@@ -44,7 +44,7 @@ RunFolder = Annotated[str, typer.Argument(metavar="DIR", help="A run folder.")]
 
 
 @app.command(context_settings=FOR_BEAM)
-@takes(RunOptions)
+@with_options(RunOptions)
 def run(
     inputs: Annotated[
         list[str] | None,
@@ -59,7 +59,7 @@ def run(
     options: RunOptions,
 ) -> None:
     """Turn a web crawl into image-text shards, and account for every document."""
-    from pipeline import ending  # noqa: PLC0415  # Beam takes seconds to import
+    from pipeline import ending  # noqa: PLC0415  # Beam with_options seconds to import
     from pipeline.options.launch import launch  # noqa: PLC0415
 
     with user_errors():
@@ -69,7 +69,7 @@ def run(
 
 
 @app.command()
-@takes(RefetchOptions)
+@with_options(RefetchOptions)
 def refetch(folder: RunFolder, *, options: RefetchOptions) -> None:
     """Ask again for images that failed or were deferred, and do the stages behind it anew."""
     from pipeline import ending  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""Stage: one Beam job of a run, the unit of restart. What the house knows of a stage stands in it.
+"""Stage: one Beam job of a run, the unit of restart. What other modules know of a stage is here.
 
 In:   the values in stages.py, beside their dataflows.
-Out:  what is swept, watched, fingerprinted, accounted for, shown and held against each other.
+Out:  what is swept, watched, fingerprinted, accounted for, shown and compared.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ class Stage:
     name: str
     dataflow: Callable[[beam.Pipeline, Job], None]
     tables: Mapping[str, NameForm]  # by folder that it writes to, its files' names there
-    last: Sequence[str]  # of these, where the last file of each of its parts appears
-    reads: str = ""  # the stage whose parts are read, one for one
+    last: Sequence[str]  # of these, where the file is that is written last of a part
+    reads: str = ""  # the stage of whose parts each becomes one of this stage's
     sees: str = ""  # the stage whose kept documents, texts and images it has to account for
     keeps_parts: bool = False  # a killed run's parts, by the fingerprint in their last file
-    keeps_all: bool = False  # what it has brought is never swept as a whole: `tidy` knows what is
+    keeps_all: bool = False  # its files are not swept; `tidy` removes those that are not used
     groups: bool = False  # a local runner holds what is grouped
     revision: int  # one more whenever the same input gives other bytes
     # the packages that shape its bytes, interloom aside. Word lists and the language identifier are
-    # settings, by their digest; Beam only moves what others make (tests compare its runners). A
-    # stage may lean on those before it: what redoes them redoes it.
+    # settings, by their digest; Beam only moves what others make (tests compare its runners). Those
+    # of earlier stages count too: redoing one redoes this one.
     shaped_by: Sequence[str]
     settings: Callable[[Settings], dict[str, Any]]  # those that it reads; its manifest has them
     planned: Callable[[Job], int] | None = None  # about how many parts, where it cuts them itself
     meter: Callable[[Job], Meter] | None = None  # its progress, where it is not told by parts
-    # removes what is left over: at its start (None), and of the parts that it has when it is whole
+    # removes leftovers; the parts are None at its start, and those it has when it is whole
     tidy: Callable[[Job, Sequence[str] | None], None] | None = None
 
     @property

@@ -1,7 +1,7 @@
 """Beam's own options on our command line: told apart from the inputs, and checked at once.
 
 In:      what our options left over: inputs, and `--name=value` for Beam.
-Out:     the inputs, and the options that Beam takes.
+Out:     the inputs, and the options that Beam with_options.
 Refused: an option that neither knows, with the nearest name; a value that Beam does not take; a
          runner that Beam has not, or that loses data: ValueError, before anything is done.
 """
@@ -15,9 +15,9 @@ from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipeline.options.run_options import RunOptions, spelt
+from pipeline.options.run_options import RunOptions, option_names
 
-OURS: Final = ("--output", *spelt(RunOptions))
+OURS: Final = ("--output", *option_names(RunOptions))
 
 
 def check_runner(name: str) -> None:

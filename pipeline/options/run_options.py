@@ -31,16 +31,23 @@ def _option(text: str, panel: str | None = None) -> Any:  # noqa: ANN401  # type
     return Option(help=text, rich_help_panel=panel)
 
 
-Base = Annotated[Text, _option("What names in lists are joined to.", INPUT)]
-Limit = Annotated[Number, _option("Only the first N records of each input.", INPUT)]
-PartSize = Annotated[Share, _option("MiB of input a part; else 64, or a sixteenth of all.", INPUT)]
-Unreadable = Annotated[
-    Share, _option("Share of records that may end as unreadable_record; else 0.001.", INPUT)
+Base = Annotated[Text, _option("Prefix of relative names in lists.", INPUT)]
+Limit = Annotated[
+    Number, _option("Only the first N records of each input (of each, not of all).", INPUT)
 ]
-RecipeName = Annotated[Text, _option("obelics, off, or a TOML file; else obelics.", RECIPE)]
-Language = Annotated[Text, _option("ISO 639-1; else that of the recipe.", RECIPE)]
+PartSize = Annotated[
+    Share, _option("MiB of input a part; default 64, or a sixteenth of all.", INPUT)
+]
+Unreadable = Annotated[
+    Share, _option("Share of records that may end as unreadable_record; default 0.001.", INPUT)
+]
+RecipeName = Annotated[Text, _option("obelics, off, or a TOML file; default obelics.", RECIPE)]
+Language = Annotated[Text, _option("ISO 639-1; default that of the recipe.", RECIPE)]
 LidModel = Annotated[Text, _option("Language identifier of your own (lid.176.ftz).", RECIPE)]
-Words = Annotated[Text, _option("File of your own, a word a line.", RECIPE)]
+StopWords = Annotated[Text, _option("Stop words of your own, a word a line.", RECIPE)]
+FlaggedWords = Annotated[Text, _option("Flagged words of your own, a word a line.", RECIPE)]
+CommonWords = Annotated[Text, _option("Common words of your own, a word a line.", RECIPE)]
+SpamWords = Annotated[Text, _option("Spam words of your own, a word a line.", RECIPE)]
 Contact = Annotated[
     Text,
     _option(
@@ -59,28 +66,32 @@ Rates = Annotated[Text, _option("TOML file: requests a second by host.", FETCHIN
 OptOut = Annotated[Text, _option("File: domains and URLs to leave out.", FETCHING)]
 OptOutService = Annotated[Text, _option("URL of a service to ask about URLs.", FETCHING)]
 HostMap = Annotated[Text, _option("File: hosts that lie on loopback, for tests.", FETCHING)]
-Ports = Annotated[Text, _option("Ports that may be asked; else 80,443.", FETCHING)]
-Requests = Annotated[Number, _option("Under way at a time, a worker; else 128.", FETCHING)]
+Ports = Annotated[Text, _option("Ports that may be asked; default 80,443.", FETCHING)]
+Requests = Annotated[Number, _option("Requests at once, per worker; default 128.", FETCHING)]
 FetchDeadline = Annotated[
     Share, _option("Seconds that fetching may take; the rest is deferred.", FETCHING)
 ]
 HostImages = Annotated[Number, _option("Images of a host at most; the rest is deferred.", FETCHING)]
-Partitions = Annotated[Number, _option("Of the image URLs to fetch; else 16.", FETCHING)]
-ImageFormat = Annotated[
-    Text, _option("Store what is fetched as jpeg, png or webp; else as it came.", FETCHING)
+Partitions = Annotated[
+    Number, _option("Groups that image URLs are split into; default 16.", FETCHING)
 ]
-LongestSide = Annotated[Number, _option("Pixels of what is fetched; else as it came.", FETCHING)]
-ImageQuality = Annotated[Number, _option("Of a new encoding, 1 to 100.", FETCHING)]
-ShardSize = Annotated[Share, _option("MiB a shard; else 256.", OUTPUT)]
-Heldout = Annotated[Share, _option("Share of documents held out; else 0.01.", OUTPUT)]
-HeldoutBy = Annotated[Text, _option("id or domain; else id.", OUTPUT)]
-StageName = Annotated[Text, _option("Do only this stage.", RUNNING)]
+ImageFormat = Annotated[
+    Text, _option("Store what is fetched as jpeg, png or webp; default as it came.", FETCHING)
+]
+LongestSide = Annotated[
+    Number, _option("Longest side of fetched images, in pixels; default as it came.", FETCHING)
+]
+ImageQuality = Annotated[Number, _option("With --image-format: 1 to 100.", FETCHING)]
+ShardSize = Annotated[Share, _option("MiB a shard; default 256.", OUTPUT)]
+Heldout = Annotated[Share, _option("Share of documents held out; default 0.01.", OUTPUT)]
+HeldoutBy = Annotated[Text, _option("id or domain; default id.", OUTPUT)]
+StageOption = Annotated[Text, _option("Do only this stage.", RUNNING)]
 Runner = Annotated[str, _option("Beam runner, by name.", RUNNING)]
 Workers = Annotated[
-    Number, _option("Local processes; else one, or from 128 MB of input on one a core.", RUNNING)
+    Number, _option("Local processes; default 1, or one per core from 128 MB of input on.", RUNNING)
 ]
 Reasons = Annotated[
-    list[str] | None, _option("Only what ended so; else all that a later try may change.")
+    list[str] | None, _option("Only URLs that ended with this reason; default all that may pass.")
 ]
 
 
@@ -95,10 +106,10 @@ class RunOptions:
     recipe: RecipeName = None
     language: Language = None
     lid_model: LidModel = None
-    stop_words: Words = None
-    flagged_words: Words = None
-    common_words: Words = None
-    spam_words: Words = None
+    stop_words: StopWords = None
+    flagged_words: FlaggedWords = None
+    common_words: CommonWords = None
+    spam_words: SpamWords = None
     contact: Contact = None
     fetch: Fetch = None
     rates: Rates = None
@@ -116,7 +127,7 @@ class RunOptions:
     shard_size: ShardSize = None
     heldout: Heldout = None
     heldout_by: HeldoutBy = None
-    stage: StageName = None
+    stage: StageOption = None
     runner: Runner = "FnApiRunner"
     workers: Workers = None
 
@@ -138,26 +149,28 @@ class RefetchOptions:
     workers: Workers = None
 
 
-def spelt(options: type[O]) -> list[str]:
+def option_names(options: type[O]) -> list[str]:
     """The options of a dataclass as they are written on the command line."""
     names = []
     for name, hint in get_type_hints(options, include_extras=True).items():
         written = f"--{name.replace('_', '-')}"
         declared = hint.__metadata__[0].param_decls or ()
         slashed = (hint.__metadata__[0].default, *declared)
-        given = [text for text in slashed if isinstance(text, str) and text.startswith("--")]
-        names += given[0].split("/") if given else [written]
+        spelt = [text for text in slashed if isinstance(text, str) and text.startswith("--")]
+        names += spelt[0].split("/") if spelt else [written]
     return names
 
 
-def takes(options: type[O]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(options: type[O]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command for typer: its parameter `options` becomes an option for each field."""
 
-    def spell_out(command: Callable[..., None]) -> Callable[..., None]:
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
         plain = inspect.signature(command, eval_str=True)
         hints = get_type_hints(options, include_extras=True)
-        own = [one for one in plain.parameters.values() if one.name != "options"]
-        more = [
+        of_command = [
+            parameter for parameter in plain.parameters.values() if parameter.name != "options"
+        ]
+        of_options = [
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
@@ -169,12 +182,12 @@ def takes(options: type[O]) -> Callable[[Callable[..., None]], Callable[..., Non
 
         @wraps(command)
         def run(**values: Any) -> None:  # noqa: ANN401  # of any option
-            chosen = {parameter.name: values.pop(parameter.name) for parameter in more}
+            chosen = {parameter.name: values.pop(parameter.name) for parameter in of_options}
             command(**values, options=options(**chosen))
 
-        parameters = [*own, *more]
+        parameters = [*of_command, *of_options]
         run.__signature__ = plain.replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
-    return spell_out
+    return wrap

@@ -6,10 +6,11 @@ crawl    records by type, counted again by warcio
 links    image row -> pack; kept row -> sample -> index
 replay   verdicts, kept rows, wanted URLs and tables made again, by the same functions
 
-A stage whose files are not as they were written is named, and nothing more is counted on them.
-Not found: what a wrong rule or a wrong extractor did, since it does it again (goldens and unit
-tests are for that); whoever forges a file, its digest, the parts table and the manifest together;
-*.host.json, which tell of hosts and times, and may differ between runs of the same bytes.
+Only the first stage that failed is blamed: what is made of its files is not looked at.
+Not detected: (1) what a wrong rule or a wrong extractor did, since it does it again (goldens and
+unit tests are for that); (2) a file that was forged together with its digest, the parts table and
+the manifest; (3) *.host.json, which tell of hosts and times, and may differ between runs of the
+same bytes.
 """
 
 from pipeline.verify.checks import Check, Outcome, Verification

@@ -3,7 +3,7 @@
 In:      a run folder, which may be foreign or damaged.
 Out:     the job that it was made by, and what each stage wrote down: counts and files by part.
 Refused: a folder without a run of this format: ValueError. A stage whose manifest or table cannot
-         be used is told in `unusable`, and those behind it are not looked at.
+         be used is listed in `unusable`; later stages are not read.
 """
 
 from __future__ import annotations

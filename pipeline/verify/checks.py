@@ -17,7 +17,7 @@ from schemas.manifest import Ledger
 
 NAMED: Final = 3  # places that a note names before it only counts the others
 RUN: Final = "run"  # what belongs to no stage: run.json, strays at the top
-MISSING: Final = "manifest"  # kind of the check of a stage that is not whole
+MANIFEST: Final = "manifest"  # kind of the check of a stage's manifest, or that there is one
 FILES: Final = "files"  # kind of the check of a stage's files against their digests
 STRAYS: Final = "strays"  # kind of the checks for what no stage wrote
 
@@ -52,7 +52,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Nothing failed; look at `not_counted` for what this does not speak of."""
+        """Nothing failed; `not_counted` is what was not checked."""
         return bool(self.checks) and not self.failed
 
     @property
@@ -81,7 +81,7 @@ def not_counted(stage: str, kind: str, why: str) -> Check:
     return Check(stage=stage, kind=kind, outcome=Outcome.NOT_COUNTED, note=why)
 
 
-def none_of(stage: str, kind: str, places: Sequence[str]) -> Check:
+def expect_none(stage: str, kind: str, places: Sequence[str]) -> Check:
     """A check that there are no such places."""
     return compare(stage, kind, len(places), 0, note=named(places))
 
@@ -94,7 +94,7 @@ def named(places: Sequence[str]) -> str:
 
 
 class Tally:
-    """Counts of a stage made again, part by part: a sum that agrees by two errors is no agreement.
+    """Counts of a stage made again, part by part, so that two errors cannot cancel out.
 
     Only those under the names in `counted` are compared: others have no rows to be counted on.
     """

@@ -1,8 +1,8 @@
 """Counts: the rows of every part, grouped in Arrow, against what its stage wrote down of it.
 
 In:   documents/, images/, objections/, verdicts/STAGE/, wanted/, kept/, tables/.
-Out:  a check for each count that rows can tell. No side of a sum is computed from another: seen
-      are rows that the stage had to read, dropped are verdicts, kept is what is there after it.
+Out:  a check for each count that rows can tell. Seen, dropped and kept are
+      counted independently: rows that the stage had to read, verdicts, and what is there after it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Nodes:
     """The nodes of a part, those of one document behind those of the one before."""
 
     is_image: Mask
-    starts: Rows  # of each document its first node, and the end of all
+    starts: Rows  # first node of each document, then the number of nodes
 
     @property
     def documents(self) -> int:
@@ -232,7 +232,11 @@ COUNTED: Final[Mapping[Stage, tuple[Counter, tuple[str, ...]]]] = {
 def check_counts(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     """Raises DamagedFileError for rows that name what is not there."""
     if at_rest.stage not in COUNTED:
-        yield not_counted(at_rest.name, "counts", "nobody has said which rows tell them")
+        yield not_counted(
+            at_rest.name,
+            "counts",
+            "no row counter is registered for this stage (COUNTED in verify/counts.py)",
+        )
         return
     counter, names = COUNTED[at_rest.stage]
     tally = Tally(at_rest.name, names)
@@ -241,4 +245,6 @@ def check_counts(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     yield from tally.checks()
     others = {name for name in at_rest.sums() if not name.startswith((*names, *ELSEWHERE))}
     if left := sorted({name.partition(".")[0] for name in others}):
-        yield not_counted(at_rest.name, ", ".join(left), "nothing at rest tells them")
+        yield not_counted(
+            at_rest.name, ", ".join(left), "there are no stored rows to count them from"
+        )

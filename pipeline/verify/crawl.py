@@ -55,8 +55,8 @@ def check_crawl(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
                 raise CannotJudgeError("an index chose its records, and warcio reads all of them")
             here = count_records(name, limit=crawl.limit)
             if damaged := there[DAMAGED]:
-                raise CannotJudgeError(f"{damaged:,} damaged members, behind which warcio goes on "
-                                       "otherwise")  # fmt: skip
+                raise CannotJudgeError(f"{damaged:,} damaged members, behind which warcio "
+                                       "resumes elsewhere")  # fmt: skip
         except CannotJudgeError as why:
             yield not_counted(at_rest.name, f"records of {name}", str(why))
             continue
@@ -90,8 +90,8 @@ def count_records(name: str, *, limit: int | None = None) -> Ledger:
     return ledger
 
 
-class _Whole(gzip.GzipFile):
-    """Members of gzip as one stream; one that breaks off is damage, where warcio sees an end."""
+class _StrictGzip(gzip.GzipFile):
+    """Members of gzip as one stream; a truncated one is damage, which warcio takes for the end."""
 
     def read(self, size: int | None = -1) -> bytes:
         try:
@@ -106,7 +106,7 @@ def _inflated(stream: BinaryIO) -> BinaryIO:
     stream.seek(0)
     if head.startswith(_ZSTD[0]) or head.endswith(_ZSTD[1]):
         raise CannotJudgeError("warcio reads no zstd")
-    return cast("BinaryIO", _Whole(fileobj=stream)) if head.startswith(_GZIP) else stream
+    return cast("BinaryIO", _StrictGzip(fileobj=stream)) if head.startswith(_GZIP) else stream
 
 
 def _types(plain: BinaryIO) -> Iterator[str]:

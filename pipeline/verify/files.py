@@ -23,13 +23,13 @@ from pipeline.store.store import ENDED, OPT_OUT
 from pipeline.verify.at_rest import RunAtRest, StageAtRest
 from pipeline.verify.checks import (
     FILES,
-    MISSING,
+    MANIFEST,
     RUN,
     STRAYS,
     Check,
     Outcome,
     compare,
-    none_of,
+    expect_none,
     not_counted,
 )
 from schemas.manifest import FORMAT_VERSION, Manifest, StoredFile
@@ -46,18 +46,18 @@ def check_files(run: RunAtRest) -> Iterator[Check]:
         if of_run.outcome is Outcome.OK:
             yield _check_manifest(run, at_rest)
         else:
-            yield not_counted(at_rest.name, MISSING, "run.json is not as it was written")
+            yield not_counted(at_rest.name, MANIFEST, "run.json is not as it was written")
         yield _check_stored(run, at_rest)
     for stage, why in run.unusable.items():
         if why:
-            yield Check(stage=stage, kind=MISSING, outcome=Outcome.FAILED, note=why)
+            yield Check(stage=stage, kind=MANIFEST, outcome=Outcome.FAILED, note=why)
         else:
-            yield not_counted(stage, MISSING, "a stage before it is not whole")
+            yield not_counted(stage, MANIFEST, "a stage before it is not whole")
     yield from _check_strays(run)
 
 
 def _check_run(run: RunAtRest) -> Check:
-    """run.json carries a digest of itself, since no manifest is as young as it may be."""
+    """run.json carries a digest of itself, which may be younger than all manifests."""
     text = store.read_bytes(run.job.path("run.json"))
     again = run_text(run.crawl, run.job.settings).encode()
     return compare(RUN, "run.json", _short(text), _short(again))
@@ -76,14 +76,14 @@ def _short(data: bytes) -> str:
 
 
 def _check_host(run: RunAtRest, stage: str) -> Check:
-    """What it tells of times differs between runs; that it can be read does not."""
+    """Its times may differ between runs; that it can be read may not."""
     path = run.job.path(f"{stage}.host.json")
     try:
         if store.exists(path):
             seconds_of(path)
     except ValueError as error:
-        return none_of(stage, HOST, [shortened(error)])
-    return none_of(stage, HOST, [])
+        return expect_none(stage, HOST, [shortened(error)])
+    return expect_none(stage, HOST, [])
 
 
 def _check_manifest(run: RunAtRest, at_rest: StageAtRest) -> Check:
@@ -93,7 +93,9 @@ def _check_manifest(run: RunAtRest, at_rest: StageAtRest) -> Check:
     of_parts = {result.fingerprint for result in at_rest.parts.values()}
     if job.fingerprints[stage.name] != was.fingerprint and of_parts <= {was.fingerprint}:
         why = "run.json has other inputs, settings or versions: give the command of the run again"
-        return compare(stage.name, MISSING, was.fingerprint, job.fingerprints[stage.name], note=why)
+        return compare(
+            stage.name, MANIFEST, was.fingerprint, job.fingerprints[stage.name], note=why
+        )
     again = Manifest(
         stage=stage.name,
         fingerprint=job.fingerprints[stage.name],
@@ -109,15 +111,15 @@ def _check_manifest(run: RunAtRest, at_rest: StageAtRest) -> Check:
     other = next((f"{line.strip()} is not {made.strip()}" for line, made in lines if line != made),
                  "" if text == again else "it has more or fewer lines")  # fmt: skip
     note = f"{other}, by run.json and {stage.name}.parts.parquet" if other else ""
-    return compare(stage.name, MISSING, _short(text.encode()), _short(again.encode()), note=note)
+    return compare(stage.name, MANIFEST, _short(text.encode()), _short(again.encode()), note=note)
 
 
 def _check_stored(run: RunAtRest, at_rest: StageAtRest) -> Check:
-    wrong = {file.path: why for file in at_rest.files if (why := _wrong(run, file))}
+    wrong = {file.path: why for file in at_rest.files if (why := _difference(run, file))}
     fingerprints = {result.fingerprint for result in at_rest.parts.values()}
     if len(fingerprints) > 1:
         wrong[f"{at_rest.name}.parts.parquet"] = "names parts of several fingerprints"
-    check = none_of(at_rest.name, FILES, [f"{path} {why}" for path, why in wrong.items()])
+    check = expect_none(at_rest.name, FILES, [f"{path} {why}" for path, why in wrong.items()])
     count = len(at_rest.files)
     return Check(
         stage=check.stage,
@@ -130,7 +132,7 @@ def _check_stored(run: RunAtRest, at_rest: StageAtRest) -> Check:
     )
 
 
-def _wrong(run: RunAtRest, file: StoredFile) -> str:
+def _difference(run: RunAtRest, file: StoredFile) -> str:
     """What is other about a file; "" where it is as it was written."""
     try:
         here = store.digest(run.job.path(file.path), file.path)
@@ -144,7 +146,7 @@ def _wrong(run: RunAtRest, file: StoredFile) -> str:
 
 
 def _check_strays(run: RunAtRest) -> Iterator[Check]:
-    """What lies in the run folder and none of its whole stages wrote, by the stage to ask."""
+    """Files that no whole stage wrote, by the stage that writes such names."""
     output = run.job.output
     strays: dict[str, list[str]] = {
         RUN: list(layout.foreign(output)),
@@ -161,7 +163,7 @@ def _check_strays(run: RunAtRest) -> Iterator[Check]:
             if stage in strays:  # what an unfinished one has left is swept at its next start
                 strays[stage].append(name)
     for stage, names in strays.items():
-        yield none_of(stage, STRAYS, sorted(names))
+        yield expect_none(stage, STRAYS, sorted(names))
 
 
 def stage_of(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.stages import FILTER_IMAGES
 from pipeline.store import parquet, store
 from pipeline.verify.at_rest import RunAtRest, StageAtRest
-from pipeline.verify.checks import Check, Tally, none_of
+from pipeline.verify.checks import Check, Tally, expect_none
 from schemas.manifest import Ledger
 from schemas.sample import Sample, SampleImage, SampleText, decode, encode, index_row
 
@@ -65,7 +65,7 @@ def check_packs(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
             member = packs[pack].get(row["pack_offset"])
             if member is None or (member.sha256, member.length) != (row["sha256"], row["bytes"]):
                 wrong.append(f"{row['url']} of {part}, in {pack}")
-    yield none_of(at_rest.name, "images that lie elsewhere than images/ says", wrong)
+    yield expect_none(at_rest.name, "images that lie elsewhere than images/ says", wrong)
 
 
 def check_shards(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
@@ -73,36 +73,36 @@ def check_shards(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     kept = _kept(run)
     unmet, tally = set(kept), Tally(at_rest.name, ("documents.", "texts.", "images.", "samples.",
                                                    "words.", "bytes.", "shards"))  # fmt: skip
-    wrong: dict[str, list[str]] = {OTHER: [], INDEX: [], TWICE: []}
+    wrong: dict[str, list[str]] = {WRONG_SAMPLE: [], WRONG_INDEX: [], DUPLICATE: []}
     sums = Ledger()
     for shard in at_rest.named_parts:
         ledger = Ledger(shards=1)
         index = {row["key"]: row for row in parquet.read_rows(run.job.part("index", shard))}
         for key, sample, held in samples(run.job.path("shards", f"{shard}.tar")):
             if sample is None or kept.get(key) != sample_digest(sample, held):
-                wrong[OTHER].append(f"{key} of {shard}")
+                wrong[WRONG_SAMPLE].append(f"{key} of {shard}")
             if key not in unmet and key in kept:
-                wrong[TWICE].append(f"{key} of {shard}")
+                wrong[DUPLICATE].append(f"{key} of {shard}")
             unmet.discard(key)
             if sample is not None:
                 _count(ledger, sample, held, split=shard.partition("-")[0])
                 places = [(member.name, member.offset, member.length) for member in held]
                 if index.pop(key, None) != index_row(sample, places):
-                    wrong[INDEX].append(f"{key} of {shard}")
-        wrong[INDEX] += (f"{key} of {shard}" for key in index)
+                    wrong[WRONG_INDEX].append(f"{key} of {shard}")
+        wrong[WRONG_INDEX] += (f"{key} of {shard}" for key in index)
         for kind in ("documents", "texts", "images"):
-            ledger.see(kind, ledger[f"{kind}.kept"])  # all that is kept is seen: `unmet` holds it
+            ledger.see(kind, ledger[f"{kind}.kept"])  # missing documents are in `unmet`
         sums.update(ledger)
         tally.add(shard, ledger, at_rest.counts(shard))
     yield from tally.checks()
-    yield none_of(at_rest.name, "kept documents that no shard holds", sorted(unmet))
+    yield expect_none(at_rest.name, "kept documents that no shard holds", sorted(unmet))
     for kind, keys in wrong.items():
-        yield none_of(at_rest.name, kind, keys)
+        yield expect_none(at_rest.name, kind, keys)
 
 
-OTHER: Final = "samples other than what was kept"
-INDEX: Final = "samples that lie elsewhere than the index says"
-TWICE: Final = "samples that are in two places"
+WRONG_SAMPLE: Final = "samples other than what was kept"
+WRONG_INDEX: Final = "samples that lie elsewhere than the index says"
+DUPLICATE: Final = "samples that are in two places"
 
 
 def samples(path: str) -> Iterator[tuple[str, Sample | None, list[TarMember]]]:

@@ -4,7 +4,7 @@ In:   documents/, objections/, images/ and wanted/ of a run, its recipe and its 
 Out:  verdicts, wanted URLs and kept rows of the stages that group, and the tables, made again in a
       folder that is removed; a check for each stage that its files come out to the byte, and its
       counts to the number.
-Not:  where other versions of what shapes bytes are installed, or more documents than fit in memory.
+Not:  where package versions differ from the run's, or the documents do not fit in memory.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.stages import STAGES
-from pipeline.verify.checks import FILES, MISSING, RUN, STRAYS, Check, Outcome, Side, Verification
+from pipeline.verify.checks import FILES, MANIFEST, RUN, STRAYS, Check, Outcome, Side, Verification
 from schemas.terminal import printable
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
-_HEAD: Final = ("stage", "what", "counted here", "written down")
+_HEAD: Final = ("stage", "what", "now", "recorded")
 
 
 def show(verification: Verification, console: Console) -> None:
@@ -47,7 +47,7 @@ def ending(verification: Verification) -> str:
 def remedy(verification: Verification) -> str:
     """What to remove so that the command of the run makes it again.
 
-    A restart takes a part for whole by its last file, so a manifest alone would bring nothing back.
+    A restart trusts the mark in a part's last file: to remove the manifest alone restores nothing.
     What no run has written is left alone.
     """
     sentences = []
@@ -55,7 +55,7 @@ def remedy(verification: Verification) -> str:
     if any(check.stage == RUN for check in failed):
         sentences.append("Put run.json and the opt-out list back as they were")
     stages = [stage for stage in STAGES if stage.name in {check.stage for check in failed}]
-    if all(check.kind == MISSING and check.here is None for check in failed if check.stage != RUN):
+    if all(check.kind == MANIFEST and check.here is None for check in failed if check.stage != RUN):
         stages = []  # unfinished, and each check says so
     if stages:
         remove = [path for check in failed if check.kind == FILES for path in check.paths]
@@ -64,11 +64,11 @@ def remedy(verification: Verification) -> str:
                       if not stage.keeps_all]  # fmt: skip
         remove += [f"{stage.name}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
         sentences.append(
-            "Something was changed or lost behind a stage's back. To have it made again, remove "
+            "Files were changed or lost after a stage wrote them. To have them made again, remove "
             f"{', '.join(remove)}, give the command of the run again, and verify again"
         )
     if any(check.kind == STRAYS for check in verification.failed):
-        sentences.append("What is not of this run is no part of what it made: move it elsewhere")
+        sentences.append("Files that this run did not write are in its folder: move them elsewhere")
     return ". ".join(sentences)
 
 

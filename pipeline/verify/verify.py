@@ -1,7 +1,7 @@
 """All checks of a run, in the order of its stages.
 
-What is to blame is named alone: of the stages behind the first that failed files are looked at, and
-all that is made of what it wrote is "not counted", with that reason.
+Only the first stage that failed is blamed: of later stages the files alone are checked, and what is
+made of the first one's files is "not counted", with that reason.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ def verify(output: str, *, inputs: bool = True) -> Verification:
     checks = list(check_files(run))
     broken = {check.stage for check in checks
               if check.outcome is Outcome.FAILED and check.kind not in {STRAYS, HOST}}  # fmt: skip
-    blamed = ""
+    first_failed = ""
     for name, at_rest in run.stages.items():
-        blamed = blamed or (name if name in broken else "")
-        if blamed:
-            why = f"they are made of what {blamed} wrote, which is not as it was"
+        first_failed = first_failed or (name if name in broken else "")
+        if first_failed:
+            why = f"they are made of what {first_failed} wrote, which is not as it was"
             checks.append(not_counted(name, "counts, links, decisions", why))
             continue
         for checker in _checkers(name, inputs=inputs):
-            made = list(_careful(checker, run, at_rest))
+            made = list(_caught(checker, run, at_rest))
             checks += made
             if any(check.outcome is Outcome.FAILED for check in made):
-                blamed = name
+                first_failed = name
     order = (RUN, *NAMES)
     checks.sort(key=lambda check: order.index(check.stage))
     return Verification(output=output, checks=tuple(checks))
 
 
-def _careful(checker: Checker, run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
+def _caught(checker: Checker, run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     """The checks; one that failed in place of those that cannot be made."""
     try:
         yield from checker(run, at_rest)
