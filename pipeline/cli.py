@@ -146,9 +146,10 @@ def user_errors() -> Iterator[None]:
         _complain(error)
         raise typer.Exit(2) from error
     except (OSError, RuntimeError) as error:
-        # of an error that is worded for the reader its number says nothing more
-        told = error.strerror if isinstance(error, OSError) and not error.filename else error
-        _complain(told or error)
+        message: object = error
+        if isinstance(error, OSError) and error.strerror and not error.filename:
+            message = error.strerror  # written for the user: the error's number says nothing more
+        _complain(message)
         raise typer.Exit(1) from error
 
 
@@ -157,7 +158,7 @@ def _complain(message: object) -> None:
     print(f"interloom: {one_line(message)}", file=sys.stderr)
 
 
-def _told(error: TyperException) -> str:
+def _message(error: TyperException) -> str:
     """Its message, and the value, which typer leaves out of what pydantic tells it of a number."""
     message = error.format_message()
     for wrong in getattr(error.__cause__, "errors", list)():
@@ -169,8 +170,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except TyperException as error:  # the command line itself: one line, as all errors of ours
-        if told := _told(error):  # empty where the help was shown instead
-            _complain(told)
+        if message := _message(error):  # empty where the help was shown instead
+            _complain(message)
         raise SystemExit(error.exit_code) from error
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in {"pipeline", "filters", "schemas"}:

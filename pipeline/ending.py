@@ -118,8 +118,8 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
         raise ValueError(f"fetch is whole in {folder}: remove fetch.manifest.json there to have it "
                          "done again with these images")  # fmt: skip
     with store.held(folder):
-        told = import_tars(tars, job.doing(stages.FETCH.name))
-    for status, count in told.most_common():
+        statuses = import_tars(tars, job.doing(stages.FETCH.name))
+    for status, count in statuses.most_common():
         console.print(f"{count:>12,}  {status}")
     console.print(f"interloom run -o {folder} goes on with them")
 

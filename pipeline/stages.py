@@ -87,10 +87,10 @@ def filter_images(root: beam.Pipeline, job: Job) -> None:
     recipe = job.settings.recipe
     parts = root | "List parts" >> ListParts(job, of=EXTRACT)
     fetched = root | "List fetched" >> ListParts(job, of=FETCH)
-    known = {"parts": parts, "found": (parts, fetched) | "Find images" >> images.JoinImages(job)}
+    known = {"parts": parts, "images": (parts, fetched) | "Find images" >> images.JoinImages(job)}
     counted = []
     if recipe.phash_distance is not None:
-        near = known["found"] | "Drop near-duplicate images" >> DropNearImages(job)
+        near = known["images"] | "Drop near-duplicate images" >> DropNearImages(job)
         known["clusters"], comparisons = near
         counted.append(comparisons)
     if recipe.image_set_minimum is not None:
@@ -117,7 +117,7 @@ def _of_extract(settings: Settings) -> dict[str, Any]:
         "language": settings.language,
         "signals": signals_settings(),
         "lid_model_sha256": settings.lid_model_sha256,
-        "word_lists": [asdict(one) for one in settings.word_lists],
+        "word_lists": [asdict(words) for words in settings.word_lists],
     }
 
 

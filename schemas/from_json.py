@@ -64,17 +64,20 @@ def _value(kind: object, value: object, at: str) -> object:
     if kind is Any:
         return value
     if origin in {Union, types.UnionType}:
-        (some,) = (one for one in inner if one is not type(None))  # X | None is all there is
+        (some,) = (
+            member for member in inner if member is not type(None)
+        )  # X | None is all there is
         return None if value is None else _value(some, value, at)
     if origin is tuple:
         if not isinstance(value, list):
             raise _other(value, "a list", at)
-        return tuple(_value(inner[0], one, f"{at}[{number}]") for number, one in enumerate(value))
+        return tuple(_value(inner[0], item, f"{at}[{number}]") for number, item in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, dict):
             raise _other(value, "a table", at)
         return {
-            _text(name, at): _value(inner[1], one, _below(at, name)) for name, one in value.items()
+            _text(name, at): _value(inner[1], item, _below(at, name))
+            for name, item in value.items()
         }
     assert isinstance(kind, type)
     if is_dataclass(kind):

@@ -62,8 +62,10 @@ class Ledger(Counter[str]):
     def dropped(self, kind: str) -> dict[str, int]:
         """Reason -> count, the most frequent first."""
         start = f"{kind}.dropped."
-        found = {name.removeprefix(start): n for name, n in self.items() if name.startswith(start)}
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+        reasons = {
+            name.removeprefix(start): n for name, n in self.items() if name.startswith(start)
+        }
+        return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
     def imbalances(self) -> list[str]:
         """A sentence for each kind whose seen is not kept + dropped; empty where all balance."""

@@ -115,8 +115,8 @@ def render() -> str:
 
 
 def _section(file: File) -> str:
-    said = f"One row is {file.row}; written by {file.writer}."
-    return f"## {file.path}\n{said}\n\n{_table(file.schema)}"
+    sentence = f"One row is {file.row}; written by {file.writer}."
+    return f"## {file.path}\n{sentence}\n\n{_table(file.schema)}"
 
 
 def columns(schema: pa.Schema) -> Iterator[tuple[str, str, str, str]]:

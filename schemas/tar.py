@@ -135,15 +135,15 @@ def _decimal(digits: bytes, at: int) -> int:
 
 def _records(body: bytes, at: int) -> dict[str, bytes]:
     """Lines of LENGTH KEY=VALUE, the length that of the whole line; a value may hold anything."""
-    found, start = {}, 0
+    records, start = {}, 0
     while start < len(body) and body[start]:  # some writers fill them up with zeros
-        told = _RECORD.match(body, start)
-        end = start + int(told[1]) if told else start
-        if told is None or end <= told.end() or body[end - 1 : end] != b"\n":
+        declared = _RECORD.match(body, start)
+        end = start + int(declared[1]) if declared else start
+        if declared is None or end <= declared.end() or body[end - 1 : end] != b"\n":
             raise BrokenTarError(f"its records at byte {at + start:,} are none")
-        found[told[2].decode("utf-8", "surrogateescape")] = body[told.end() : end - 1]
+        records[declared[2].decode("utf-8", "surrogateescape")] = body[declared.end() : end - 1]
         start = end
-    return found
+    return records
 
 
 def _block(stream: BinaryIO, at: int, size: int | None) -> bytes:

@@ -38,8 +38,8 @@ def one_line(message: object) -> str:
     return printable(" ".join(line.strip() for line in str(message).splitlines()))
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x20 else f"\\u{code:04x}"
 
 

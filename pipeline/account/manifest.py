@@ -76,9 +76,9 @@ class ByPart(beam.PTransform[dict[str, PCollection[Any]], PCollection[Any]]):
         return joined | "Leave names" >> beam.MapTuple(_without_parts)
 
 
-def as_key(one: K) -> tuple[K, None]:
+def as_key(part: K) -> tuple[K, None]:
     """A function with a name: a lambda would carry its source's path into the graph."""
-    return one, None
+    return part, None
 
 
 def _without_parts(
@@ -182,7 +182,7 @@ def parts_rows(results: Iterable[PartResult]) -> Iterator[dict[str, object]]:
 
     `results` come by part. Two partitions name a pack where one led to an image of the other.
     """
-    met: set[str] = set()
+    listed: set[str] = set()
     for part, group in groupby(results, key=lambda result: result.part):
         of_part = list(group)
         files = {file.path: file for result in of_part for file in result.files}
@@ -190,8 +190,8 @@ def parts_rows(results: Iterable[PartResult]) -> Iterator[dict[str, object]]:
             "part": part,
             "fingerprint": of_part[0].fingerprint,
             "counts": sorted(
-                (name, n) for name, n in total(one.counts for one in of_part).items() if n
+                (name, n) for name, n in total(result.counts for result in of_part).items() if n
             ),
-            "files": [files[path]._asdict() for path in sorted(files.keys() - met)],
+            "files": [files[path]._asdict() for path in sorted(files.keys() - listed)],
         }
-        met |= files.keys()
+        listed |= files.keys()

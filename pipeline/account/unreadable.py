@@ -43,17 +43,17 @@ class Unreadable(NamedTuple):
 
 def check(job: Job, results: Iterable[PartResult], counts: Ledger) -> None:
     """Raises RuntimeError where more records are unreadable than the settings allow."""
-    found, records = _count(counts), counts["records.seen"]
+    unreadable, records = _count(counts), counts["records.seen"]
     share = job.settings.unreadable
-    if found <= max(FEWEST, share * records):
+    if unreadable <= max(FEWEST, share * records):
         return
     parts = [result.part for result in results if _count(result.counts)]
-    named = "; ".join(map(str, islice(_found(job, parts), NAMED)))
-    enough = min(1.0, 1.1 * found / records)
+    named = "; ".join(map(str, islice(_records(job, parts), NAMED)))
+    enough = min(1.0, 1.1 * unreadable / records)
     raise RuntimeError(
-        f"{found:,} of {records:,} records are unreadable, and {FEWEST} or a share of {share:g} "
-        f"may be: {named}; interloom failed at them, so please report these lines, and use a "
-        f"version that reads them or let them go by --unreadable {enough:.2g}"
+        f"{unreadable:,} of {records:,} records are unreadable, and {FEWEST} or a share of "
+        f"{share:g} may be: {named}; interloom failed at them, so please report these lines, and "
+        f"use a version that reads them or let them go by --unreadable {enough:.2g}"
     )
 
 
@@ -67,8 +67,8 @@ def show(job: Job, console: Console) -> None:
         f"{sum(counts.values()):,} records could not be read, through a fault of interloom and not "
         "of theirs. Please report it with these lines:"
     )
-    for one in islice(_found(job, counts), SHOWN):
-        console.print(f"  {one}", soft_wrap=True)
+    for record in islice(_records(job, counts), SHOWN):
+        console.print(f"  {record}", soft_wrap=True)
     if sum(counts.values()) > SHOWN:
         console.print(f"  and more, in {job.path(_VERDICTS)}")
 
@@ -77,7 +77,7 @@ def _count(counts: Mapping[str, int]) -> int:
     return sum(counts.get(name, 0) for name in COUNTS)
 
 
-def _found(job: Job, parts: Iterable[str]) -> Iterator[Unreadable]:
+def _records(job: Job, parts: Iterable[str]) -> Iterator[Unreadable]:
     inputs = read_crawl(job.output).inputs
     for part in parts:
         for verdict, raised in with_faults(job.part(_VERDICTS, part)):

@@ -1,6 +1,6 @@
 """Near-duplicate images, exactly and without comparing all pairs.
 
-In:   every image node that was found, with its phash and sides.
+In:   every image node whose bytes are known, with its phash and sides.
 Out:  for each that passes alone, its cluster and how many documents hold an image within the
       distance; and the number of comparisons, for the manifest.
 How:  hamming.py has the algorithms and why they are exact. Here they become joins over distinct
@@ -21,13 +21,13 @@ from apache_beam.typehints.decorators import no_annotations
 from filters.images import refuse_image
 from pipeline.account.facts import Capture, Decided, Place, about
 from pipeline.filter_images.hamming import Bands, HashFacts, Picture, merge
-from pipeline.filter_images.judge import Cluster, Found, read_sets
+from pipeline.filter_images.judge import Cluster, UsedImage, read_sets
 from pipeline.job import Job
 from schemas.manifest import PartResult
 from schemas.verdict import Reason
 
 
-class GoodUse(NamedTuple):
+class PassingUse(NamedTuple):
     """An image node whose pixels pass: where it is, and what orders it among its kin."""
 
     place: Place
@@ -36,8 +36,10 @@ class GoodUse(NamedTuple):
     url: str
 
 
-class DropNearImages(beam.PTransform[PCollection[tuple[str, Found]], tuple[PCollection[Any], ...]]):
-    """(PART, Found) -> (PART, Cluster) of each that passes alone, and the comparisons made."""
+class DropNearImages(
+    beam.PTransform[PCollection[tuple[str, UsedImage]], tuple[PCollection[Any], ...]]
+):
+    """(PART, UsedImage) -> (PART, Cluster) of each that passes alone, and the comparisons made."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -48,8 +50,8 @@ class DropNearImages(beam.PTransform[PCollection[tuple[str, Found]], tuple[PColl
         self._most = recipe.image_documents or 1
 
     @no_annotations
-    def expand(self, found: PCollection[tuple[str, Found]]) -> tuple[PCollection[Any], ...]:
-        uses = found | "Passing alone" >> beam.FlatMapTuple(partial(_good_uses, job=self._job))
+    def expand(self, images: PCollection[tuple[str, UsedImage]]) -> tuple[PCollection[Any], ...]:
+        uses = images | "Passing alone" >> beam.FlatMapTuple(partial(_passing_uses, job=self._job))
         facts = (
             uses
             | "To facts" >> beam.MapTuple(_facts_of)
@@ -107,19 +109,19 @@ class MergeFacts(beam.CombineFn):
         return merged
 
 
-def _good_uses(part: str, found: Found, job: Job) -> Iterator[tuple[bytes, GoodUse]]:
-    if found.stored is None or refuse_image(found.stored.facts, job.settings.recipe) is not None:
+def _passing_uses(part: str, image: UsedImage, job: Job) -> Iterator[tuple[bytes, PassingUse]]:
+    if image.stored is None or refuse_image(image.stored.facts, job.settings.recipe) is not None:
         return
-    facts = found.stored.facts
-    place = Place(part, found.row, found.node)
-    yield _key(facts.phash), GoodUse(place, found.id, facts.width * facts.height, facts.url)
+    facts = image.stored.facts
+    place = Place(part, image.row, image.node)
+    yield _key(facts.phash), PassingUse(place, image.id, facts.width * facts.height, facts.url)
 
 
 def _key(phash: int) -> bytes:
     return phash.to_bytes(8, "big")  # unsigned: Beam's integers have a sign
 
 
-def _facts_of(phash: bytes, use: GoodUse) -> tuple[bytes, HashFacts]:
+def _facts_of(phash: bytes, use: PassingUse) -> tuple[bytes, HashFacts]:
     best = Picture(pixels=use.pixels, url=use.url)
     return phash, HashFacts(best=best, documents=(use.id,))
 
@@ -135,12 +137,12 @@ def _compare(
     pairs = bands.pairs_in_bucket(key, [int.from_bytes(phash, "big") for phash in hashes])
     while True:
         try:
-            one, other = next(pairs)
+            smaller, larger = next(pairs)
         except StopIteration as end:  # its value is the number of comparisons made
             yield TaggedOutput("count", end.value)
             return
-        yield _key(one), _key(other)
-        yield _key(other), _key(one)
+        yield _key(smaller), _key(larger)
+        yield _key(larger), _key(smaller)
 
 
 def _send(phash: bytes, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[bytes, HashFacts]]:
@@ -151,12 +153,14 @@ def _send(phash: bytes, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[byte
         yield neighbour, facts
 
 
-def _answer(_phash: bytes, known: Iterable[HashFacts | GoodUse]) -> Iterator[tuple[str, Cluster]]:
+def _answer(
+    _phash: bytes, known: Iterable[HashFacts | PassingUse]
+) -> Iterator[tuple[str, Cluster]]:
     """Read twice and never held: a picture may be met a million times."""
-    (around,) = (one for one in known if isinstance(one, HashFacts))
-    for one in known:
-        if isinstance(one, GoodUse):
-            part, row, node = one.place
+    (around,) = (fact for fact in known if isinstance(fact, HashFacts))
+    for use in known:
+        if isinstance(use, PassingUse):
+            part, row, node = use.place
             yield part, Cluster(row, node, around.best.url, len(around.documents))
 
 

@@ -5,7 +5,7 @@ Out:  every pair within d, once; and from what is known of each hash, which imag
       and whether too many documents hold one like it.
 How:  a hash is cut into B bands. Two hashes within d bits differ in at most d bands, so they agree
       in B - d of them: each choice of B - d bands is a key, and pairs are sought only where a key
-      is shared. Recall is 1 by construction. A pair that shares several keys is told at the first.
+      is shared. Recall is 1 by construction. A pair that shares several keys counts at the first.
 Cost: keys to shuffle against comparisons in the buckets. For d = 4, of 10^5 crops of photos and of
       1,871 pictures of a manual, as a share of all pairs:
 
@@ -85,10 +85,10 @@ class Bands:
 
 
 def _few(ordered: list[int], distance: int, earlier: list[int]) -> Iterator[tuple[int, int]]:
-    for one, other in combinations(ordered, 2):
-        difference = one ^ other
+    for smaller, larger in combinations(ordered, 2):
+        difference = smaller ^ larger
         if difference.bit_count() <= distance and all(difference & mask for mask in earlier):
-            yield one, other
+            yield smaller, larger
 
 
 def _many(ordered: list[int], distance: int, earlier: list[int]) -> Iterator[tuple[int, int]]:
@@ -148,9 +148,9 @@ def merge(facts: Iterable[HashFacts], *, most: int) -> HashFacts:
     union lie among the k smallest of its members, so cutting early changes nothing; and a union
     has more than `most` ids if and only if its `most` + 1 smallest are that many.
     """
-    met = list(facts)
-    if not met:
+    merged = list(facts)
+    if not merged:
         raise ValueError("facts of 0 hashes cannot be merged: give at least those of the hash")
-    documents = sorted({document for one in met for document in one.documents})
-    best = min((one.best for one in met), key=lambda picture: picture.rank)
+    documents = sorted({document for fact in merged for document in fact.documents})
+    best = min((fact.best for fact in merged), key=lambda picture: picture.rank)
     return HashFacts(best=best, documents=tuple(documents[: most + 1]))

@@ -40,7 +40,7 @@ from schemas.tables import KEPT, VERDICTS
 from schemas.verdict import OK, Reason
 
 
-class Stored(NamedTuple):
+class StoredImage(NamedTuple):
     """A row of images/, as the join needs it."""
 
     date: str
@@ -49,7 +49,7 @@ class Stored(NamedTuple):
     offset: int
 
 
-class Use(NamedTuple):
+class ImageUse(NamedTuple):
     """An image node that a document still needs, under one of its URLs: 0 is the best."""
 
     place: Place
@@ -57,13 +57,13 @@ class Use(NamedTuple):
     rank: int
 
 
-class Found(NamedTuple):
-    """What is known of one use; `stored` is None where nothing was found or fetched."""
+class UsedImage(NamedTuple):
+    """An image node that is still needed; `stored` is None where no bytes are known of."""
 
     row: int
     node: int
     id: str  # of the document
-    stored: Stored | None
+    stored: StoredImage | None
 
 
 class Cluster(NamedTuple):
@@ -86,21 +86,21 @@ def survivors(job: Job, part: str) -> Iterator[tuple[int, Document, list[int]]]:
             yield row, document, [node for node in positions if node not in gone[row]]
 
 
-def read_uses(part: str, job: Job) -> Iterator[tuple[str, Use]]:
+def read_uses(part: str, job: Job) -> Iterator[tuple[str, ImageUse]]:
     for row, document, kept in survivors(job, part):
         for position in kept:
             node = document.nodes[position]
             if isinstance(node, ImageNode):
                 for rank, url in enumerate((node.url, *node.others)):
-                    yield url, Use(Place(part, row, position), document.id, rank)
+                    yield url, ImageUse(Place(part, row, position), document.id, rank)
 
 
 def by_image_url(part: str, job: Job) -> Iterator[tuple[str, Objection]]:
-    for said in read_objections(job, part):
-        yield normal_url(said.url), said
+    for objection in read_objections(job, part):
+        yield normal_url(objection.url), objection
 
 
-def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
+def read_images(part: str, job: Job) -> Iterator[tuple[str, StoredImage]]:
     """What is known of a part's images; of those on the opt-out list, that they are."""
     listed = opted_out(job)
     for row in parquet.read_rows(job.part("images", part)):
@@ -119,13 +119,16 @@ def read_images(part: str, job: Job) -> Iterator[tuple[str, Stored]]:
             robots=tuple(row["robots"]),
             tdm_reservation=row["tdm_reservation"],
         )
-        yield row["url"], Stored(row["date"], facts, row["pack"] or "", row["pack_offset"] or 0)
+        yield (
+            row["url"],
+            StoredImage(row["date"], facts, row["pack"] or "", row["pack_offset"] or 0),
+        )
 
 
-def choose(captures: Iterable[Stored]) -> Stored | None:
+def choose(captures: Iterable[StoredImage]) -> StoredImage | None:
     """The capture of a URL that counts: usable before broken, late before early."""
 
-    def order(stored: Stored) -> tuple[bool, tuple[int, ...], str, str, int]:
+    def order(stored: StoredImage) -> tuple[bool, tuple[int, ...], str, str, int]:
         late_first = tuple(-ord(character) for character in stored.date)
         usable = stored.facts.status == OK
         return not usable, late_first, stored.facts.sha256, stored.pack, stored.offset
@@ -133,29 +136,29 @@ def choose(captures: Iterable[Stored]) -> Stored | None:
     return min(captures, key=order, default=None)
 
 
-def heard(chosen: Stored | None, answers: Iterable[Objection]) -> Stored | None:
+def with_objections(chosen: StoredImage | None, answers: Iterable[Objection]) -> StoredImage | None:
     """The capture that counts, with what later answers to its URL ask for."""
     if chosen is None:
         return None
-    later = [one for one in answers if not one.date or one.date >= chosen.date]
+    later = [answer for answer in answers if not answer.date or answer.date >= chosen.date]
+    robots = {name for answer in later for name in answer.robots}
     facts = replace(
         chosen.facts,
-        robots=tuple(
-            sorted({*chosen.facts.robots, *(name for one in later for name in one.robots)})
-        ),
-        tdm_reservation=chosen.facts.tdm_reservation or any(one.tdm_reservation for one in later),
+        robots=tuple(sorted(robots.union(chosen.facts.robots))),
+        tdm_reservation=chosen.facts.tdm_reservation
+        or any(answer.tdm_reservation for answer in later),
     )
     return chosen._replace(facts=facts)
 
 
-class JoinImages(beam.PTransform[tuple[PCollection[str], ...], PCollection[tuple[str, Found]]]):
-    """Parts, and those of fetch -> (PART, Found) for every image node that is still needed."""
+class JoinImages(beam.PTransform[tuple[PCollection[str], ...], PCollection[tuple[str, UsedImage]]]):
+    """Parts, and those of fetch -> (PART, UsedImage) for every image node that is still needed."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
 
-    def expand(self, both: tuple[PCollection[str], ...]) -> PCollection[tuple[str, Found]]:
+    def expand(self, both: tuple[PCollection[str], ...]) -> PCollection[tuple[str, UsedImage]]:
         parts, fetched = both
         stored = (
             (parts, fetched)
@@ -168,58 +171,60 @@ class JoinImages(beam.PTransform[tuple[PCollection[str], ...], PCollection[tuple
             (stored, objections, uses)
             | "Gather by URL" >> beam.Flatten()
             | "Join by URL" >> beam.GroupByKey()  # CoGroupByKey would hold all uses in a list
-            | "Choose capture" >> beam.FlatMapTuple(_offer)
-            | "Choose size" >> beam.CombinePerKey(best_offer)
-            | "To parts" >> beam.MapTuple(_found)
+            | "Choose capture" >> beam.FlatMapTuple(_choices)
+            | "Choose size" >> beam.CombinePerKey(best_size)
+            | "To parts" >> beam.MapTuple(_used_image)
         )
 
 
-class Offer(NamedTuple):
+class ImageChoice(NamedTuple):
     """What is known of one URL of an image node."""
 
-    use: Use
-    stored: Stored | None
+    use: ImageUse
+    stored: StoredImage | None
 
 
 Key = tuple[str, int, int]  # a Place as a plain tuple: as a key, Beam has no coder for its class
 
 
-def _offer(_url: str, known: Iterable[Stored | Objection | Use]) -> Iterator[tuple[Key, Offer]]:
+def _choices(
+    _url: str, known: Iterable[StoredImage | Objection | ImageUse]
+) -> Iterator[tuple[Key, ImageChoice]]:
     """Read again and again, its uses never held: an image may be on every page of a crawl."""
-    chosen = choose(one for one in known if isinstance(one, Stored))
-    stored = heard(chosen, (one for one in known if isinstance(one, Objection)))
-    for one in known:
-        if isinstance(one, Use):
-            part, row, node = one.place
-            yield (part, row, node), Offer(one, stored)
+    chosen = choose(fact for fact in known if isinstance(fact, StoredImage))
+    stored = with_objections(chosen, (fact for fact in known if isinstance(fact, Objection)))
+    for use in known:
+        if isinstance(use, ImageUse):
+            part, row, node = use.place
+            yield (part, row, node), ImageChoice(use, stored)
 
 
-def best_offer(offers: Iterable[Offer]) -> Offer:
+def best_size(choices: Iterable[ImageChoice]) -> ImageChoice:
     """Of a picture's sizes the best that can be used, else the best that is known of."""
-    return min(offers, key=_preference)
+    return min(choices, key=_preference)
 
 
-def _preference(offer: Offer) -> tuple[bool, bool, int]:
-    usable = offer.stored is not None and offer.stored.facts.status == OK
-    return not usable, offer.stored is None, offer.use.rank
+def _preference(choice: ImageChoice) -> tuple[bool, bool, int]:
+    usable = choice.stored is not None and choice.stored.facts.status == OK
+    return not usable, choice.stored is None, choice.use.rank
 
 
-def _found(key: Key, offer: Offer) -> tuple[str, Found]:
+def _used_image(key: Key, choice: ImageChoice) -> tuple[str, UsedImage]:
     part, row, node = key
-    return part, Found(row, node, offer.use.id, offer.stored)
+    return part, UsedImage(row, node, choice.use.id, choice.stored)
 
 
-# what came back to one PART: found (Found), clusters (Cluster), sets (Decision)
+# what came back to one PART: images (UsedImage), clusters (Cluster), sets (Decision)
 Gathered = Mapping[str, Iterable[Any]]
 
 
 def judge_part(
     part: str, gathered: Gathered, job: Job
-) -> Iterator[tuple[int, Document, list[int], dict[int, Stored | None], ImageJudgement]]:
+) -> Iterator[tuple[int, Document, list[int], dict[int, StoredImage | None], ImageJudgement]]:
     """Every surviving document of a part with its judgement, in row order."""
-    stored: dict[int, dict[int, Stored | None]] = defaultdict(dict)
-    for found in gathered["found"]:
-        stored[found.row][found.node] = found.stored
+    stored: dict[int, dict[int, StoredImage | None]] = defaultdict(dict)
+    for image in gathered["images"]:
+        stored[image.row][image.node] = image.stored
     clusters: dict[int, dict[int, Cluster]] = defaultdict(dict)
     for cluster in gathered.get("clusters", ()):
         clusters[cluster.row][cluster.node] = cluster
@@ -246,7 +251,9 @@ def read_sets(
     """The set of images of each document that holds two or more, as a key."""
     least = job.settings.recipe.image_set_minimum
     assert least is not None, "only asked for by a recipe that has it"
-    clusters = {(one.row, one.node): one.cluster for one in gathered.get("clusters", ())}
+    clusters = {
+        (cluster.row, cluster.node): cluster.cluster for cluster in gathered.get("clusters", ())
+    }
     for row, document, _, stored, judged in judge_part(part, gathered, job):
         images = {
             clusters.get((row, node), at.facts.sha256)
@@ -273,8 +280,8 @@ def write_part(part: str, gathered: Gathered, job: Job) -> PartResult:
     ):
         verdicts.counts = keeper.counts = ledger
         for row, document, seen, stored, judged in judge_part(part, gathered, job):
-            for one in drops_of(document, Place(part, row), judged.refusal, judged.nodes):
-                verdicts.add(verdict_row(one))
+            for drop in drops_of(document, Place(part, row), judged.refusal, judged.nodes):
+                verdicts.add(verdict_row(drop))
             count_document(ledger, document, judged.refusal, judged.nodes, judged.kept, seen=seen)
             if judged.refusal is None:
                 kept = kept_row(Place(part, row), document, judged.kept, stored)
@@ -284,7 +291,7 @@ def write_part(part: str, gathered: Gathered, job: Job) -> PartResult:
 
 
 def kept_row(
-    place: Place, document: Document, kept: Iterable[int], stored: Mapping[int, Stored | None]
+    place: Place, document: Document, kept: Iterable[int], stored: Mapping[int, StoredImage | None]
 ) -> dict[str, Any]:
     """A row of tables.KEPT: all that shard needs to know where the bytes lie."""
     texts, images, size = [], [], 0

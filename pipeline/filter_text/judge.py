@@ -48,10 +48,11 @@ def read_facts(part: str, job: Job) -> Iterator[TextFact]:
             yield fact_of(document, Place(part, row), judged, minhash)
         elif judged.refusal.reason in CONSENT:
             yield objection_of(document.id, document.url, document.date, Place(part, row))
-    for number, said in enumerate(read_objections(job, part), start=1):
-        if refuse_asking(recipe.consent, said) is not None:
+    for number, objection in enumerate(read_objections(job, part), start=1):
+        if refuse_asking(recipe.consent, objection) is not None:
             place = Place(part, -number)  # of no document
-            yield objection_of(f"{part} {-number}", said.url, said.date, place)
+            name = f"{part} {-number}"
+            yield objection_of(name, objection.url, objection.date, place)
 
 
 def judge_alone(document: Document, job: Job) -> TextJudgement:
@@ -161,14 +162,14 @@ def write_part(part: str, gathered: Mapping[str, Iterable[Decision]], job: Job) 
         verdicts.counts = ledger
         for row, document in read_documents(job, part):
             judged = settle(document, by_row[row], job)
-            for one in drops_of(document, Place(part, row), judged.refusal, judged.nodes):
-                verdicts.add(verdict_row(one))
+            for drop in drops_of(document, Place(part, row), judged.refusal, judged.nodes):
+                verdicts.add(verdict_row(drop))
             count_document(ledger, document, judged.refusal, judged.nodes, judged.kept)
             if judged.refusal is None:
-                nodes = (document.nodes[position] for position in judged.kept)
-                for node in (one for one in nodes if isinstance(one, ImageNode)):
-                    image = (node.url, *node.others)
-                    urls[image] = max(urls.get(image, ""), document.date)
+                for node in (document.nodes[position] for position in judged.kept):
+                    if isinstance(node, ImageNode):
+                        image = (node.url, *node.others)
+                        urls[image] = max(urls.get(image, ""), document.date)
     result = PartResult(
         part=part, fingerprint=job.fingerprint, counts=dict(ledger), files=files.stored
     )

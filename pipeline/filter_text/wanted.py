@@ -88,10 +88,10 @@ def _is_held(_url: str, joined: dict[str, Iterable[Any]]) -> Iterator[tuple[str,
 
 def _in_any_size(known: Iterable[tuple[bool, str]]) -> tuple[bool, str]:
     """Whether one of its sizes is held, and the latest date."""
-    held, latest = False, ""
-    for one, date in known:
-        held, latest = held or one, max(latest, date)
-    return held, latest
+    any_held, latest = False, ""
+    for held, date in known:
+        any_held, latest = any_held or held, max(latest, date)
+    return any_held, latest
 
 
 def _not_held(url: str, known: tuple[bool, str]) -> Iterator[tuple[str, str]]:

@@ -58,9 +58,9 @@ def group_limits(root: Path) -> Iterator[int]:
         group = mount / path.lstrip("/")
         for folder in (group, *group.parents):
             if folder.is_relative_to(mount) and (folder / name).exists():
-                told = (folder / name).read_text().strip()
-                if told != "max":  # version 1 tells a number larger than any machine's
-                    yield int(told)
+                limit = (folder / name).read_text().strip()
+                if limit != "max":  # version 1 has a number larger than any machine's
+                    yield int(limit)
 
 
 def warning(input_bytes: int) -> str:

@@ -79,8 +79,8 @@ class Progress:
                     continue  # a bar is no reason to fail: the stage will say so, if it matters
                 bar.update(task, completed=done, total=known, news=news)
                 if not terminal:
-                    told = f"{done:,} of {meter.about}{known:,} {meter.unit}"
-                    self._say(stage.name, f"{told}, {news}" if news else told, start)
+                    line = f"{done:,} of {meter.about}{known:,} {meter.unit}"
+                    self._say(stage.name, f"{line}, {news}" if news else line, start)
 
         watcher = threading.Thread(target=look, daemon=True)
         with bar:

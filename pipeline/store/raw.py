@@ -127,12 +127,12 @@ def _stored_bytes() -> str:
 
 
 def _cloud_size(name: str) -> int:
-    found = file_systems().match([name])[0].metadata_list
-    if not found:
+    listed = file_systems().match([name])[0].metadata_list
+    if not listed:
         raise FileNotFoundError(
             f"{name} does not exist, or may not be listed with your credentials"
         )
-    return int(found[0].size_in_bytes)
+    return int(listed[0].size_in_bytes)
 
 
 def check_address(url: str) -> None:

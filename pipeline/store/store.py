@@ -121,11 +121,11 @@ class _Hashed(io.BufferedIOBase):
 def digest(path: str, name: str) -> StoredFile:
     """A file that is there, read from its first byte to its last."""
     with open_input(path) as handle:
-        found, size = hashlib.sha256(), 0
+        sha256, size = hashlib.sha256(), 0
         while block := handle.read(COPIED):
-            found.update(block)
+            sha256.update(block)
             size += len(block)
-        return StoredFile(name, size, found.hexdigest())
+        return StoredFile(name, size, sha256.hexdigest())
 
 
 @contextmanager
@@ -165,8 +165,8 @@ def _create(path: str) -> Iterator[BinaryIO]:
         aside.replace(target)
     except BaseException as error:
         aside.unlink(missing_ok=True)
-        told = isinstance(error, FullDiskError)
-        if isinstance(error, OSError) and error.errno in FULL and not told:
+        is_worded = isinstance(error, FullDiskError)
+        if isinstance(error, OSError) and error.errno in FULL and not is_worded:
             reason, remedy = FULL[error.errno]
             raise FullDiskError(
                 error.errno,
@@ -212,7 +212,7 @@ def held(folder: str) -> Iterator[None]:
     """Let no other process of this machine write to a local folder meanwhile.
 
     Raises:
-        ValueError: where one does.
+        ValueError: where another process does.
     """
     if not is_local(folder):
         yield
@@ -239,8 +239,8 @@ def listing(folder: str) -> list[str]:
 def walk(folder: str) -> Iterator[str]:
     """Every file and link below a folder, as they are found; no link below it is followed."""
     if not is_local(folder):
-        found = file_systems().match([join(folder, "**")])[0].metadata_list
-        yield from (metadata.path for metadata in found)
+        listed = file_systems().match([join(folder, "**")])[0].metadata_list
+        yield from (metadata.path for metadata in listed)
         return
     for above, folders, files in os.walk(folder):
         links = [name for name in folders if Path(above, name).is_symlink()]
@@ -253,9 +253,9 @@ def beginning(start: str) -> list[str]:
     if is_local(start):
         if not Path(folder).is_dir():
             return []
-        with os.scandir(folder) as found:
-            return sorted(join(folder, one.name) for one in found
-                          if one.name.startswith(name) and one.is_file(follow_symlinks=False)
+        with os.scandir(folder) as entries:
+            return sorted(join(folder, entry.name) for entry in entries
+                          if entry.name.startswith(name) and entry.is_file(follow_symlinks=False)
                           )  # fmt: skip
     listed = file_systems().match([f"{start}*"])[0].metadata_list
     return sorted(metadata.path for metadata in listed)

@@ -29,7 +29,7 @@ PAUSES: Final = [
     ("filter_text", "pipeline.filter_text.dedup", "_but_first", 40),
     ("fetch", "pipeline.fetch.steps", "fetch_own", 2),
     ("filter_images", "pipeline.filter_images.dedup", "_compare", 9),
-    ("filter_images", "pipeline.filter_images.dedup", "_other_sets", 5),
+    ("filter_images", "pipeline.filter_images.dedup", "other_sets", 5),
 ]
 
 

@@ -52,8 +52,8 @@ def render_card(job: Job, ledgers: Mapping[str, Ledger], shards: Sequence[str]) 
             samples={split: shard[f"samples.{split}"] for split in splits},
             funnel=Markup(as_text(funnel)),  # noqa: S704  # names of stages and reasons, and numbers
             consent=[
-                (one, pages[f"documents.dropped.{one}"], files[f"images.dropped.{one}"])
-                for one in map(str, CONSENT)
+                (reason, pages[f"documents.dropped.{reason}"], files[f"images.dropped.{reason}"])
+                for reason in map(str, CONSENT)
             ],
         )
     )

@@ -63,12 +63,12 @@ class Dropped:
         rank = subject, hash_of(row["part"], row["row"], row["node"])
         if len(self.ranked) == SAMPLES_A_REASON and rank > self.ranked[-1][0]:
             return
-        same = [one for one in self.ranked if one[0][0] == subject]
+        same = [ranked for ranked in self.ranked if ranked[0][0] == subject]
         if same and same[0][0] <= rank:
             return
         self.ranked = sorted(
-            [*(one for one in self.ranked if one not in same), (rank, row)],
-            key=lambda one: one[0],
+            [*(ranked for ranked in self.ranked if ranked not in same), (rank, row)],
+            key=lambda ranked: ranked[0],
         )[:SAMPLES_A_REASON]
 
     @property
@@ -234,12 +234,12 @@ def bins(counted: Counter[int], edges: Sequence[int]) -> list[Bin]:
     if counted and min(counted) < edges[0]:
         raise ValueError(f"{min(counted)} lies below the first bin, {edges[0]}: add an edge")
     ends = [*edges[1:], math.inf]
-    found = [
+    counted_bins = [
         Bin(_label(low, end), sum(n for value, n in counted.items() if low <= value < end))
         for low, end in zip(edges, ends, strict=True)
     ]
-    filled = [place for place, one in enumerate(found) if one.total]
-    return found[filled[0] : filled[-1] + 1] if filled else []
+    filled = [place for place, column in enumerate(counted_bins) if column.total]
+    return counted_bins[filled[0] : filled[-1] + 1] if filled else []
 
 
 def _label(low: int, end: float) -> str:
@@ -254,19 +254,19 @@ def _short(number: int) -> str:
 
 def chart(title: str, unit: str, note: str, counted: Sequence[Bin]) -> Chart:
     """Columns of equal width, the greatest as high as the chart."""
-    most = max((one.total for one in counted), default=0)
+    most = max((column.total for column in counted), default=0)
     step = WIDTH / max(len(counted), 5)
     columns = []
-    for place, one in enumerate(counted):
-        height = round((HEIGHT - TOP - BOTTOM) * one.total / most, 2)
+    for place, column in enumerate(counted):
+        height = round((HEIGHT - TOP - BOTTOM) * column.total / most, 2)
         columns.append(
             Column(
                 x=round(place * step + GAP / 2, 2),
                 y=round(HEIGHT - BOTTOM - height, 2),
                 width=round(step - GAP, 2),
                 height=height,
-                label=one.label,
-                total=one.total,
+                label=column.label,
+                total=column.total,
             )
         )
     return Chart(title=title, unit=unit, note=note, columns=tuple(columns))
