@@ -59,10 +59,7 @@ def run_and_show(launch: Launch, console: Console) -> bool:
     )
     made = manifests(job)
     show_funnel(made, console)
-    if StageName.EXTRACT in made:
-        unreadable.show(job, console)
-    if StageName.FETCH in made:
-        show_figures(FetchedFigures.of(job), console)
+    _show_losses(job, made, console)
     seconds = host_seconds(job)
     if len(made) < len(job.stages):
         console.print(f"{len(made)} of {len(job.stages)} stages are whole in {job.output}")
@@ -76,6 +73,14 @@ def run_and_show(launch: Launch, console: Console) -> bool:
         return True
     console.print(f"0 documents: {why_nothing(made, job.output)}")
     return False
+
+
+def _show_losses(job: Job, made: Mapping[str, Manifest], console: Console) -> None:
+    """Records that could not be read, and what came of fetching, of the stages that are whole."""
+    if StageName.EXTRACT in made:
+        unreadable.show(job, console)
+    if StageName.FETCH in made:
+        show_figures(FetchedFigures.of(job), console)
 
 
 def why_nothing(manifests: Mapping[str, Manifest], output: str) -> str:
@@ -126,13 +131,11 @@ def import_images(folder: str, tars: list[str], console: Console) -> None:
 
 def show_stats(folder: str, console: Console) -> None:
     job = job_of(folder)
-    show_funnel(manifests(job), console)
+    made = manifests(job)
+    show_funnel(made, console)
     console.print()
     show_places(job, console)
-    if whole(job, stages.EXTRACT) is not None:
-        unreadable.show(job, console)
-    if whole(job, stages.FETCH) is not None:
-        show_figures(FetchedFigures.of(job), console)
+    _show_losses(job, made, console)
 
 
 def show_places(job: Job, console: Console) -> None:
