@@ -80,23 +80,24 @@ class Commits:
         return cls(job=job, name=name, places=places)
 
     def add(self, row: dict[str, Any], body: bytes = b"") -> None:
-        """A row, and the bytes of one that is usable: of those it has, it takes the place."""
+        """A row, with its bytes where it is usable; bytes that are packed are not packed again."""
         if self._open is None:
             self._open = _Commit(job=self.job, name=f"{self.name}-{self._count}")
             self._count += 1
-        self._open.rows.append(row)
-        if body:
-            if row["sha256"] not in self.places:
-                self._open.pack(row, body)
-                self.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
+        if body and row["sha256"] not in self.places:
+            row["pack"], row["pack_offset"] = self._open.pack(row, body)
+            self.places[row["sha256"]] = {name: row[name] for name in OF_BYTES}
+        elif body:
             row |= self.places[row["sha256"]]
+        self._open.rows.append(row)
 
-    def due(self, *, size: int, seconds: float) -> bool:
-        commit = self._open
+    def is_due(self) -> bool:
+        """Whether the open commit is large or old enough to be written."""
+        commit, fetching = self._open, self.job.settings.fetching
         if commit is None:
             return False
-        age = time.monotonic() - commit.since
-        return commit.size >= size or age >= seconds or len(commit.rows) >= MOST_ROWS
+        is_old = time.monotonic() - commit.since >= fetching.commit_seconds
+        return is_old or commit.size >= fetching.commit_bytes or len(commit.rows) >= MOST_ROWS
 
     def cut(self) -> _Commit | None:
         """The open commit, to be written; what comes from now on is the next one's."""
@@ -120,15 +121,15 @@ class _Commit:
     _digests: PartFiles | None = None
     _packs: PackWriter | None = None
 
-    def pack(self, row: dict[str, Any], body: bytes) -> None:
+    def pack(self, row: dict[str, Any], body: bytes) -> tuple[str, int]:
+        """The pack, and where in it the bytes are."""
         if self._packs is None:
             self._digests = self.job.files()
             packs = PackWriter(self.job.path("packs"), self.name, files=self._digests)
             self._packs = self.files.enter_context(packs)
-        extension = EXTENSIONS.get(row["format"], row["format"])
-        place = self._packs.add(body, sha256=row["sha256"], extension=extension)
-        row["pack"], row["pack_offset"] = place
         self.size += len(body)
+        extension = EXTENSIONS.get(row["format"], row["format"])
+        return self._packs.add(body, sha256=row["sha256"], extension=extension)
 
     def write(self) -> None:
         self.files.close()  # the pack is moved to its name

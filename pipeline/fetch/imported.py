@@ -19,15 +19,13 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Final, cast
 
 from pipeline.fetch.commits import Commits, Errand, read_brought
 from pipeline.fetch.hosts.request import Ending, row_of
 from pipeline.job import Job
-from pipeline.media.look import Looked, Lookers, Reencoded, default_processes
+from pipeline.media.look import Lookers, Reencoded, default_processes
 from pipeline.problem import Problem
 from pipeline.store import parquet, store
 from pipeline.words.consent import opted_out
@@ -61,88 +59,72 @@ def import_tars(paths: Iterable[str], job: Job) -> Counter[str]:
 
 
 async def _import(paths: Iterable[str], job: Job) -> Counter[str]:
+    counts, partitions = Counter[str](), dict[int, _Partition]()
+
+    def partition_at(url: str) -> _Partition:
+        """Read when its first URL comes."""
+        number = partition_of(url, job.partitions)[0]
+        if number not in partitions:
+            partitions[number] = _Partition(number, job)
+        return partitions[number]
+
     async with Lookers(processes=default_processes()) as lookers:
-        importing = _Import(job=job, lookers=lookers)
         for path in paths:
-            images, count, urls = members(path), 0, 0
+            images, of_tar = members(path), Counter[str]()
             while batch := list(islice(images, AT_ONCE)):
-                count += len(batch)
-                urls += await importing.take(batch)
-            if not count:  # as img2dataset writes them where nothing came
-                importing.counts[EMPTY] += 1
-            elif not urls:
+                of_tar[NO_URL] += sum(not url for url, _ in batch)
+                named = [(partition_at(url), url, body) for url, body in batch if url]
+                looks = [partition.look(url, body, lookers) for partition, url, body in named]
+                rows = await asyncio.gather(*looks)
+                for (partition, _, body), row in zip(named, rows, strict=True):
+                    of_tar[partition.add(row, body)] += 1
+            if not of_tar.total():  # as img2dataset writes them where nothing came
+                of_tar[EMPTY] = 1
+            elif of_tar.total() == of_tar[NO_URL]:
                 raise ValueError(f"{path} holds no image with its URL in a KEY.json beside it: "
                                  "give tars that img2dataset made (output_format=webdataset)"
                                  )  # fmt: skip
-            for partition in importing.partitions.values():
+            counts += of_tar
+            for partition in partitions.values():
                 partition.commit()
-    return importing.counts
-
-
-@dataclass(kw_only=True)
-class _Import:
-    job: Job
-    lookers: Lookers
-    counts: Counter[str] = field(default_factory=Counter)
-    partitions: dict[int, _Partition] = field(default_factory=dict)
-
-    async def take(self, batch: Iterable[tuple[str, bytes]]) -> int:
-        """Rows of some members; how many of these have a URL."""
-        urls, wanted = 0, list[tuple[_Partition, str, bytes]]()
-        for url, body in batch:
-            if not url:
-                self.counts[NO_URL] += 1
-                continue
-            urls += 1
-            partition = self._partition_of(url)
-            if status := partition.refuse(url):
-                self.counts[status] += 1
-            else:
-                wanted.append((partition, url, body))
-        looks = await asyncio.gather(*(self.lookers.look(body) for _, _, body in wanted))
-        for (partition, url, body), look in zip(wanted, looks, strict=True):
-            self.counts[partition.add(url, body, look)] += 1
-        return urls
-
-    def _partition_of(self, url: str) -> _Partition:
-        number = partition_of(url, self.job.partitions)[0]
-        if number not in self.partitions:
-            self.partitions[number] = _Partition(number, self.job)
-        return self.partitions[number]
+    return counts
 
 
 class _Partition:
     def __init__(self, number: int, job: Job) -> None:
         wanted = parquet.read_table(job.part("wanted", f"{number:05d}"), ["url"])["url"]
         brought = read_brought(job, number)
+        self._commits = Commits.begin(job, number, brought.places)
         self._wanted = set(wanted.to_pylist())
         self._known = set(brought.known)
         self._listed = opted_out(job)
         self._round = job.settings.fetching.round
-        self._commits = Commits.begin(job, number, brought.places)
 
-    def refuse(self, url: str) -> str:
-        """Why its bytes are not looked at; "" if they are, and then no others of this URL."""
-        if url not in self._wanted or url in self._known:
-            return KNOWN if url in self._known else NOT_WANTED
+    async def look(self, url: str, body: bytes, lookers: Lookers) -> dict[str, Any] | str:
+        """The row of a URL's first image; or why it has none."""
+        if url in self._known:
+            return KNOWN
+        if url not in self._wanted:
+            return NOT_WANTED
         self._known.add(url)
-        if url not in self._listed:
-            return ""
-        out = Ending(errand=Errand(url, url), problem=Problem(reason=Reason.OPTED_OUT),
-                     decision=Reason.OPTED_OUT)  # fmt: skip
-        self._commits.add(row_of(out, round_=self._round))
-        return Reason.OPTED_OUT
-
-    def add(self, url: str, body: bytes, look: Looked) -> str:
+        errand = Errand(url, url)
+        if url in self._listed:
+            out = Problem(reason=Reason.OPTED_OUT)
+            ending = Ending(errand=errand, problem=out, decision=Reason.OPTED_OUT)
+            return row_of(ending, round_=self._round)
+        look = await lookers.look(body)
         assert not isinstance(look, Reencoded), "imported bytes stay as they came"
         problem = look if isinstance(look, Problem) else None
-        ending = Ending(errand=Errand(url, url), problem=problem, decision=IMPORTED)
-        row = row_of(ending, round_=self._round)
-        if isinstance(look, Problem):
-            self._commits.add(row)
-        else:
-            self._commits.add(row | look.columns(size=len(body)), body)
-        return OK if problem is None else str(problem.reason)
+        ending = Ending(errand=errand, problem=problem, decision=IMPORTED)
+        seen = {} if isinstance(look, Problem) else look.columns(size=len(body))
+        return row_of(ending, round_=self._round) | seen
+
+    def add(self, row: dict[str, Any] | str, body: bytes) -> str:
+        """What `look` has given; the status."""
+        if isinstance(row, str):
+            return row
+        self._commits.add(row, body if row["status"] == OK else b"")
+        return str(row["status"])
 
     def commit(self) -> None:
         if (commit := self._commits.cut()) is not None:
@@ -156,7 +138,8 @@ def members(path: str) -> Iterator[tuple[str, bytes]]:
         ValueError: for a file that is no whole tar, or lies about what is in it.
     """
     try:
-        with store.open_input(path) as handle, _inflated(handle) as (stream, size):
+        with store.open_input(path) as handle:
+            stream, size = _inflated(handle)
             key, url, body = "", "", b""
             for member in tar.members(stream, size=size):
                 name, _, extension = member.name.rpartition("/")[2].partition(".")
@@ -183,17 +166,14 @@ def members(path: str) -> Iterator[tuple[str, bytes]]:
         ) from error
 
 
-@contextmanager
-def _inflated(handle: BinaryIO) -> Iterator[tuple[BinaryIO, int | None]]:
+def _inflated(handle: BinaryIO) -> tuple[BinaryIO, int | None]:
     """The tar in a file, plain or compressed as img2dataset's users do, and its size if known."""
     first = handle.read(max(map(len, INFLATE)))
     handle.seek(0)
     for magic, inflate in INFLATE.items():
         if first.startswith(magic):
-            with inflate(handle) as stream:
-                yield cast("BinaryIO", stream), None
-            return
-    yield handle, handle.seek(0, os.SEEK_END)
+            return cast("BinaryIO", inflate(handle)), None
+    return handle, handle.seek(0, os.SEEK_END)
 
 
 def _url_of(data: bytes) -> str:

@@ -24,7 +24,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -78,7 +78,7 @@ class LocalLease:
     def __init__(self, path: Path) -> None:
         self.rests: Rests = {}  # of hosts: from the last holder, and at the end for the next one
         self._path = path
-        self._lock: int | None = None  # a file descriptor
+        self._lock = -1  # a file descriptor
 
     def take(self) -> bool:
         """Whether it was free, and is held now."""
@@ -111,18 +111,16 @@ class LocalLease:
 
     def let_go(self) -> None:
         """Free it; the file stays where it has rests for the next holder."""
-        lock, self._lock = self._lock, None
-        assert lock is not None, "taken before"
-        if self._is_in_place(lock):
+        if self._is_in_place(self._lock):
             if self.rests:
                 store.write_bytes(str(self._path), _as_json(rests=self.rests))
             else:
                 self._path.unlink()
-        os.close(lock)
+        os.close(self._lock)
+        self._lock = -1
 
-    def _is_in_place(self, lock: int | None) -> bool:
+    def _is_in_place(self, lock: int) -> bool:
         """Whether the path leads to the file that is locked."""
-        assert lock is not None, "taken before"
         try:
             return os.path.samestat(os.fstat(lock), self._path.stat())
         except FileNotFoundError:
@@ -133,7 +131,7 @@ class LocalLease:
             handle.write(_as_json(news=news, rests=self.rests))
             lock = os.dup(handle.fileno())  # keeps the lock when the handle is closed
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if self._lock is not None:
+        if self._lock >= 0:
             os.close(self._lock)
         self._lock = lock
 
@@ -177,35 +175,27 @@ class GsObject:
 
     def __init__(self, bucket: str, key: str) -> None:
         from apache_beam.io.gcp.gcsio import GcsIO  # noqa: PLC0415
+        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
 
         self._blob = GcsIO().client.bucket(bucket).blob(key)
+        self._replaced = (NotFound, PreconditionFailed)  # absent, or of another generation
 
     def read(self) -> tuple[bytes, str] | None:
         try:
             return self._blob.download_as_bytes(), str(self._blob.generation)
-        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
-            _raise_unless_replaced(error)
+        except self._replaced:
             return None
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
         try:
             self._blob.upload_from_string(data, if_generation_match=int(version or 0))
-        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
-            _raise_unless_replaced(error)
+        except self._replaced:
             return None
         return str(self._blob.generation)
 
     def remove(self, *, version: str) -> None:
-        try:
+        with suppress(*self._replaced):
             self._blob.delete(if_generation_match=int(version))
-        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
-            _raise_unless_replaced(error)
-
-
-def _raise_unless_replaced(error: Exception) -> None:
-    """Google's client raises where an object is absent (404), or of another generation (412)."""
-    if getattr(error, "code", None) not in {404, 412}:
-        raise error
 
 
 @dataclass

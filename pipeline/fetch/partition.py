@@ -15,7 +15,7 @@ import hashlib
 import math
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -71,20 +71,18 @@ class Holder:
     lease: Lease
     open: dict[str, Errand]  # without an answer
     until: float  # seconds since 1970
-    begun: Callable[[], None]  # called when its hosts are asked
     resources: Resources
     counts: Counter[str] = field(default_factory=Counter)
-    alive: int = 0  # hosts with URLs left
+    serving: Sequence[asyncio.Future[list[None]]] = ()  # a host's: done with its last URL
     writing: asyncio.Future[None] | None = None  # a commit
     renewing: asyncio.Future[None] | None = None  # the lease
-    closing: bool = False  # only the last commit is still to be written
     finishing: set[asyncio.Future[None]] = field(default_factory=set)  # what has come
     started: float = field(default_factory=time.monotonic)
 
     async def fetch(self) -> Counter[str]:
         """Rows by reason."""
         job, shared = self.job, self.resources
-        self.hosts = Hosts(wire=shared.wire, fetching=job.settings.fetching, rates=shared.rates,
+        self.hosts = Hosts(wire=shared.wire, rates=shared.rates,
                            rests=dict(self.lease.rests), everywhere=shared.everywhere,
                            until=self.until)  # fmt: skip
         self._count_asked()
@@ -126,7 +124,7 @@ class Holder:
             if self.open:  # the deadline
                 async with self.resources.deferring:
                     await self._defer_all()
-            await self._commit()
+            await asyncio.shield(self._commit())
             _raise_of(beat)
         except BaseException:
             self.commits.give_up()
@@ -143,22 +141,20 @@ class Holder:
         queues: dict[Host, deque[Errand]] = defaultdict(deque)
         for errand in self.open.values():
             queues[self.hosts.of(errand.at)].append(errand)
-        self.alive = len(queues)
-        hosts = asyncio.gather(*(self._empty(host, queue) for host, queue in queues.items()))
-        self.begun()
-        await hosts
+        self.serving = [self._serve(host, queue) for host, queue in queues.items()]
+        await asyncio.gather(*self.serving)
 
-    async def _empty(self, host: Host, queue: deque[Errand]) -> None:
+    def _serve(self, host: Host, queue: deque[Errand]) -> asyncio.Future[list[None]]:
         """All URLs of a host, by as many connections as it may have."""
         at_once = min(host.paces[0].connections, len(queue))
-        await asyncio.gather(*(self._serve(queue) for _ in range(at_once)))
-        self.alive -= 1
+        return asyncio.gather(*(self._connect(queue) for _ in range(at_once)))
 
-    async def _serve(self, queue: deque[Errand]) -> None:
+    async def _connect(self, queue: deque[Errand]) -> None:
         while queue:
             ended = await self.requester.run(queue.popleft())
             if isinstance(ended, Errand):
-                self._send_away(ended)
+                # its new host is another partition's: the row says so, for a later start
+                self._write(Ending(errand=ended), {"status": AWAY, "value": ended.hops})
             else:
                 finishing = asyncio.ensure_future(self._finish(ended))
                 self.finishing.add(finishing)
@@ -171,8 +167,8 @@ class Holder:
         try:
             await self._see(ending)
         finally:
-            if ending.answer is not None:
-                self.resources.wire.release(ending.answer)
+            if ending.response is not None:
+                self.resources.wire.release(ending.response)
 
     async def _see(self, ending: Ending) -> None:
         """What is seen of the bytes; those that are packed were seen before."""
@@ -194,40 +190,28 @@ class Holder:
     def _write(self, ending: Ending, seen: Mapping[str, Any] | None = None) -> None:
         row = {**row_of(ending, round_=self.job.settings.fetching.round), **(seen or {})}
         self.commits.add(row, b"" if seen is None else ending.body)
-        self._count(ending.errand, row["status"])
-
-    def _send_away(self, errand: Errand) -> None:
-        """Its new host is another partition's; the row says so, for a later start."""
-        row = row_of(Ending(errand=errand), round_=self.job.settings.fetching.round)
-        self.commits.add(row | {"status": AWAY, "value": errand.hops})
-        self._count(errand, AWAY)
-
-    def _count(self, errand: Errand, status: str) -> None:
-        del self.open[errand.url]
-        self.counts[status] += 1
+        del self.open[ending.errand.url]
+        self.counts[row["status"]] += 1
 
     async def _defer_all(self) -> None:
+        """No host was asked for these."""
+        late = Problem(reason=Reason.DEFERRED)
         for errand in list(self.open.values()):
-            self._write(_deferred(errand))
-            if self._is_due():
-                await self._commit()
+            self._write(Ending(errand=errand, problem=late, decision=UNDECIDED))
+            if self.commits.is_due():
+                await asyncio.shield(self._commit())
 
-    def _is_due(self) -> bool:
-        fetching = self.job.settings.fetching
-        return self.commits.due(size=fetching.commit_bytes, seconds=fetching.commit_seconds)
+    def _commit(self) -> asyncio.Future[None]:
+        """Write the open commit, behind that which is being written: it may point into its pack."""
+        self.writing = asyncio.ensure_future(self._write_behind(self.writing))
+        return self.writing
 
-    async def _commit(self) -> None:
+    async def _write_behind(self, earlier: asyncio.Future[None] | None) -> None:
         """In a thread: a disk or bucket takes its time, and the hosts are not to wait for it."""
-        self.closing = True
-        await self._written()
+        if earlier is not None:
+            await earlier  # raises what it raised
         if (commit := self.commits.cut()) is not None:
             await asyncio.to_thread(commit.write)
-
-    async def _written(self) -> None:
-        """Commits are written one by one, since a later commit may point into an earlier pack."""
-        if self.writing is not None:
-            await self.writing
-            self.writing = None
 
     async def _beat(self) -> None:
         """Renew the lease, write what is due, until cancelled."""
@@ -240,21 +224,17 @@ class Holder:
                 await asyncio.sleep(MOMENT)
             self.hosts.long_rest.clear()
             left = max(0.0, self.lease.until - time.time())
-            self.renewing = asyncio.ensure_future(self._renew())
+            news, rests = self._news(), self.hosts.rests_left()
+            self.renewing = asyncio.ensure_future(asyncio.to_thread(self.lease.renew, news, rests))
             try:
                 async with asyncio.timeout(left):
                     await asyncio.shield(self.renewing)
             except TimeoutError as error:
                 raise LostLeaseError("the lease could not be renewed in time") from error
-            if self.writing is not None and self.writing.done():
-                await self._written()  # raises what it raised
-            idle = self.writing is None and not self.closing
-            if idle and self._is_due() and (commit := self.commits.cut()) is not None:
-                # beside the renewals, which must not wait for it
-                self.writing = asyncio.create_task(asyncio.to_thread(commit.write))
-
-    async def _renew(self) -> None:
-        await asyncio.to_thread(self.lease.renew, self._news(), self.hosts.rests_left())
+            if self.writing is None or self.writing.done():
+                _raise_of(*filter(None, [self.writing]))
+                if self.commits.is_due():
+                    self._commit()  # beside the renewals, which must not wait for it
 
     def _news(self) -> dict[str, Any]:
         """For the progress line."""
@@ -267,7 +247,7 @@ class Holder:
             "ok": self.counts[OK],
             "bytes": sum(host.bytes for host in hosts),
             "seconds": time.monotonic() - self.started,
-            "hosts": self.alive,
+            "hosts": sum(not host.done() for host in self.serving),
             "slowest": {host.origin: round(host.seconds / max(1, host.asked), 2)
                         for host in slowest if host.asked},
         }  # fmt: skip
@@ -284,8 +264,3 @@ async def cancel_all(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _deferred(errand: Errand) -> Ending:
-    """No host was asked."""
-    return Ending(errand=errand, problem=Problem(reason=Reason.DEFERRED), decision=UNDECIDED)

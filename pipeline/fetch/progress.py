@@ -46,7 +46,7 @@ class Urls:
         self._job = job
         self._before = set(list_files(job))
         self._killed = {holder["commits"] for holder in self._news()}  # of an earlier start
-        self._counted: dict[str, tuple[int, int]] = {}  # by commit: rows, and those that are ok
+        self._counted: dict[str, Counter[str]] = {}  # by commit: rows by status
 
     def look(self) -> tuple[int, str]:
         news = [holder for holder in self._news() if holder["commits"] not in self._killed]
@@ -61,12 +61,13 @@ class Urls:
         """URLs, and those of them that are ok: as holders tell it, or by what they have left."""
         for path in list_files(self._job):
             if path not in self._before and path not in self._counted and not _is_settled(path):
-                status = parquet.read_table(path, ["status"])["status"]
-                done = pc.sum(pc.not_equal(status, AWAY)).as_py() or 0
-                self._counted[path] = (done, pc.sum(pc.equal(status, OK)).as_py() or 0)
-        live = {holder["commits"]: (holder["done"], holder["ok"]) for holder in news}
-        ended = (counts for path, counts in self._counted.items() if _holder(path) not in live)
-        done, ok = (sum(column) for column in zip((0, 0), *ended, *live.values(), strict=True))
+                statuses = parquet.read_table(path, ["status"])["status"]
+                self._counted[path] = Counter(statuses.to_pylist())
+        live = {holder["commits"] for holder in news}
+        ended = [counts for path, counts in self._counted.items() if _holder(path) not in live]
+        done = sum(holder["done"] for holder in news)
+        done += sum(counts.total() - counts[AWAY] for counts in ended)
+        ok = sum(holder["ok"] for holder in news) + sum(counts[OK] for counts in ended)
         return done, ok
 
     @cached_property
@@ -75,7 +76,7 @@ class Urls:
         fetching, left = self._job.settings.fetching, 0
         if not fetching.on:
             return 0
-        anew = pa.array([*fetching.again, AWAY])
+        anew = pa.array(fetching.again, pa.string())
         for number in range(self._job.partitions):
             with parquet.open_file(self._job.part("wanted", f"{number:05d}")) as file:
                 left += file.metadata.num_rows
@@ -144,22 +145,17 @@ class FetchedFigures:
     def of(cls, job: Job) -> FetchedFigures:
         figures = cls()
         for part in part_names(job.parts_table(StageName.FETCH)):
-            path = job.part("images", part)
-            rows = parquet.read_table(path, ["url", "status", "bytes", "date"])
-            figures.bytes += pc.sum(rows["bytes"]).as_py() or 0
-            dated = ["url", "date"]
-            wanted = parquet.read_table(
-                job.part("wanted", part.removeprefix("fetch-").partition("-")[0]), dated
-            )
-            pages = dict(zip(*(wanted[name].to_pylist() for name in dated), strict=True))
-            columns = (rows[name].to_pylist() for name in ("url", "status", "date"))
-            for url, status, day in zip(*columns, strict=True):
-                host = host_of(url)
+            pages = parquet.read_table(job.part("wanted", part.split("-")[1]), ["url", "date"])
+            crawled = dict(zip(pages["url"].to_pylist(), pages["date"].to_pylist(), strict=True))
+            names = ["url", "status", "bytes", "date"]
+            for row in parquet.read_rows(job.part("images", part), names):
+                host, status = host_of(row["url"]), row["status"]
                 figures.images += status == OK
+                figures.bytes += row["bytes"] or 0
                 figures.by_host[host][status] += 1
                 figures.by_domain[host.rpartition(".")[2]][status] += 1
-                if page := pages.get(url, ""):
-                    figures.by_age[age_of(page, day)][status] += 1
+                if page := crawled.get(row["url"]):
+                    figures.by_age[age_of(page, row["date"])][status] += 1
         return figures
 
 
@@ -175,40 +171,39 @@ def show_figures(figures: FetchedFigures, console: Console) -> None:
         return
     if figures.images:
         console.print(f"{figures.bytes / figures.images:,.0f} bytes an image fetched")
-    _table("top-level domain", figures.by_domain, console, rank=Counter.total)
-    ages = (*(name for _, name in AGES), OLDER)
-    _table("age of the page", figures.by_age, console, rank=Counter.total, order=ages)
+    _table("top-level domain", _ranked(figures.by_domain, Counter.total), console)
+    ages = [name for _, name in AGES] + [OLDER]
+    by_age = [(age, figures.by_age[age]) for age in ages if age in figures.by_age]
+    _table("age of the page", by_age, console)
     dead = {host: counts for host, counts in figures.by_host.items() if _dead_links(counts) > 0}
-    _table("host with dead links", dead, console, rank=_dead_links)
+    _table("host with dead links", _ranked(dead, _dead_links), console)
 
 
 def _dead_links(counts: Counter[str]) -> int:
     return counts.total() - counts[OK]
 
 
-def _table(
-    name: str,
-    lines: Mapping[str, Counter[str]],
-    console: Console,
-    *,
-    rank: Callable[[Counter[str]], int],
-    order: Sequence[str] = (),
-) -> None:
-    """The lines that rank highest, or those of `order` in that order."""
+Lines = Sequence[tuple[str, Counter[str]]]
+
+
+def _ranked(lines: Mapping[str, Counter[str]], rank: Callable[[Counter[str]], int]) -> Lines:
+    return sorted(lines.items(), key=lambda line: (-rank(line[1]), line[0]))
+
+
+def _table(name: str, lines: Lines, console: Console) -> None:
+    """The first of the lines."""
     if not lines:
         return
-    ranked = sorted(lines.items(), key=lambda line: (-rank(line[1]), line[0]))
-    shown = [(key, lines[key]) for key in order if key in lines] or ranked[:SHOWN]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(name)
     for column in ("asked", "ok"):
         table.add_column(column, justify="right")
     table.add_column("otherwise", ratio=1)
-    for key, counts in shown:
+    for key, counts in lines[:SHOWN]:
         why = [(n, reason) for reason, n in counts.items() if reason != OK]
         reasons = ", ".join(f"{reason} {n:,}" for n, reason in sorted(why, reverse=True)[:REASONS])
         ok = f"{counts[OK] / counts.total():.0%}"
         table.add_row(printable(key), f"{counts.total():,}", ok, reasons)
     console.print(table)
-    if len(lines) > len(shown):
-        console.print(f"{len(lines) - len(shown):,} more")
+    if len(lines) > SHOWN:
+        console.print(f"{len(lines) - SHOWN:,} more")

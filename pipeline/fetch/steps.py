@@ -61,29 +61,27 @@ class FetchPartitions(beam.PTransform[PBegin, PCollection[PartResult]]):
 
     def expand(self, root: PBegin) -> PCollection[PartResult]:
         job = self._job
-        every = root | "List partitions" >> beam.Create(range(job.partitions))
-        results = (
-            every
-            | "Spread" >> beam.Reshuffle()
+        every = (
+            root
+            | "List partitions" >> beam.Create(range(job.partitions))
             | "Without errands" >> beam.Map(fetch_own)
-            | "Fetch images" >> beam.ParDo(SideBySide(job))
-        )  # fmt: skip
+        )
+        results = every | "Spread" >> beam.Reshuffle() | "Fetch images" >> beam.ParDo(WorkerFn(job))
         brought = []
         for number in range(1, PASSES + 1):
             results = (
                 results
                 | f"Lead on {number}" >> beam.FlatMap(lead_on, job.partitions)
                 | f"Gather errands {number}" >> beam.GroupByKey()
-                | f"Follow redirects {number}" >> beam.ParDo(SideBySide(job))
+                | f"Follow redirects {number}" >> beam.ParDo(WorkerFn(job))
             )
             rows = results | f"Bring home {number}" >> beam.FlatMap(bring_home, job.partitions)
             brought.append(rows)
-        named = every | "Name partitions" >> beam.Map(_named)
         return (
-            [named, *brought]
+            [every, *brought]
             | "With every partition" >> beam.Flatten()
             | "Group partitions" >> beam.GroupByKey()
-            | "Settle" >> beam.MapTuple(partial(_settle, job=job))
+            | "Settle" >> beam.MapTuple(partial(settle, job=job))
         )
 
 
@@ -92,8 +90,8 @@ def fetch_own(partition: int) -> tuple[int, None]:
     return partition, None
 
 
-class SideBySide(beam.DoFn):
-    """The partitions of a bundle, each with its errands -> what they leave, at the bundle's end."""
+class WorkerFn(beam.DoFn):
+    """A Worker a bundle: partitions, each with its errands -> what they leave, at the end."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -127,17 +125,9 @@ def bring_home(result: HolderResult, partitions: int) -> Iterator[tuple[int, dic
         yield partition_of(row["url"], partitions)[0], row
 
 
-def _named(partition: int) -> tuple[int, None]:
-    return partition, None
-
-
-def _settle(partition: int, rows: Iterable[dict[str, Any] | None], job: Job) -> PartResult:
-    return settle(partition, (row for row in rows if row is not None), job)
-
-
-def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartResult:
+def settle(partition: int, foreign: Iterable[dict[str, Any] | None], job: Job) -> PartResult:
     """Write a partition's rows as they stay, and count what became of every wanted URL."""
-    brought = pa.Table.from_pylist(list(foreign), schema=IMAGES)
+    brought = pa.Table.from_pylist([row for row in foreign if row is not None], schema=IMAGES)
     rows = _at_home(pa.concat_tables([read_files(job, partition), brought]), partition, job)
     wanted = parquet.read_table(job.part("wanted", f"{partition:05d}"))["url"]
     ledger = Ledger()
@@ -150,7 +140,8 @@ def settle(partition: int, foreign: Iterable[dict[str, Any]], job: Job) -> PartR
         else:
             ledger.drop("wanted", row["values"], row["counts"])
     ledger.drop("wanted", Reason.NOT_FETCHED, len(wanted) - len(mine))
-    name, fingerprint, files = part_name(partition, job), job.fingerprint, job.files()
+    name = f"fetch-{partition:05d}-{job.settings.fetching.round}"
+    fingerprint, files = job.fingerprint, job.files()
     files.stored += _packs_of(rows, partition, job)
     parquet.write_rows(job.part("images", name), IMAGES, parquet.as_dicts(rows),
                        fingerprint=fingerprint, counts=ledger, files=files)  # fmt: skip
@@ -172,10 +163,6 @@ def _packs_of(rows: pa.Table, partition: int, job: Job) -> list[StoredFile]:
     return [known[name] for name in sorted(names)]
 
 
-def part_name(partition: int, job: Job) -> str:
-    return f"fetch-{partition:05d}-{job.settings.fetching.round}"
-
-
 def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
     """The row that counts of each URL whose partition it is."""
     homes = [partition_of(url.as_py(), job.partitions)[0] == partition for url in rows["url"]]
@@ -192,25 +179,15 @@ def _at_home(rows: pa.Table, partition: int, job: Job) -> pa.Table:
 
 
 def tidy(job: Job, parts: Sequence[str] | None) -> None:
-    """What holders left behind: at a start packs without rows, and when it is whole all files that
-    are none of its parts'."""
-    if parts is not None:
-        sweep_rows(job, parts)
-    sweep_packs(job)
-
-
-def sweep_rows(job: Job, names: Iterable[str]) -> None:
-    """Remove the files of rows that a whole stage does not name, and the leases of its holders,
-    but for those that name hosts which a refetch is to leave alone.
+    """Remove what holders left behind: packs without rows, as a kill leaves them, and when the
+    stage is whole the rows that are none of its parts' and the leases, but for those that name
+    hosts which a refetch is to leave alone.
     """
-    fits = {job.part("images", name) for name in names}
-    store.remove(path for path in list_files(job) if path not in fits)
-    leases = files_of(job.output, "leases", LEASE_NAMES)
-    store.remove(path for path, _ in leases if not is_host_backoff_file(store.read_bytes(path)))
-
-
-def sweep_packs(job: Job) -> None:
-    """Remove what was packed, and then killed before its rows were written."""
+    if parts is not None:
+        fits = {job.part("images", name) for name in parts}
+        store.remove(path for path in list_files(job) if path not in fits)
+        leases = files_of(job.output, "leases", LEASE_NAMES)
+        store.remove(path for path, _ in leases if not is_host_backoff_file(store.read_bytes(path)))
     named: set[str] = set()
     for path in list_files(job):
         named |= set(parquet.read_table(path, ["pack"])["pack"].unique().to_pylist())

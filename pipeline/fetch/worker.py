@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Final
 
 from pipeline.fetch.commits import Commits, Errand, HolderResult, read_due, read_result
@@ -49,8 +48,7 @@ class Worker:
         self._opened = AsyncExitStack()  # the resources
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[HolderResult]] = set()
-        self._starting: set[int] = set()  # partitions that are read, and ask nobody yet
-        self._holders: dict[int, Holder] = {}
+        self._holders: dict[int, Holder | None] = {}  # None while the partition is read
         self._results: list[HolderResult] = []
 
     def take(self, partition: int, errands: Iterable[Errand] | None) -> None:
@@ -69,7 +67,8 @@ class Worker:
     def finish(self) -> list[HolderResult]:
         """Of all that were taken, when they have ended; raises as `take` does."""
         try:
-            self._runner.run(self._wait_for_all())
+            while self._tasks:
+                self._runner.run(self._wait(None))
         finally:
             self.close()
         return self._results
@@ -93,19 +92,18 @@ class Worker:
         ended, self._tasks = await asyncio.wait(self._tasks, timeout=seconds, return_when=first)
         self._results.extend(task.result() for task in ended)
 
-    async def _wait_for_all(self) -> None:
-        while self._tasks:
-            await self._wait(None)
-
     async def _give_up(self) -> None:
         await cancel_all(*self._tasks)
         await self._opened.aclose()
 
     def _is_full(self) -> bool:
         """Whether another partition would only wait, or be too much to hold."""
-        if self._starting or len(self._tasks) >= MOST_PARTITIONS:
-            return True
-        if sum(len(holder.open) for holder in self._holders.values()) >= MOST_URLS:
+        urls = 0
+        for holder in self._holders.values():
+            if holder is None or not holder.serving:  # it is only starting
+                return True
+            urls += len(holder.open)
+        if len(self._tasks) >= MOST_PARTITIONS or urls >= MOST_URLS:
             return True
         in_use = self._resources is not None and self._resources.are_in_use
         return in_use and math.isinf(self._until)
@@ -121,21 +119,19 @@ class Worker:
     async def _hold(self, partition: int, errands: list[Errand] | None) -> HolderResult:
         job, fetching, counts = self._job, self._job.settings.fetching, Counter[str]()
         async with hold(job.path("leases", f"{partition:05d}.host.json")) as lease:
-            self._starting.add(partition)
+            self._holders[partition] = None
             try:
                 brought, todo = await asyncio.to_thread(read_due, partition, errands, job)
                 if todo and fetching.on:
-                    commits = Commits.begin(job, partition, brought.places)
                     holder = Holder(job=job, partition=partition, known=brought.known.values(),
-                                    commits=commits, lease=lease, open=todo, until=self._until,
-                                    begun=partial(self._starting.discard, partition),
+                                    commits=Commits.begin(job, partition, brought.places),
+                                    lease=lease, open=todo, until=self._until,
                                     resources=await self._open_resources())  # fmt: skip
                     del brought, todo
                     self._holders[partition] = holder
                     counts = await holder.fetch()
             finally:
-                self._starting.discard(partition)
-                self._holders.pop(partition, None)
+                del self._holders[partition]
             return await asyncio.to_thread(read_result, partition, errands, job, counts)
 
 

@@ -24,6 +24,9 @@ import io
 import re
 from typing import Final
 
+from pipeline.problem import Problem
+from schemas.verdict import Reason
+
 JPEG_SCANS: Final = 64  # progressive encoders write about 10
 JPEG_EXIFS: Final = 256  # one is usual; so many full segments are 16 MiB
 PNG_PROFILES: Final = 8  # one is allowed; four given bytes are in 16 MiB of noise by chance of .004
@@ -36,12 +39,12 @@ JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 GIF_IMAGE, GIF_EXTENSION, GIF_END = b",!;"
 
 
-class HeaderError(Exception):
-    """More is read to open a file than a header may hold."""
+class RefusedImageError(Exception):
+    """An image that is not decoded, and why."""
 
-    def __init__(self, value: int) -> None:
-        super().__init__(f"{value} bytes read before the first pixel, {HEADER_BYTES} may be")
-        self.value = value
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 class Metered(io.BytesIO):
@@ -59,12 +62,12 @@ class Metered(io.BytesIO):
         if not self.opened:
             self.spent += len(block)
             if self.spent > HEADER_BYTES:
-                raise HeaderError(self.spent)
+                raise RefusedImageError(_undecodable(self.spent, HEADER_BYTES))
         return block
 
 
-def excess(name: str, data: bytes) -> tuple[float, float] | None:
-    """Value and limit of what the bytes alone show to be too much; None where nothing is."""
+def excess(name: str, data: bytes) -> Problem | None:
+    """What the bytes alone show to be too much."""
     value, limit = 0, 0
     if name == "jpeg":
         value, limit = data.count(b"Exif\0\0"), JPEG_EXIFS
@@ -74,7 +77,11 @@ def excess(name: str, data: bytes) -> tuple[float, float] | None:
         value, limit = data.count(b"iCCP"), PNG_PROFILES
     elif name == "bmp":
         value, limit = int(int.from_bytes(data[30:34], "little") in BMP_RUN_LENGTHS), 0
-    return (value, limit) if value > limit else None
+    return _undecodable(value, limit) if value > limit else None
+
+
+def _undecodable(value: int, limit: int) -> Problem:
+    return Problem(reason=Reason.UNDECODABLE, value=value, limit=limit)
 
 
 def count_scans(data: bytes, *, enough: int) -> int:

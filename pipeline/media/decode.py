@@ -44,13 +44,7 @@ from schemas.verdict import OK, Reason
 
 # name by content -> Pillow's decoder; a name that is absent here is never opened
 DECODERS: Final = {
-    "jpeg": "JPEG",
-    "png": "PNG",
-    "webp": "WEBP",
-    "gif": "GIF",
-    "bmp": "BMP",
-    "tiff": "TIFF",
-    "avif": "AVIF",
+    name: name.upper() for name in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
 }
 MAGICS: Final = (
     (b"\xff\xd8\xff", "jpeg"),
@@ -112,15 +106,8 @@ class ImageLook:
 
     def columns(self, *, size: int) -> dict[str, Any]:
         """Of a row of images/, for a file of so many bytes that shows this."""
-        return {
-            "status": OK,
-            "sha256": self.sha256,
-            "phash": self.phash,
-            "width": self.width,
-            "height": self.height,
-            "format": self.format,
-            "bytes": size,
-        }
+        return {"status": OK, "sha256": self.sha256, "phash": self.phash, "width": self.width,
+                "height": self.height, "format": self.format, "bytes": size}  # fmt: skip
 
 
 def sniff(data: bytes) -> str | None:
@@ -137,14 +124,6 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-class RefusedImageError(Exception):
-    """An image that is not decoded, and why."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-
 @contextmanager
 def opened(
     data: bytes, *, limits: ImageLimits = ImageLimits()
@@ -157,15 +136,15 @@ def opened(
     quiet_decoders()
     name = sniff(data)
     if name is None:
-        raise RefusedImageError(Problem(reason=Reason.NOT_AN_IMAGE))
+        raise bombs.RefusedImageError(Problem(reason=Reason.NOT_AN_IMAGE))
     if (problem := _unopened(name, data, limits)) is not None:
-        raise RefusedImageError(problem)
+        raise bombs.RefusedImageError(problem)
     file = bombs.Metered(data) if name in METERED else io.BytesIO(data)
     with _pillow(limits), Image.open(file, formats=[DECODERS[name]]) as image:
         if isinstance(file, bombs.Metered):
             file.opened = True
         if (problem := _too_large(image, name, limits)) is not None:
-            raise RefusedImageError(problem)
+            raise bombs.RefusedImageError(problem)
         yield name, image
 
 
@@ -174,7 +153,7 @@ def look_at(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageLook | 
     try:
         with opened(data, limits=limits) as (name, image):
             return _look(image, name, data)
-    except RefusedImageError as error:
+    except bombs.RefusedImageError as error:
         return error.problem
     except Exception as error:  # noqa: BLE001  # decoders raise anything on hostile bytes (SyntaxError,
         # struct.error, IndexError; MemoryError for an absurd header, as pixels are bounded)
@@ -218,14 +197,8 @@ def _look(image: Image.Image, name: str, data: bytes) -> ImageLook:
     width, height = image.size
     if orientation(image) in SIDEWAYS:  # after load: a PNG may hold EXIF behind its pixels
         width, height = height, width
-    return ImageLook(
-        format=name,
-        width=width,
-        height=height,
-        animated=_moves(image, name, data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        phash=phash(image),
-    )
+    return ImageLook(format=name, width=width, height=height, animated=_moves(image, name, data),
+                     sha256=hashlib.sha256(data).hexdigest(), phash=phash(image))  # fmt: skip
 
 
 def _moves(image: Image.Image, name: str, data: bytes) -> bool:
@@ -240,9 +213,8 @@ def _unopened(name: str, data: bytes, limits: ImageLimits) -> Problem | None:
         return Problem(reason=Reason.IMAGE_BYTES, value=len(data), limit=limits.bytes)
     if name not in DECODERS:
         return Problem(reason=Reason.UNDECODABLE)
-    too_much = bombs.excess(name, data)
-    if too_much is not None:
-        return Problem(reason=Reason.UNDECODABLE, value=too_much[0], limit=too_much[1])
+    if (problem := bombs.excess(name, data)) is not None:
+        return problem
     stated = bombs.stated_length(name, data)
     if stated > len(data):  # the decoder's error would not tell cut from corrupt
         return Problem(reason=Reason.TRUNCATED_IMAGE, value=len(data), limit=stated)
@@ -258,8 +230,6 @@ def _sniff_brands(data: bytes) -> str | None:
 
 
 def _problem(error: Exception, limits: ImageLimits) -> Problem:
-    if isinstance(error, bombs.HeaderError):
-        return Problem(reason=Reason.UNDECODABLE, value=error.value, limit=bombs.HEADER_BYTES)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         pixels = PIXELS_OF_BOMB.search(str(error))
         value = float(pixels[1]) if pixels else None

@@ -99,18 +99,15 @@ class Lookers:
                 if not batch:
                     return
                 try:
-                    await self._look_at(batch)
+                    looks = await self._try([data for data, _ in batch])
+                    for data, future in batch:
+                        look = looks.pop(0) if looks else await self._look_alone(data)
+                        if not future.done():
+                            future.set_result(look)
                 except Exception as error:  # noqa: BLE001  # whoever waits is to have it
                     for _, future in batch:
                         if not future.done():
                             future.set_exception(error)
-
-    async def _look_at(self, batch: Sequence[tuple[bytes, asyncio.Future[Looked]]]) -> None:
-        looks = await self._try([data for data, _ in batch])
-        for data, future in batch:
-            look = looks.pop(0) if looks else await self._look_alone(data)
-            if not future.done():
-                future.set_result(look)
 
     def _take(self) -> list[tuple[bytes, asyncio.Future[Looked]]]:
         size = count = 0

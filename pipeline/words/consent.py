@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -61,20 +61,18 @@ def page_signals(
                for wish in _WISH.findall(value.lower())]  # fmt: skip
     robots += [value for name, value in headers if name.lower() == "x-robots-tag"]
     pairs = [(n.lower(), v.strip()) for n, v in headers] + named
-    canonical = licence = ""
-    for link in links:
-        rel = (link.get("rel") or "").lower().split()
-        url = absolute_url(link.get("href") or "", base=base) if link.get("href") else ""
-        if "canonical" in rel and not canonical:
-            canonical = url
-        if "license" in rel and not licence:
-            licence = url
+    linked = [((link.get("rel") or "").lower().split(), link.get("href")) for link in links]
+
+    def first(rel: str) -> str:
+        urls = (absolute_url(href, base=base) for rels, href in linked if href and rel in rels)
+        return next(filter(None, urls), "")
+
     return PageSignals(
         robots=tuple(sorted(set(_directives(robots)))),
         tdm_reservation=any(n == "tdm-reservation" and v == "1" for n, v in pairs),
         tdm_policy=next((v[:2048] for n, v in pairs if n == "tdm-policy"), ""),
-        canonical=canonical,
-        licence=licence or next((v[:2048] for n, v in named if n in _LICENCE), ""),
+        canonical=first("canonical"),
+        licence=first("license") or next((v[:2048] for n, v in named if n in _LICENCE), ""),
     )
 
 
@@ -104,16 +102,16 @@ _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptOutList:
-    """Domains, with all below them, and beginnings of URLs, sorted, none the beginning of one."""
+    """Domains, with all below them, and beginnings of URLs, by their length."""
 
     domains: frozenset[str] = frozenset()
-    beginnings: tuple[str, ...] = ()
+    beginnings: Mapping[int, set[str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> OptOutList:
         """Raises ValueError for a line that is neither a domain nor a URL."""
         lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-        domains, urls = set(), []
+        domains, beginnings = set[str](), defaultdict[int, set[str]](set)
         for line in filter(None, lines):
             url = line if "://" in line else f"http://{line.removeprefix('*').strip('.')}/"
             host = host_of(url).rstrip(".")
@@ -122,10 +120,11 @@ class OptOutList:
                     f"opt-out list has {line!r}: write a domain, or a URL with https://"
                 )
             if url is line:
-                urls.append(_plain(normal_url(url)))
+                beginning = _plain(normal_url(url))
+                beginnings[len(beginning)].add(beginning)
             else:
                 domains.add(host)
-        return cls(domains=frozenset(domains), beginnings=_shortest(urls))
+        return cls(domains=frozenset(domains), beginnings=beginnings)
 
     def __contains__(self, url: str) -> bool:
         if not (self.domains or self.beginnings):
@@ -135,9 +134,7 @@ class OptOutList:
         above = (".".join(labels[at:]) for at in range(len(labels)))
         if any(domain in self.domains for domain in above):
             return True
-        # of beginnings that do not begin with one another, the last one before a URL is its own
-        at = bisect_right(self.beginnings, url)
-        return at > 0 and url.startswith(self.beginnings[at - 1])
+        return any(url[:length] in urls for length, urls in self.beginnings.items())
 
 
 def _plain(url: str) -> str:
@@ -146,15 +143,6 @@ def _plain(url: str) -> str:
     place, slash, path = rest.partition("/")
     host, colon, port = place.rpartition("@")[2].partition(":")
     return f"{scheme}{mark}{host.rstrip('.')}{colon}{port}{slash}{path}"
-
-
-def _shortest(urls: Iterable[str]) -> tuple[str, ...]:
-    """Sorted, without those that begin with another one."""
-    kept: list[str] = []
-    for url in sorted(urls):
-        if not kept or not url.startswith(kept[-1]):
-            kept.append(url)
-    return tuple(kept)
 
 
 def name_of(text: str) -> str:

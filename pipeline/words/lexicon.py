@@ -41,50 +41,32 @@ _Words = tuple[frozenset[str], str, str]  # words, source, version
 
 
 def load_lexicon(
-    language: str,
-    *,
-    stop_words: str | Path | None = None,
-    flagged_words: str | Path | None = None,
-    common_words: str | Path | None = None,
-    spam_words: str | Path | None = None,
-    named_elsewhere: Collection[str] = (),
+    language: str, *, named_elsewhere: Collection[str] = (), **files: str | Path | None
 ) -> Lexicon:
     """Raises ValueError for a language that a list is missing for, or a file that cannot be used.
 
+    `files` are the user's, by kind of list: stop_words, flagged_words, common_words, spam_words.
     An empty file is a list of no words, allowed for flagged and spam words alone. `named_elsewhere`
     are the lists whose file a run.json names, which may be foreign: no line of it is quoted.
     """
-    files = {"stop_words": stop_words, "flagged_words": flagged_words,
-             "common_words": common_words, "spam_words": spam_words}  # fmt: skip
     own = {
         kind: _own(path, empty=kind in _MAY_BE_EMPTY, quoted=kind not in named_elsewhere)
         for kind, path in files.items()
+        if path is not None
     }
-    lists = {
-        "stop_words": own["stop_words"] or _stop_words(language),
-        "flagged_words": own["flagged_words"] or _flagged_words(language),
-        "common_words": own["common_words"] or _common_words(language),
-        "spam_words": own["spam_words"] or _spam_words(language),
-    }
+    lists = {kind: own.get(kind) or packaged(language) for kind, packaged in _PACKAGED.items()}
     names = tuple(
-        WordList(
-            kind=kind,
-            source=source,
-            version=release,
-            words=len(words),
-            sha256=words_sha256(words),
-        )
+        WordList(kind=kind, source=source, version=release, words=len(words),
+                 sha256=words_sha256(words))
         for kind, (words, source, release) in lists.items()
-    )
+    )  # fmt: skip
     return Lexicon(
         language=language, names=names, **{kind: words for kind, (words, _, _) in lists.items()}
     )
 
 
-def _own(path: str | Path | None, *, empty: bool, quoted: bool) -> _Words | None:
-    """The words of a user's file; None where none is given."""
-    if path is None:
-        return None
+def _own(path: str | Path, *, empty: bool, quoted: bool) -> _Words:
+    """The words of a user's file."""
     try:
         with open_local(Path(path)) as file:
             lines = file.read().decode("utf-8-sig").splitlines()
@@ -160,6 +142,14 @@ def _spam_words(language: str) -> _Words:
     if language == ENGLISH:
         return SPAM_WORDS, "interloom", _OWN_VERSION
     return frozenset(), "none", ""
+
+
+_PACKAGED: Final = {
+    "stop_words": _stop_words,
+    "flagged_words": _flagged_words,
+    "common_words": _common_words,
+    "spam_words": _spam_words,
+}
 
 
 def _usable(entries: Iterable[str]) -> frozenset[str]:

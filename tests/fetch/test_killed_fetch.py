@@ -166,9 +166,9 @@ def test_bodies_that_unpack_to_far_more_have_no_more_room(
     held: list[int] = []
     release = wire.Wire.release
 
-    def released(one: wire.Wire, answer: wire.Answer) -> None:
+    def released(one: wire.Wire, response: wire.Response) -> None:
         held.append(one._buffered)
-        release(one, answer)
+        release(one, response)
 
     monkeypatch.setattr(wire, "BUFFERED", 1 << 20)
     monkeypatch.setattr(wire.Wire, "release", released)

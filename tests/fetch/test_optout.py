@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeline.fetch.hosts.permission import BATCH, KEY, TRIES, OptOuts, SpawningService
+from pipeline.fetch.hosts.permission import (
+    BATCH,
+    KEY,
+    TRIES,
+    OptOuts,
+    OptOutService,
+    ask_spawning,
+)
 from pipeline.words.consent import OptOutList
 
 LIST = """
@@ -112,7 +120,7 @@ class Fake:
     failures: Sequence[Exception] = ()
     asked: list[list[str]] = field(default_factory=list)
 
-    async def opted_out(self, urls: Sequence[str]) -> Sequence[bool]:
+    async def __call__(self, urls: Sequence[str]) -> Sequence[bool]:
         self.asked.append(list(urls))
         if len(self.asked) <= len(self.failures):
             raise self.failures[len(self.asked) - 1]
@@ -203,7 +211,7 @@ def test_one_batch_without_an_answer_takes_none_from_the_others() -> None:
 
 @asynccontextmanager
 async def spawning(answer: Callable[[list[str]], object], status: int = 200) -> AsyncIterator[
-    tuple[SpawningService, list[tuple[str, str, list[str]]]]
+    tuple[OptOutService, list[tuple[str, str, list[str]]]]
 ]:  # fmt: skip
     """The client, and what a server on loopback was sent: key, type, URLs."""
     seen: list[tuple[str, str, list[str]]] = []
@@ -223,7 +231,7 @@ async def spawning(answer: Callable[[list[str]], object], status: int = 200) -> 
     host, port = runner.addresses[0][:2]
     try:
         async with aiohttp.ClientSession() as session:
-            yield SpawningService(url=f"http://{host}:{port}/opts", session=session), seen
+            yield partial(ask_spawning, session, f"http://{host}:{port}/opts"), seen
     finally:
         await runner.cleanup()
 
@@ -244,7 +252,7 @@ def test_spawnings_service_gets_lines_and_answers_for_each(
 
     async def run() -> None:
         async with spawning(told) as (service, seen):
-            assert await service.opted_out(URLS) == [True, False, True]
+            assert await service(URLS) == [True, False, True]
             assert seen == [("API secret" if key else "", "text/plain", URLS)]
 
     asyncio.run(run())
@@ -278,7 +286,7 @@ def test_an_answer_that_does_not_speak_for_every_url_lets_nothing_pass(
 
 
 def test_of_many_beginnings_each_finds_its_own() -> None:
-    """Told apart by a search among the sorted ones, so many of them cost little."""
+    """Looked up by their lengths, so many of them cost little."""
     paths = ["/a", "/a/b", "/a-b", "/b/", "/b", "/c/d/e", "/c/d.jpg", "/z"]
     listed = OptOutList.parse("\n".join(f"https://x.example{path}" for path in paths))
     for tried in ("/a", "/a-", "/a/x", "/b", "/c", "/c/d", "/c/d/", "/c/d/e/f", "/c/d.jpg?x", "/y",

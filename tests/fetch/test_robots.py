@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from pipeline.fetch.hosts.permission import LONGEST_DELAY, READ, Rules, closed, read_rules
+from pipeline.fetch.hosts.permission import LONGEST_DELAY, READ, Rules, read_rules
 from pipeline.problem import Problem
 from schemas.verdict import Reason
 
@@ -55,7 +55,7 @@ def test_a_site_that_does_not_say_what_it_allows_is_closed(name: str, status: in
 
 def test_a_site_that_does_not_answer_is_closed_for_that_reason() -> None:
     silent = Problem(reason=Reason.TIMED_OUT)
-    assert closed("robots.txt", silent).refuse(SITE + "/a.jpg") == silent
+    assert Rules(name="robots.txt", closed=silent).refuse(SITE + "/a.jpg") == silent
 
 
 @pytest.mark.parametrize("start", ["<!doctype html>\n", " \r\n\t<html>\n", "\ufeff<p>\n"])

@@ -236,7 +236,7 @@ def test_a_beat_ends_that_is_told_of_a_pause_when_it_is_cancelled() -> None:
         hosts, nothing = SimpleNamespace(long_rest=asyncio.Event()), cast("Any", None)
         job: Any = SimpleNamespace(settings=SimpleNamespace(fetching=TOLD))
         holder = Holder(job=job, partition=0, known=(), commits=nothing, lease=nothing, open={},
-                        until=0, begun=nothing, resources=nothing)  # fmt: skip
+                        until=0, resources=nothing)  # fmt: skip
         holder.hosts = cast("Any", hosts)
         beat = asyncio.ensure_future(holder._beat())
         for _ in range(9):  # it waits

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -30,6 +32,9 @@ from aiohttp.resolver import AsyncResolver
 LOOKUPS: Final = 64  # at a time; more only wait in the name server
 REMEMBERED: Final = 600.0  # seconds that an answer holds
 UNKNOWN: Final = 120.0  # seconds that "no such host" holds
+
+PORTS: Final = frozenset({None, *range(1, 65_536)})
+_MAP_LINE: Final = re.compile(r"(\S+)\s+([\d.]+(?=:|$)|[^.\s]+)(?::(\d*))?")  # IPv6 takes no port
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]  # a name's addresses; OSError where it has none
 
@@ -49,21 +54,16 @@ class HostMap:
         """Raises ValueError for a line that is no pair of pattern and address."""
         lines = []
         for number, line in enumerate(text.splitlines(), 1):
-            words = line.partition("#")[0].split()
-            if not words:
+            if not (entry := line.partition("#")[0].strip()):
                 continue
-            address, _, port = words[-1].rpartition(":") if "." in words[-1] else ("", "", "")
-            address, port = (address, port) if address else (words[-1], "")
-            if (
-                len(words) != 2
-                or not is_address(address)
-                or (port and not (port.isdecimal() and 0 < int(port) < 65_536))
-            ):
+            parts = _MAP_LINE.fullmatch(entry)
+            port = int(parts[3]) if parts and parts[3] else None
+            if parts is None or not is_address(parts[2]) or port not in PORTS:
                 raise ValueError(
                     f"line {number} of the host map is {line.strip()!r}: write a name or pattern "
                     "and an address, as in *.test 127.0.0.1:8080"
                 )
-            lines.append((words[0].lower(), address, int(port) if port else None))
+            lines.append((parts[1].lower(), parts[2], port))
         return cls(lines=tuple(lines))
 
     def find(self, host: str) -> tuple[str, int | None] | None:
@@ -81,10 +81,12 @@ class HostMap:
 
 @dataclass(slots=True)
 class _Known:
-    until: float
+    """What a name was looked up to be."""
+
+    until: float = -math.inf  # the answer holds, by time.monotonic()
     addresses: Sequence[str] = ()
-    forbidden: str = ""  # why
-    unknown: str = ""  # why
+    failure: tuple[type[Exception], str] | None = None  # no exception: it would hold its frames
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # while it is looked up
 
 
 @dataclass(kw_only=True)
@@ -94,7 +96,6 @@ class Guard(AbstractResolver):
     mapped: HostMap = field(default_factory=HostMap)
     lookup: Lookup | None = None  # else DNS, by c-ares
     _known: dict[str, _Known] = field(default_factory=dict)
-    _asking: dict[str, asyncio.Lock] = field(default_factory=dict)
     _dns: AsyncResolver | None = None
 
     def __post_init__(self) -> None:
@@ -117,32 +118,23 @@ class Guard(AbstractResolver):
             if not self.mapped.allows(address):
                 _open_of(host, [address])  # raises where a stranger could not have it
             return [_result(host, address, other or port)]
-        known = self._known.get(host)
-        if known is None or known.until < time.monotonic():
-            known = await self._look_up(host)
-        if known.forbidden:
-            raise ForbiddenAddressError(known.forbidden)
-        if known.unknown:
-            raise OSError(known.unknown)
+        known = self._known.setdefault(host, _Known())
+        async with known.lock:  # one look-up for all that wait for the same name
+            if known.until < time.monotonic():
+                await self._look_up(host, known)
+        if known.failure is not None:
+            kind, why = known.failure
+            raise kind(why)
         return [_result(host, address, port) for address in known.addresses]
 
-    async def _look_up(self, host: str) -> _Known:
-        """One look-up for all that wait for the same name."""
-        async with self._asking.setdefault(host, asyncio.Lock()):
-            known = self._known.get(host)
-            if known is not None and known.until >= time.monotonic():
-                return known
-            try:
-                async with self._slots:
-                    addresses = await (self.lookup or self._ask_dns)(host)
-                known = _Known(time.monotonic() + REMEMBERED, _open_of(host, addresses))
-            except ForbiddenAddressError as error:
-                known = _Known(time.monotonic() + UNKNOWN, forbidden=str(error))
-            except OSError as error:
-                known = _Known(time.monotonic() + UNKNOWN, unknown=str(error) or host)
-            self._known[host] = known
-        self._asking.pop(host, None)
-        return known
+    async def _look_up(self, host: str, known: _Known) -> None:
+        try:
+            async with self._slots:
+                known.addresses = _open_of(host, await (self.lookup or self._ask_dns)(host))
+            known.failure, known.until = None, time.monotonic() + REMEMBERED
+        except (OSError, ForbiddenAddressError) as error:
+            known.failure = type(error), str(error) or host
+            known.until = time.monotonic() + UNKNOWN
 
     async def _ask_dns(self, host: str) -> Sequence[str]:
         if self._dns is None:
@@ -179,9 +171,6 @@ def _result(host: str, address: str, port: int) -> ResolveResult:
 IPv4 = ipaddress.IPv4Address
 IPv6 = ipaddress.IPv6Address
 _LOW: Final = (1 << 32) - 1
-_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_SIX_TO_FOUR: Final = ipaddress.IPv6Network("2002::/16")
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 # in the registries, and not in Python 3.11's lists
 _SPECIAL: Final = (
@@ -189,6 +178,12 @@ _SPECIAL: Final = (
     ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526
     ipaddress.IPv6Network("3fff::/20"),  # documentation, RFC 9637
 )
+# networks that are as open as the IPv4 address within theirs, and the bits below it
+_TRANSLATED: Final = {
+    ipaddress.IPv6Network("::ffff:0:0/96"): 0,  # mapped
+    ipaddress.IPv6Network("64:ff9b::/96"): 0,  # NAT64
+    ipaddress.IPv6Network("2002::/16"): 80,  # 6to4
+}
 _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
 _ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)  # third quarter of the address
 
@@ -211,30 +206,25 @@ def is_global(address: str) -> bool:
         return False
     if isinstance(read, IPv4):
         return _is_open(read)
-    return read.scope_id is None and _is_open(read) and all(map(_is_open, _carried(read)))
-
-
-def _is_open(address: IPv4 | IPv6) -> bool:
-    if isinstance(address, IPv6):
-        if address.ipv4_mapped is not None or address in _NAT64 or address in _SIX_TO_FOUR:
-            return True  # as far as what it carries is
-        if address not in _UNICAST:
-            return False
+    translated = any(read in network for network in _TRANSLATED)
     return (
-        address.is_global
-        and not address.is_multicast
-        and not any(address.version == net.version and address in net for net in _SPECIAL)
+        read.scope_id is None
+        and (translated or (read in _UNICAST and _is_open(read)))
+        and all(_is_open(IPv4(bits & _LOW)) for bits in _carried(read, int(read)))
     )
 
 
-def _carried(address: IPv6) -> Iterator[IPv4]:
-    """The IPv4 addresses that a packet to it may end at."""
-    bits = int(address)
-    if address.ipv4_mapped is not None:
-        yield address.ipv4_mapped
-    if address in _COMPATIBLE or address in _NAT64 or bits >> 32 & _LOW in _ISATAP:
-        yield IPv4(bits & _LOW)
-    if address in _SIX_TO_FOUR:
-        yield IPv4(bits >> 80 & _LOW)
+def _is_open(address: IPv4 | IPv6) -> bool:
+    special = any(address in network for network in _SPECIAL)
+    return address.is_global and not address.is_multicast and not special
+
+
+def _carried(address: IPv6, bits: int) -> Iterator[int]:
+    """The IPv4 addresses that a packet to it may end at, in the lowest 32 bits."""
+    for network, below in _TRANSLATED.items():
+        if address in network:
+            yield bits >> below
+    if bits >> 32 & _LOW in _ISATAP:
+        yield bits
     if address in _TEREDO:
-        yield from (IPv4(bits >> 64 & _LOW), IPv4(~bits & _LOW))
+        yield from (bits >> 64, ~bits)

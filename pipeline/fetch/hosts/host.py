@@ -23,8 +23,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pipeline.fetch.hosts.pace import Pace, Rates, turn
-from pipeline.fetch.hosts.permission import FILES, READ, Rules, closed, read_rules
-from pipeline.fetch.hosts.wire import Answer, Wire
+from pipeline.fetch.hosts.permission import FILES, READ, Rules, read_rules
+from pipeline.fetch.hosts.wire import Response, Wire
 from pipeline.fetch.lease import START, Rests
 from pipeline.job import Fetching
 from pipeline.problem import Problem
@@ -44,7 +44,7 @@ FREE: Final = 10  # retries of a host, and one for each RETRIES_PER images asked
 RETRIES_PER: Final = 5
 RULES_REDIRECTS: Final = 5  # RFC 9309, 2.3.1.2
 
-Reply = Answer | Problem
+Reply = Response | Problem
 
 
 @dataclass(kw_only=True, eq=False)  # a key of the queues
@@ -52,13 +52,8 @@ class Host:
     """One origin."""
 
     origin: str
-    wire: Wire
-    fetching: Fetching
+    hosts: Hosts
     paces: tuple[Pace, Pace]  # the host's, its domain's
-    everywhere: asyncio.Semaphore  # requests under way
-    others: Callable[[str], Host]  # the origin of another URL of the domain
-    long_rest: asyncio.Event  # set when it asks for one, so that the lease is renewed at once
-    until: float = math.inf  # seconds since 1970: the deadline
     asked: int = 0
     retries: int = 0
     failures: int = 0
@@ -68,12 +63,15 @@ class Host:
     _rules: list[Rules] | None = None
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def fetching(self) -> Fetching:
+        return self.hosts.wire.fetching
+
     async def refuse(self, url: str) -> Problem | None:
         """What its robots.txt or ai.txt says against a URL."""
-        if self._rules is None:
-            async with self._reading:
-                if self._rules is None:
-                    self._rules = await self._read_all_rules()
+        async with self._reading:
+            if self._rules is None:
+                self._rules = await self._read_all_rules()
         refusals = (rules.refuse(url) for rules in self._rules)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
@@ -96,17 +94,18 @@ class Host:
             rest = self._rest(reply, attempt)
             if rest is None:
                 return reply
-            if isinstance(reply, Answer):  # the host's own wish: for all that wait for it
+            if isinstance(reply, Response):  # the host's own wish: for all that wait for it
                 self._let_rest(rest)
                 if rest > LONGEST_REST:  # nor is it asked for anything else
-                    self.wire.release(reply)
+                    self.hosts.wire.release(reply)
                     self.gone = Problem(reason=Reason.DEFERRED, value=rest, limit=LONGEST_REST)
                     return self.gone
-            if attempt == self.fetching.tries or self.retries >= self._budget:
+            budget = FREE + self.asked // RETRIES_PER
+            if attempt == self.fetching.tries or self.retries >= budget:
                 return reply
             self.retries += 1
-            if isinstance(reply, Answer):
-                self.wire.release(reply)
+            if isinstance(reply, Response):
+                self.hosts.wire.release(reply)
             else:
                 await asyncio.sleep(rest)
         raise AssertionError("tries is 1 or more")
@@ -115,7 +114,7 @@ class Host:
         """By its own wish. A long rest is put into the lease at once: this holder may be killed."""
         self.paces[0].rest(seconds)
         if seconds >= START:
-            self.long_rest.set()
+            self.hosts.long_rest.set()
 
     def _given_up(self) -> Problem | None:
         """Why it is not asked any more: it was given up, it wished for a longer rest than we wait
@@ -123,41 +122,35 @@ class Host:
         """
         if self.gone is not None:
             return self.gone
-        late = max(pace.resting for pace in self.paces) > self.until - time.time()
+        late = max(pace.resting for pace in self.paces) > self.hosts.until - time.time()
         if late or self.paces[0].wished > LONGEST_REST:
             return Problem(reason=Reason.DEFERRED)
         return None
 
-    @property
-    def _budget(self) -> int:
-        return FREE + self.asked // RETRIES_PER
-
     async def _ask_once(self, url: str, **wishes: Any) -> Reply:  # noqa: ANN401  # Wire.get's
         if (gone := self._given_up()) is not None:
             return gone
-        await self.wire.wait_for_buffer()
-        async with turn(self.paces, self.everywhere, given_up=lambda: self._given_up() is not None):
+        wire, everywhere = self.hosts.wire, self.hosts.everywhere
+        await wire.wait_for_buffer()
+        async with turn(self.paces, everywhere, given_up=lambda: self._given_up() is not None):
             if (gone := self._given_up()) is not None:
                 return gone
             if max(pace.resting for pace in self.paces) >= START:
-                self.long_rest.set()  # a pace so slow that the next holder has to know of it
+                self.hosts.long_rest.set()  # a pace so slow that the next holder has to know of it
             started = time.monotonic()
-            reply = await self.wire.get(url, **wishes)
+            reply = await wire.get(url, **wishes)
             self.seconds += time.monotonic() - started
-        self.bytes += reply.held if isinstance(reply, Answer) else 0
-        self._count(reply)
-        return reply
-
-    def _count(self, reply: Reply) -> None:
-        busy = isinstance(reply, Answer) and reply.status in RESTING
-        if not busy and not (isinstance(reply, Problem) and reply.reason in FAILURES):
-            self.failures = 0
-            return
-        self.failures += 1
-        if self.failures >= self.fetching.host_failures:
-            most = self.fetching.host_failures
+        if isinstance(reply, Response):
+            self.bytes += len(reply.body)
+            failed = reply.status in RESTING
+        else:
+            failed = reply.reason in FAILURES
+        self.failures = self.failures + 1 if failed else 0
+        most = self.fetching.host_failures
+        if self.failures >= most:
             late = Problem(reason=Reason.DEFERRED, value=self.failures, limit=most)
             self.gone = reply if isinstance(reply, Problem) else late
+        return reply
 
     def _rest(self, reply: Reply, attempt: int) -> float | None:
         """Seconds until it is worth another try; None where it never is."""
@@ -182,30 +175,29 @@ class Host:
         return read
 
     async def _read_rules(self, name: str) -> Rules:
-        url = f"{self.origin}/{name}"
+        host, url = self, f"{self.origin}/{name}"
         for _ in range(RULES_REDIRECTS + 1):
-            reply = await self._ask_for_rules(url)
+            reply = await host._ask_for_rules(url)
             if isinstance(reply, Problem):
-                return closed(name, reply)
+                return Rules(name=name, closed=reply)
             if (target := reply.target) is None:
                 return read_rules(name, status=reply.status, body=reply.body)
             if registered_domain(target) != registered_domain(url):
                 # another worker's affair: it is not asked from here, and so the site is closed
                 why = Problem(reason=Reason.RULES_UNREACHABLE, value=reply.status)
-                return closed(name, why)
-            url = target
+                return Rules(name=name, closed=why)
+            host, url = self.hosts.of(target), target
         return read_rules(name, status=404, body=b"")
 
     async def _ask_for_rules(self, url: str) -> Reply:
         """Again where it may be chance; 429 is an answer: the host is closed."""
         for attempt in range(1, self.fetching.tries + 1):
-            host = self.others(url)
-            reply = await host._ask_once(url, most=READ)
+            reply = await self._ask_once(url, most=READ)
             rest = self._rest(reply, attempt)
-            if isinstance(reply, Answer):
-                self.wire.release(reply)
+            if isinstance(reply, Response):
+                self.hosts.wire.release(reply)
                 if reply.status in RESTING:
-                    host._let_rest(rest or 0.0)
+                    self._let_rest(rest or 0.0)
                     return reply
             if rest is None or attempt == self.fetching.tries:
                 return reply
@@ -226,42 +218,30 @@ def retry_after(value: str) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
 @dataclass(kw_only=True)
 class Hosts:
     """All origins of a partition, with the paces that they share."""
 
     wire: Wire
-    fetching: Fetching
     rates: Rates
     everywhere: asyncio.Semaphore  # requests under way
     until: float = math.inf  # seconds since 1970: the deadline
     rests: Rests = field(default_factory=dict)  # that earlier holders have left
     known: dict[str, Host] = field(default_factory=dict)
-    long_rest: asyncio.Event = field(default_factory=asyncio.Event)
+    long_rest: asyncio.Event = field(default_factory=asyncio.Event)  # renews the lease at once
     _paces: dict[str, Pace] = field(default_factory=dict)
 
     def of(self, url: str) -> Host:
-        origin = origin_of(url)
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         if origin not in self.known:
             # a dot behind a name makes another origin, and no other host
-            paces = self._paces_of(host_of(url).rstrip("."), registered_domain(url).rstrip("."))
-            self.known[origin] = Host(origin=origin, wire=self.wire, fetching=self.fetching,
-                                      paces=paces, everywhere=self.everywhere,
-                                      others=self.of, long_rest=self.long_rest,
-                                      until=self.until)  # fmt: skip
+            host, domain = host_of(url).rstrip("."), registered_domain(url).rstrip(".")
+            rate, wide = self.rates.of_host(host), self.rates.of_domain(domain)
+            own = self._pace(f"host {host}", rate.requests, rate.connections)
+            shared = self._pace(f"domain {domain}", wide.domain_requests, wide.domain_connections)
+            self.known[origin] = Host(origin=origin, hosts=self, paces=(own, shared))
         return self.known[origin]
-
-    def _paces_of(self, host: str, domain: str) -> tuple[Pace, Pace]:
-        rate, wide = self.rates.of_host(host), self.rates.of_domain(domain)
-        return (
-            self._pace(f"host {host}", rate.requests, rate.connections),
-            self._pace(f"domain {domain}", wide.domain_requests, wide.domain_connections),
-        )
 
     def _pace(self, name: str, requests: float, connections: int) -> Pace:
         if name not in self._paces:

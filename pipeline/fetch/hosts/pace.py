@@ -14,7 +14,7 @@ import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -66,16 +66,16 @@ class Rates:
         return cls(default=default, others=others)
 
     def of_host(self, host: str) -> Rate:
-        return next((rate for pattern, rate in self.others if fnmatchcase(host, pattern)),
-                    self.default)  # fmt: skip
+        return self._first_of(host)
 
     def of_domain(self, domain: str) -> Rate:
         """By a pattern for the domain itself, or for what is below it."""
-        names = (domain, f"x.{domain}")
-        rates = (
-            rate for pattern, rate in self.others for name in names if fnmatchcase(name, pattern)
-        )
-        return next(rates, self.default)
+        return self._first_of(domain, f"x.{domain}")
+
+    def _first_of(self, *names: str) -> Rate:
+        matches = (rate for pattern, rate in self.others
+                   if any(fnmatchcase(name, pattern) for name in names))  # fmt: skip
+        return next(matches, self.default)
 
 
 def _rate(values: Mapping[str, Any], default: Rate) -> Rate:
@@ -84,8 +84,7 @@ def _rate(values: Mapping[str, Any], default: Rate) -> Rate:
             raise ValueError(f"rates: no such name as {name!r}: choose of {', '.join(_NAMES)}")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"rates: {name} is {value!r}: choose a number")
-    known = {name: getattr(default, name) for name in _NAMES}
-    return Rate(**{**known, **values})
+    return replace(default, **values)
 
 
 @dataclass(kw_only=True, eq=False)  # a URL remembers those that it has entered

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 import aiohttp
 from protego import Protego
@@ -38,16 +39,16 @@ _BARE: Final = re.compile(rb"(?im)^([ \t]*(?:dis)?allow[ \t]*:[ \t]*)(?=[^/*\s#]
 class Rules:
     """One file of one site; `parsed` is None where it says nothing, `closed` where it failed."""
 
-    reason: Reason
+    name: str  # of FILES
     parsed: Protego | None = None
-    closed: Problem | None = None
+    closed: Problem | None = None  # why nothing may be asked for: the file did not come
 
     def refuse(self, url: str) -> Problem | None:
         if self.closed is not None:
             return self.closed
         if self.parsed is None or self.parsed.can_fetch(url, AGENT):
             return None
-        return Problem(reason=self.reason)
+        return Problem(reason=FILES[self.name])
 
     @property
     def delay(self) -> float | None:
@@ -56,24 +57,18 @@ class Rules:
         return min(float(delay), LONGEST_DELAY) if delay else None
 
 
-def closed(name: str, why: Problem) -> Rules:
-    """Of a site whose file did not come: nothing may be asked for, for this reason."""
-    return Rules(reason=FILES[name], closed=why)
-
-
 def read_rules(name: str, *, status: int, body: bytes) -> Rules:
     """What robots.txt or ai.txt answered."""
-    reason = FILES[name]
     if 400 <= status < 500 and status != 429:
-        return Rules(reason=reason)
+        return Rules(name=name)
     if not 200 <= status < 300:
-        return closed(name, Problem(reason=Reason.RULES_UNREACHABLE, value=status))
+        return Rules(name=name, closed=Problem(reason=Reason.RULES_UNREACHABLE, value=status))
     if body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
-        return Rules(reason=reason)  # a page that says "not found" with 200
+        return Rules(name=name)  # a page that says "not found" with 200
     body = body[:READ]
     if name == "ai.txt":  # `*.jpg` and `images/` are paths anywhere
         body = _BARE.sub(rb"\1*", body)
-    return Rules(reason=reason, parsed=Protego.parse(_of_two(body.decode("utf-8-sig", "replace"))))
+    return Rules(name=name, parsed=Protego.parse(_of_two(body.decode("utf-8-sig", "replace"))))
 
 
 def _of_two(text: str) -> str:
@@ -97,47 +92,39 @@ SECONDS: Final = 60.0  # for one answer
 KEY: Final = "INTERLOOM_OPT_OUT_KEY"  # environment: a key belongs on no command line
 
 
-class OptOutService(Protocol):
-    """Somebody who knows which URLs are opted out."""
-
-    async def opted_out(self, urls: Sequence[str]) -> Sequence[bool]:
-        """One answer a URL, of at most BATCH; OSError or aiohttp.ClientError for none."""
-        ...
+# somebody who knows which URLs are opted out: one answer a URL, of at most BATCH; OSError or
+# aiohttp.ClientError for none
+OptOutService = Callable[[Sequence[str]], Awaitable[Sequence[bool]]]
 
 
 @asynccontextmanager
-async def service_at(url: str, *, agent: str) -> AsyncIterator[SpawningService | None]:
+async def service_at(url: str, *, agent: str) -> AsyncIterator[OptOutService | None]:
     """None where there is no URL. The user has named it, so it may be at any address."""
     if not url:
         yield None
         return
     timeout = aiohttp.ClientTimeout(total=SECONDS)
     async with aiohttp.ClientSession(headers={"User-Agent": agent}, timeout=timeout) as session:
-        yield SpawningService(url=url, session=session)
+        yield partial(ask_spawning, session, url)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpawningService:
-    """Asks as Spawning's API is asked: URLs as lines, opt-outs as JSON."""
-
-    url: str
-    session: aiohttp.ClientSession
-
-    async def opted_out(self, urls: Sequence[str]) -> Sequence[bool]:
-        headers = {"Content-Type": "text/plain"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"API {key}"
-        data = "\n".join(urls).encode()
-        async with self.session.post(self.url, data=data, headers=headers) as response:
-            response.raise_for_status()
-            answers = (await response.json(content_type=None))["urls"]
-        known: dict[str, bool] = {}
-        for answer in answers:
-            url = answer["url"]
-            known[url] = bool(answer["optOut"]) or known.get(url, False)
-        if missing := [url for url in urls if url not in known]:
-            raise OSError(f"{self.url} has not answered for {missing[0]}")
-        return [known[url] for url in urls]
+async def ask_spawning(
+    session: aiohttp.ClientSession, service: str, urls: Sequence[str]
+) -> Sequence[bool]:
+    """As Spawning's API is asked: URLs as lines, opt-outs as JSON."""
+    headers = {"Content-Type": "text/plain"}
+    if key := os.environ.get(KEY):
+        headers["Authorization"] = f"API {key}"
+    async with session.post(service, data="\n".join(urls).encode(), headers=headers) as response:
+        response.raise_for_status()
+        answers = (await response.json(content_type=None))["urls"]
+    known: dict[str, bool] = {}
+    for answer in answers:
+        url = answer["url"]
+        known[url] = bool(answer["optOut"]) or known.get(url, False)
+    if missing := [url for url in urls if url not in known]:
+        raise OSError(f"{service} has not answered for {missing[0]}")
+    return [known[url] for url in urls]
 
 
 @dataclass(kw_only=True)
@@ -168,7 +155,7 @@ class OptOuts:
     async def _ask(self, service: OptOutService, urls: Sequence[str]) -> Sequence[bool | None]:
         for attempt in range(TRIES):
             try:
-                return await service.opted_out(urls)
+                return await service(urls)
             except (aiohttp.ClientError, OSError, TimeoutError, KeyError, TypeError, ValueError,
                     RecursionError):  # fmt: skip
                 if attempt + 1 < TRIES:

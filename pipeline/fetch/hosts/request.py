@@ -20,9 +20,10 @@ from pipeline.fetch.commits import Errand
 from pipeline.fetch.hosts.host import Hosts, Reply
 from pipeline.fetch.hosts.pace import Pace
 from pipeline.fetch.hosts.permission import OptOuts
-from pipeline.fetch.hosts.wire import Answer
+from pipeline.fetch.hosts.wire import Response
 from pipeline.media.decode import sniff
 from pipeline.problem import Problem
+from pipeline.read.payload import Headers
 from pipeline.words.consent import header_signals
 from schemas.document import PageSignals
 from schemas.tables import IMAGES
@@ -42,7 +43,7 @@ class Ending:
     status: int | None = None  # HTTP
     signals: PageSignals = NO_SIGNALS
     body: bytes = field(default=b"", repr=False)
-    answer: Answer | None = None  # whose body is held until it is released
+    response: Response | None = None  # whose body is held until it is released
 
 
 @dataclass(kw_only=True)
@@ -63,57 +64,59 @@ class Requester:
             host = self.hosts.of(errand.at)
             if (full := host.let_in(entered)) is not None:
                 return Ending(errand=errand, problem=full)
-            signals: list[PageSignals] = [NO_SIGNALS]
-            reply = await host.ask(errand.at, wish=self._hear(signals), look=_look)
-            if isinstance(reply, Answer) and reply.target is not None:
-                self.hosts.wire.release(reply)
-                further = self._follow(errand, reply.target)
-                if isinstance(further, Problem):
-                    return Ending(errand=errand, problem=further, status=reply.status)
-                errand = further
-                if not self.mine(errand.at):
-                    return errand
-                continue
-            return _end(errand, reply, signals[0])
+            wish = _Wish(self.consent)
+            reply = await host.ask(errand.at, wish=wish, look=_look)
+            if isinstance(reply, Problem) or reply.target is None:
+                return _end(errand, reply, wish.signals)
+            self.hosts.wire.release(reply)
+            further = self._follow(errand, reply.target)
+            if isinstance(further, Problem):
+                return Ending(errand=errand, problem=further, status=reply.status)
+            errand = further
+            if not self.mine(errand.at):
+                return errand
 
     async def _refuse(self, errand: Errand) -> Ending | None:
         """What may not even be asked for, and who forbids it."""
-        if (problem := self.hosts.wire.check(errand.at)) is not None:
-            return Ending(errand=errand, problem=problem, decision=UNDECIDED)
-        out = await self.opt_outs.opted_out(errand.at)
-        if out is None:
-            late = Problem(reason=Reason.DEFERRED)
-            return Ending(errand=errand, problem=late, decision=UNDECIDED)
-        if out:
-            problem = Problem(reason=Reason.OPTED_OUT)
-        else:
-            problem = await self.hosts.of(errand.at).refuse(errand.at)
-        if problem is None:
-            return None
-        decision: str = problem.reason
-        if problem.reason is Reason.DEFERRED:
-            decision = UNDECIDED
-        elif problem.reason not in FORBIDDING:  # a host that could not be asked for its rules
-            decision = Reason.RULES_UNREACHABLE
+        url, decision = errand.at, UNDECIDED
+        if (problem := self.hosts.wire.check(url)) is None:
+            out = await self.opt_outs.opted_out(url)
+            if out is None:
+                problem = Problem(reason=Reason.DEFERRED)
+            elif out:
+                problem = Problem(reason=Reason.OPTED_OUT)
+            else:
+                problem = await self.hosts.of(url).refuse(url)
+            if problem is None:
+                return None
+            if problem.reason in FORBIDDING:
+                decision = problem.reason
+            elif problem.reason is not Reason.DEFERRED:  # it could not be asked for its rules
+                decision = Reason.RULES_UNREACHABLE
         return Ending(errand=errand, problem=problem, decision=decision)
 
-    def _hear(self, signals: list[PageSignals]) -> Callable[..., Problem | None]:
-        def wish(headers: Sequence[tuple[str, str]]) -> Problem | None:
-            signals[0] = header_signals(headers)
-            refusal = refuse_asking(self.consent, signals[0])
-            if refusal is None:
-                return None
-            return Problem(reason=refusal.reason, value=refusal.value, limit=refusal.limit)
-
-        return wish
-
     def _follow(self, errand: Errand, target: str) -> Errand | Problem:
-        most = self.hosts.fetching.redirects
+        most = self.hosts.wire.fetching.redirects
         if errand.hops >= most:
             return Problem(reason=Reason.TOO_MANY_REDIRECTS, value=errand.hops + 1, limit=most)
         if not target:
             return Problem(reason=Reason.BAD_URL)
         return errand._replace(at=target, hops=errand.hops + 1)
+
+
+@dataclass
+class _Wish:
+    """What a response asks for by its headers: refused where the recipe keeps to that."""
+
+    consent: Sequence[ConsentRule]
+    signals: PageSignals = NO_SIGNALS
+
+    def __call__(self, headers: Headers) -> Problem | None:
+        self.signals = header_signals(headers)
+        refusal = refuse_asking(self.consent, self.signals)
+        if refusal is None:
+            return None
+        return Problem(reason=refusal.reason, value=refusal.value, limit=refusal.limit)
 
 
 def _look(first: bytes) -> Problem | None:
@@ -132,7 +135,7 @@ def _end(errand: Errand, reply: Reply, signals: PageSignals) -> Ending:
     elif not reply.body:
         problem = Problem(reason=Reason.EMPTY_PAYLOAD)
     return Ending(errand=errand, problem=problem, status=reply.status, signals=signals,
-                  body=b"" if problem else reply.body, answer=reply)  # fmt: skip
+                  body=b"" if problem else reply.body, response=reply)  # fmt: skip
 
 
 def row_of(ending: Ending, *, round_: int) -> dict[str, Any]:

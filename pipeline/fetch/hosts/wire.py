@@ -1,7 +1,7 @@
 """Wire: one request, answered or given up, in bounded time and memory. No redirect is followed.
 
 In:      an http(s) URL.
-Out:     Answer: status, headers, where it points to, the body without its codings.
+Out:     Response: status, headers, where it points to, the body without its codings.
 Refused, as a Problem: another scheme or port, an address that is not open to strangers (guard.py),
          a certificate that does not hold, silence, a body that is cut, or larger than it may be,
          as it comes and as it unpacks.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -31,26 +31,21 @@ MOVED: Final = frozenset({301, 302, 303, 307, 308})
 BUFFERED: Final = 1 << 29  # bytes of bodies under way or not yet decoded; more wait for room
 HEADERS: Final = 32 << 10  # bytes of a header line
 
-Wish = Callable[[Sequence[tuple[str, str]]], Problem | None]
+Wish = Callable[[payload.Headers], Problem | None]
 Look = Callable[[bytes], Problem | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a server answered."""
+class Response:
+    """What a server answered; its body counts as buffered until it is released."""
 
     url: str
     status: int
-    headers: Sequence[tuple[str, str]]  # names in lower case
+    headers: payload.Headers  # names in lower case
     body: bytes = field(repr=False)
-    held: int = 0  # bytes of the buffer, until it is released
 
     def header(self, name: str) -> str:
-        return payload.header(tuple(self.headers), name)
-
-    @property
-    def media_type(self) -> str:
-        return payload.media_type(self.header("content-type"))
+        return payload.header(self.headers, name)
 
     @property
     def target(self) -> str | None:
@@ -69,8 +64,8 @@ class Wire:
     _buffered: int = 0  # bytes of bodies
     _complete: int = 0  # of these, bytes of bodies that have arrived completely
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _first: asyncio.Timeout | None = None  # of the one request that reads on although it is full
-    _session: aiohttp.ClientSession | None = None
+    _reads_on: asyncio.Timeout | None = None  # of the one request that does while it is full
+    session: aiohttp.ClientSession = field(init=False)
 
     async def __aenter__(self) -> Self:
         chosen = self.fetching
@@ -81,7 +76,7 @@ class Wire:
             socket_factory=self.guard.make_socket,
             ssl=ssl.create_default_context(),
         )
-        self._session = aiohttp.ClientSession(
+        self.session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,  # without a bound
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -95,18 +90,12 @@ class Wire:
             trust_env=False,
         )  # fmt: skip
         # it would ask again by itself where a connection ends without an answer, out of turn
-        self._session._retry_connection = False
+        self.session._retry_connection = False
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        assert self._session is not None
-        await self._session.close()
+        await self.session.close()
         await self.guard.close()
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "use the wire in an async with"
-        return self._session
 
     async def get(
         self,
@@ -115,7 +104,7 @@ class Wire:
         wish: Wish | None = None,
         look: Look | None = None,
         most: int | None = None,
-    ) -> Answer | Problem:
+    ) -> Response | Problem:
         """Ask once. `wish` sees the headers of a 200 or a redirect first, `look` the first bytes of
         a 200's body.
 
@@ -130,9 +119,21 @@ class Wire:
                 asyncio.timeout(self.fetching.total) as time,
                 self.session.get(bare, allow_redirects=False) as response,
             ):
-                return await self._read(url, response, time, wish, look, most)
+                headers = tuple((name.lower(), value) for name, value in response.headers.items())
+                problem = None
+                if wish is not None and (response.status == 200 or response.status in MOVED):
+                    problem = wish(headers)
+                body = problem or await self._read(response, time, look, most)
+                if isinstance(body, bytes):
+                    body = self._unpack(headers, body)
+                if isinstance(body, Problem):
+                    response.close()  # the rest is not read, so the connection is of no more use
+                    return body
         except _ERRORS as error:
             return Problem(reason=reason_of(error))
+        self._buffered += len(body)
+        self._complete += len(body)
+        return Response(url=url, status=response.status, headers=headers, body=body)
 
     def check(self, url: str) -> Problem | None:
         """What the URL alone is refused for."""
@@ -151,54 +152,46 @@ class Wire:
 
     async def _read(
         self,
-        url: str,
         response: aiohttp.ClientResponse,
         time: asyncio.Timeout,
-        wish: Wish | None,
         look: Look | None,
         most: int | None,
-    ) -> Answer | Problem:
-        headers = [(name.lower(), value) for name, value in response.headers.items()]
-        speaks = response.status == 200 or response.status in MOVED
-        problem = wish(headers) if wish is not None and speaks else None
-        limit = self.fetching.image_bytes
-        length = response.content_length
-        if problem is None and most is None and length is not None and length > limit:
-            problem = Problem(reason=Reason.IMAGE_BYTES, value=length, limit=limit)
-        if problem is not None:
-            response.close()  # the rest is not read, so the connection is of no more use
-            return problem
+    ) -> bytes | Problem:
+        """The body as it comes, counted as buffered meanwhile."""
+        limit, length = self.fetching.image_bytes, response.content_length
+        if most is None and length is not None and length > limit:
+            return Problem(reason=Reason.IMAGE_BYTES, value=length, limit=limit)
+        if response.status != 200 or "content-encoding" in response.headers:
+            look = None
         pieces, size = list[bytes](), 0
         try:
-            async for piece in response.content.iter_any():
+            while piece := await response.content.readany():
                 size += len(piece)
                 self._buffered += len(piece)
-                pieces.append(piece)
-                problem = _refused(response, pieces, size, limit, look)
-                if problem is not None:
-                    response.close()
-                    self._let_go(size)
+                if size > limit:
+                    return Problem(reason=Reason.IMAGE_BYTES, value=size, limit=limit)
+                if look is not None and not pieces and (problem := look(piece)) is not None:
                     return problem
+                pieces.append(piece)
                 if most is not None and size >= most:
                     response.close()
                     break
                 await self._wait_for_room(time)
             await self._wait_for_room(time)  # what a coding unpacks to may be far more
-        except BaseException:
-            self._let_go(size)
-            raise
+            return b"".join(pieces)
         finally:
-            if self._first is time:
-                self._first = None
-                self._freed.set()
-        http = payload.Http(status=response.status, headers=tuple(headers), body=b"".join(pieces))
-        body, problem = _unpacked(http, limit)
-        self._let_go(size)
-        if problem is not None:
-            return problem
-        self._buffered += len(body)
-        self._complete += len(body)
-        return Answer(url=url, status=response.status, headers=headers, body=body, held=len(body))
+            self._let_go(size)
+            if self._reads_on is time:
+                self._reads_on = None
+
+    def _unpack(self, headers: payload.Headers, body: bytes) -> bytes | Problem:
+        """The body without its content coding; aiohttp has taken the chunks apart."""
+        kept = tuple(pair for pair in headers if pair[0] != "transfer-encoding")
+        http = payload.Http(status=200, headers=kept, body=body)
+        body, problem = payload.decode(http, limit=self.fetching.image_bytes)
+        if problem is not None and problem.reason == Reason.RECORD_TOO_LARGE:
+            return Problem(reason=Reason.IMAGE_BYTES, value=problem.value, limit=problem.limit)
+        return problem or body
 
     @property
     def is_full(self) -> bool:
@@ -210,10 +203,10 @@ class Wire:
         while self.is_full:
             await self._change()
 
-    def release(self, answer: Answer) -> None:
+    def release(self, response: Response) -> None:
         """Its body is done with: others may come."""
-        self._complete -= answer.held
-        self._let_go(answer.held)
+        self._complete -= len(response.body)
+        self._let_go(len(response.body))
 
     def _let_go(self, size: int) -> None:
         self._buffered -= size
@@ -225,50 +218,26 @@ class Wire:
 
         That we do not read is no fault of the host: its time stands still.
         """
-        if self._may_go(time):
+        if self._has_room(time):
             return
         ends, began = time.when(), asyncio.get_running_loop().time()
         time.reschedule(None)
-        while not self._may_go(time):
+        while not self._has_room(time):
             await self._change()
         if ends is not None:
             time.reschedule(ends + asyncio.get_running_loop().time() - began)
 
-    def _may_go(self, time: asyncio.Timeout) -> bool:
+    def _has_room(self, time: asyncio.Timeout) -> bool:
         if self._buffered <= BUFFERED:
             return True
-        if self._complete > BUFFERED // 4 or self._first not in {None, time}:
+        if self._complete > BUFFERED // 4:
             return False
-        self._first = time
-        return True
+        self._reads_on = self._reads_on or time
+        return self._reads_on is time
 
     async def _change(self) -> None:
         self._freed.clear()
         await self._freed.wait()
-
-
-def _refused(
-    response: aiohttp.ClientResponse, pieces: list[bytes], size: int, limit: int, look: Look | None
-) -> Problem | None:
-    """What is wrong with a body as far as it has come."""
-    if size > limit:
-        return Problem(reason=Reason.IMAGE_BYTES, value=size, limit=limit)
-    first = len(pieces) == 1 and response.status == 200
-    if not first or look is None or "content-encoding" in response.headers:
-        return None
-    return look(pieces[0])
-
-
-def _unpacked(http: payload.Http, limit: int) -> tuple[bytes, Problem | None]:
-    """The body without its content coding; aiohttp has taken the chunks apart."""
-    if not any(name == "content-encoding" for name, _ in http.headers):
-        return http.body, None
-    headers = tuple(pair for pair in http.headers if pair[0] != "transfer-encoding")
-    unpacked = payload.Http(status=http.status, headers=headers, body=http.body)
-    body, problem = payload.decode(unpacked, limit=limit)
-    if problem is not None and problem.reason == Reason.RECORD_TOO_LARGE:
-        problem = Problem(reason=Reason.IMAGE_BYTES, value=problem.value, limit=problem.limit)
-    return body, problem
 
 
 _ERRORS: Final = (ForbiddenAddressError, aiohttp.ClientError, OSError, ValueError)
