@@ -50,14 +50,8 @@ class Resources:
     service: OptOutService | None
     listed: OptOutList
     rates: Rates
-    everywhere: asyncio.Semaphore  # requests under way
     # held by a partition that puts off its rest: all do so at the deadline, and rows take memory
     deferring: asyncio.Lock
-
-    @property
-    def are_in_use(self) -> bool:
-        """Whether a further request would have to wait."""
-        return self.everywhere.locked() or self.wire.is_full
 
 
 @dataclass(kw_only=True)
@@ -82,8 +76,7 @@ class Holder:
     async def fetch(self) -> Counter[str]:
         """Rows by reason."""
         job, shared = self.job, self.resources
-        self.hosts = Hosts(wire=shared.wire, rates=shared.rates,
-                           rests=dict(self.lease.rests), everywhere=shared.everywhere,
+        self.hosts = Hosts(wire=shared.wire, rates=shared.rates, rests=dict(self.lease.rests),
                            until=self.until)  # fmt: skip
         self._count_asked()
         self.known = ()  # as large as the partition

@@ -105,7 +105,7 @@ class Worker:
             urls += len(holder.open)
         if len(self._tasks) >= MOST_PARTITIONS or urls >= MOST_URLS:
             return True
-        in_use = self._resources is not None and self._resources.are_in_use
+        in_use = self._resources is not None and self._resources.wire.is_in_use
         return in_use and math.isinf(self._until)
 
     async def _open_resources(self) -> Resources:
@@ -152,6 +152,5 @@ async def open_resources(job: Job) -> AsyncIterator[Resources]:
             service=service,
             listed=opted_out(job),
             rates=Rates.parse(fetching.rates),
-            everywhere=asyncio.Semaphore(fetching.requests),
             deferring=asyncio.Lock(),
         )

@@ -32,9 +32,9 @@ from aiohttp.resolver import AsyncResolver
 LOOKUPS: Final = 64  # at a time; more only wait in the name server
 REMEMBERED: Final = 600.0  # seconds that an answer holds
 UNKNOWN: Final = 120.0  # seconds that "no such host" holds
-
-PORTS: Final = frozenset({None, *range(1, 65_536)})
-_MAP_LINE: Final = re.compile(r"(\S+)\s+([\d.]+(?=:|$)|[^.\s]+)(?::(\d*))?")  # IPv6 takes no port
+_MAP_LINE: Final = re.compile(
+    r"(\S+)\s+([\d.]+(?=:|$)|[^.\s]+)(?::(\d{0,5}))?"
+)  # IPv6 takes no port
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]  # a name's addresses; OSError where it has none
 
@@ -58,7 +58,8 @@ class HostMap:
                 continue
             parts = _MAP_LINE.fullmatch(entry)
             port = int(parts[3]) if parts and parts[3] else None
-            if parts is None or not is_address(parts[2]) or port not in PORTS:
+            is_port = port is None or 0 < port < 65_536
+            if parts is None or not is_address(parts[2]) or not is_port:
                 raise ValueError(
                     f"line {number} of the host map is {line.strip()!r}: write a name or pattern "
                     "and an address, as in *.test 127.0.0.1:8080"

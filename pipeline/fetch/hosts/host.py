@@ -130,9 +130,9 @@ class Host:
     async def _ask_once(self, url: str, **wishes: Any) -> Reply:  # noqa: ANN401  # Wire.get's
         if (gone := self._given_up()) is not None:
             return gone
-        wire, everywhere = self.hosts.wire, self.hosts.everywhere
+        wire = self.hosts.wire
         await wire.wait_for_buffer()
-        async with turn(self.paces, everywhere, given_up=lambda: self._given_up() is not None):
+        async with turn(self.paces, wire.slots, given_up=lambda: self._given_up() is not None):
             if (gone := self._given_up()) is not None:
                 return gone
             if max(pace.resting for pace in self.paces) >= START:
@@ -224,7 +224,6 @@ class Hosts:
 
     wire: Wire
     rates: Rates
-    everywhere: asyncio.Semaphore  # requests under way
     until: float = math.inf  # seconds since 1970: the deadline
     rests: Rests = field(default_factory=dict)  # that earlier holders have left
     known: dict[str, Host] = field(default_factory=dict)

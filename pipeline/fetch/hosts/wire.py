@@ -67,6 +67,9 @@ class Wire:
     _reads_on: asyncio.Timeout | None = None  # of the one request that does while it is full
     session: aiohttp.ClientSession = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.slots = asyncio.Semaphore(self.fetching.requests)  # of requests under way
+
     async def __aenter__(self) -> Self:
         chosen = self.fetching
         connector = aiohttp.TCPConnector(
@@ -197,6 +200,11 @@ class Wire:
     def is_full(self) -> bool:
         """Whether a further request has to wait for bodies to be done with."""
         return self._buffered > BUFFERED // 2 and self._complete > 0
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it has to wait for these, or for other requests."""
+        return self.slots.locked() or self.is_full
 
     async def wait_for_buffer(self) -> None:
         """Wait until the buffer can take another body."""
