@@ -112,7 +112,7 @@ def shard(root: beam.Pipeline, job: Job) -> None:
     _ = results | "Account" >> WriteManifest(job, stage=SHARD, before=write_report)
 
 
-def _of_extract(settings: Settings) -> dict[str, Any]:
+def _extract_settings(settings: Settings) -> dict[str, Any]:
     return {
         "language": settings.language,
         "signals": signals_settings(),
@@ -121,15 +121,15 @@ def _of_extract(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _of_filters(settings: Settings) -> dict[str, Any]:
+def _filter_settings(settings: Settings) -> dict[str, Any]:
     return {"recipe": as_settings(settings.recipe), "opt_out": settings.opt_out}
 
 
-def _of_fetch(settings: Settings) -> dict[str, Any]:
+def _fetch_settings(settings: Settings) -> dict[str, Any]:
     return settings.fetching.shaping
 
 
-def _of_shard(settings: Settings) -> dict[str, Any]:
+def _shard_settings(settings: Settings) -> dict[str, Any]:
     return {
         "shard_bytes": settings.shard_bytes,
         "heldout": settings.heldout,
@@ -154,7 +154,7 @@ EXTRACT: Final = Stage(
         "pillow", "pyarrow", "resiliparse", "scipy", "selectolax", "tldextract", "trafilatura",
         "unicode", "warcio", "zstandard",
     ),
-    settings=_of_extract,
+    settings=_extract_settings,
 )  # fmt: skip
 FILTER_TEXT: Final = Stage(
     name=StageName.FILTER_TEXT,
@@ -166,7 +166,7 @@ FILTER_TEXT: Final = Stage(
     groups=True,
     revision=5,
     shaped_by=("ada-url", "datasketch", "numpy", "pyarrow", "tldextract", "unicode"),
-    settings=_of_filters,
+    settings=_filter_settings,
 )
 FETCH: Final = Stage(
     name=StageName.FETCH,
@@ -182,7 +182,7 @@ FETCH: Final = Stage(
     meter=Urls,
     revision=2,
     shaped_by=("pyarrow",),
-    settings=_of_fetch,
+    settings=_fetch_settings,
 )
 FILTER_IMAGES: Final = Stage(
     name=StageName.FILTER_IMAGES,
@@ -194,7 +194,7 @@ FILTER_IMAGES: Final = Stage(
     groups=True,
     revision=2,
     shaped_by=("pyarrow",),
-    settings=_of_filters,
+    settings=_filter_settings,
 )
 SHARD: Final = Stage(
     name=StageName.SHARD,
@@ -211,7 +211,7 @@ SHARD: Final = Stage(
     planned=planned_files,
     revision=1,
     shaped_by=("jinja2", "markupsafe", "pillow", "pyarrow", "pyyaml", "webdataset"),
-    settings=_of_shard,
+    settings=_shard_settings,
 )
 STAGES: tuple[Stage, ...] = (EXTRACT, FILTER_TEXT, FETCH, FILTER_IMAGES, SHARD)
 NAMES: Final = tuple(stage.name for stage in STAGES)

@@ -1,4 +1,4 @@
-"""Beam's local runner, mended: what cannot change is worked out once, and logs say what is news.
+"""Beam's local runner, mended: what cannot change is worked out once, and logs are short.
 
 In:   Beam, imported by whoever calls.
 Out:  the same answers sooner; no log line that repeats the error of the run. Without it a local run
@@ -97,14 +97,14 @@ def quiet_local_runner() -> None:
 
 def quiet_worker() -> None:
     """The same for what a worker prints."""
-    sys.stderr = cast("TextIO", _News(sys.stderr))
+    sys.stderr = cast("TextIO", _FilteredStderr(sys.stderr))
 
 
 def _is_news(text: str) -> bool:
     return not any(mark in text for mark in _KNOWN)
 
 
-class _News(PlainStream):
+class _FilteredStderr(PlainStream):
     """Standard error without errors that the runner hears of and prints itself."""
 
     def __init__(self, stream: TextIO) -> None:

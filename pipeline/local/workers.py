@@ -133,7 +133,8 @@ def cores() -> int:
 def worker_command() -> str:
     """The shell command that starts a worker of this process, from the same modules.
 
-    It is deaf to what a terminal or a supervisor sends to the whole group: its run answers that.
+    It ignores SIGINT and SIGTERM, which are sent to the whole group: the run handles
+    them.
     """
     path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)  # noqa: PTH109
     variables = f"{_RUN}={os.getpid()} PYTHONPATH={shlex.quote(path)}"
@@ -168,7 +169,7 @@ def _end_with_the_run() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(os.environ[_RUN]):
-        sys.exit(1)  # it has ended before we asked
+        sys.exit(1)  # the run ended before prctl took effect
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """run: which stages are whole, which must be done; sweep, do them in order, never hang.
 
 In:   a run folder with its run.json (layout.py), and Beam's options.
-Out:  every stage whole, its manifest written last, and times in STAGE.host.json, the only file that
-      knows of hosts and clocks. A stage that fails ends the run with one line; the whole traceback
+Out:  every stage whole, its manifest written last, and its times in
+      STAGE.host.json. A stage that fails ends the run with one line; the whole traceback
       is in STAGE.failure.host.json, which the stage's next start removes.
-A stage is whole when its manifest carries its fingerprint. Of the parts that a killed run left, a
-stage with `keeps_parts` keeps those that carry its fingerprint; any other stage starts again. Parts
-of another fingerprint, and files that were being written, are swept first.
+A stage is whole when its manifest carries its fingerprint. Of what a killed run left, extract
+and shard keep parts with their fingerprint (`keeps_parts`), fetch keeps every committed row
+(`keeps_all`), the filter stages start again. Other parts, and files that were being written, are
+swept first.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from schemas.manifest import Manifest
 
 _STEP: Final = re.compile(r"(?<! ) *+\[while running '([^']+)'\]")
 # kinds of errors whose messages are written for the user: the kind is left out
-_WORDED: Final = re.compile(
+_OWN_ERRORS: Final = re.compile(
     r"^(?:(?:RuntimeError|ValueError|OSError|[\w.]*FullDiskError): )+(?:\[Errno \d+\] )?"
 )
 RUNNERS_HERE: Final = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
@@ -87,8 +88,8 @@ def execute(
             if (deadline := job.settings.fetching.deadline) is not None:
                 job_here = replace(job_here, until=started + deadline)
             with (progress or Progress.silent()).watch(job_here, stage):
-                spent = run_stage(job_here, stage, runner=runner, options=options)
-            write_host(job, stage, started=started, runner=runner, spent=spent)
+                seconds_by_task = run_stage(job_here, stage, runner=runner, options=options)
+            write_host(job, stage, started=started, runner=runner, seconds_by_task=seconds_by_task)
             if runner in RUNNERS_HERE and whole(job, stage) is None:
                 raise RuntimeError(f"{stage.name} ended without a manifest: the runner lost a step")
             tidy(job, stage)
@@ -106,7 +107,7 @@ def _check_before(job: Job, stage: Stage, runner: str) -> None:
 
 
 def run_stage(job: Job, stage: Stage, *, runner: str, options: Sequence[str]) -> dict[str, float]:
-    """One Beam job, to its end. Returns seconds by what its workers spent them on."""
+    """One Beam job, to its end. Returns seconds by what its workers seconds_by_task them on."""
     pipeline = open_pipeline(runner, options)
     stage.dataflow(pipeline, job.doing(stage.name))
     try:
@@ -130,8 +131,8 @@ def stage_failure(error: Exception, job: Job, stage: Stage) -> StageFailedError:
     try:
         store.write_bytes(path, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
         rest = f"the whole traceback is in {path}"
-    except OSError as unkept:
-        rest = f"its traceback could not be kept in {path} ({unkept.strerror})"
+    except OSError as write_error:
+        rest = f"its traceback could not be kept in {path} ({write_error.strerror})"
     place = f" at '{step}'" if step else ""
     return StageFailedError(f"{stage.name} failed{place}: {message} ({rest})")
 
@@ -145,7 +146,7 @@ def cause_of(text: str) -> tuple[str, str]:
     stack = [number for number, line in enumerate(lines) if line.startswith("  ")]
     message = " ".join(line.strip() for line in lines[stack[-1] + 1 if stack else 0 :])
     steps = _STEP.findall(message)
-    return _WORDED.sub("", _STEP.sub("", message)).strip(), steps[-1] if steps else ""
+    return _OWN_ERRORS.sub("", _STEP.sub("", message)).strip(), steps[-1] if steps else ""
 
 
 def open_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
@@ -168,7 +169,7 @@ def local_runner(workers: int) -> FnApiRunner:
 
 
 def write_host(
-    job: Job, stage: Stage, *, started: float, runner: str, spent: dict[str, float]
+    job: Job, stage: Stage, *, started: float, runner: str, seconds_by_task: dict[str, float]
 ) -> None:
     """Times and hosts, which differ between runs of the same bytes."""
     facts = {
@@ -176,7 +177,7 @@ def write_host(
         "seconds": round(time.time() - started, 3),
         "runner": runner,
         "cores": os.cpu_count(),
-        "spent": {name: round(seconds, 3) for name, seconds in sorted(spent.items())},
+        "spent": {name: round(seconds, 3) for name, seconds in sorted(seconds_by_task.items())},
     }
     text = json.dumps(facts, indent=1) + "\n"
     store.write_bytes(job.path(f"{stage.name}.host.json"), text.encode())
@@ -197,7 +198,7 @@ def sweep(job: Job, stage: Stage) -> None:
 
 
 def tidy(job: Job, stage: Stage) -> None:
-    """Remove what a stage that is whole has no use for."""
+    """Remove files that a finished stage no longer needs."""
     if stage.tidy is not None and whole(job, stage) is not None:
         store.remove(layout.asides(job.output))
         stage.tidy(job, part_names(job.parts_table(stage.name)))

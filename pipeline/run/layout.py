@@ -25,8 +25,8 @@ from pipeline.store import store
 from pipeline.store.raw import CLOUD
 from pipeline.store.store import ENDED, NOTE_NAMES, OPT_OUT, OPT_OUT_NAMES, NameForm
 
-_OF_OTHERS: Final = "counts"  # made from shards and index by the trainer
-PATTERN: Final = "*?["  # what a name in a bucket may not hold, since Beam cannot quote it
+_TRAINER_FOLDER: Final = "counts"  # made from shards and index by the trainer
+GLOB_CHARACTERS: Final = "*?["  # what a name in a bucket may not hold, since Beam cannot quote it
 _ASIDE: Final = re.compile(rf"{re.escape(store.ASIDE)}[0-9a-f]{{32}}\Z")
 _OWN: Final = ("run.json", "report.html", "README.md")
 _OF_A_STAGE: Final = ("manifest.json", "parts.parquet", "host.json", "failure.host.json")
@@ -60,13 +60,13 @@ def is_own(name: str) -> bool:
     return file in {*_OWN, *of_stages} or OPT_OUT_NAMES.fullmatch(file) is not None
 
 
-def is_first(name: str) -> bool:
+def is_start_file(name: str) -> bool:
     """Whether a first start writes this, whole or aside, before or as it writes run.json."""
     return name.startswith(("run.json", OPT_OUT)) and is_own(name)
 
 
-def is_of_others(name: str) -> bool:
-    return name.startswith(f"{_OF_OTHERS}/")
+def is_trainer_file(name: str) -> bool:
+    return name.startswith(f"{_TRAINER_FOLDER}/")
 
 
 def asides(output: str) -> list[str]:
@@ -102,7 +102,7 @@ def foreign(output: str) -> list[str]:
         return [name for folder in ("", *folders()) for name in _foreign_in(output, folder)]
     names = (path.removeprefix(store.join(output, "")) for path in store.walk(output))
     return sorted(name for name in names
-                  if not (name.endswith("/") or is_own(name) or is_of_others(name)))  # fmt: skip
+                  if not (name.endswith("/") or is_own(name) or is_trainer_file(name)))  # fmt: skip
 
 
 def _foreign_in(output: str, folder: str) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _foreign_in(output: str, folder: str) -> Iterator[str]:
     with os.scandir(path) as entries:
         is_file = {_name(folder, entry.name): entry.is_file(follow_symlinks=False)
                    for entry in entries}  # fmt: skip
-    for name in sorted(is_file.keys() - {*folders(), _OF_OTHERS}):
+    for name in sorted(is_file.keys() - {*folders(), _TRAINER_FOLDER}):
         if not (is_file[name] and is_own(name)):
             yield name
 
@@ -158,7 +158,7 @@ def check_output(output: str) -> None:
     try:
         above = next(path for path in (Path(output), *Path(output).parents) if path.exists())
     except OSError as error:
-        raise _unmade(output, error) from error
+        raise _cannot_create(output, error) from error
     if not above.is_dir():
         raise ValueError(f"output is {output}, but {above} is a file: choose another folder")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -175,7 +175,7 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _unmade(output: str, error: OSError) -> ValueError:
+def _cannot_create(output: str, error: OSError) -> ValueError:
     return ValueError(
         f"output is {output}, which cannot be made ({error.strerror}): choose another folder"
     )
@@ -190,15 +190,15 @@ def _check_bucket(output: str) -> None:
         )
     if not rest.partition("/")[0]:
         raise ValueError(f"output is {output}, which names no bucket: add it, and a folder")
-    if mark := next((character for character in rest if character in PATTERN), ""):
+    if mark := next((character for character in rest if character in GLOB_CHARACTERS), ""):
         raise ValueError(
             f"output is {output}, but a listing of a bucket takes {mark} for a pattern, and would "
-            f"find files of other folders: choose a name without {' '.join(PATTERN)}"
+            f"find files of other folders: choose a name without {' '.join(GLOB_CHARACTERS)}"
         )
 
 
 def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None = None) -> Job:
-    """Write run.json, or check that the folder holds this very run; beside it the list it names.
+    """Write run.json, or check that the folder holds this very run; and the opt-out list.
 
     Raises:
         ValueError: where the folder holds another run, what is no run, or links out of it.
@@ -215,7 +215,7 @@ def prepare(output: str, crawl: Crawl, settings: Settings, opt_out: str | None =
         try:
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unmade(output, error) from error
+            raise _cannot_create(output, error) from error
     with store.held(output):  # no other run is at work in it
         if opt_out is not None and settings.opt_out:
             store.write_bytes(store.join(output, settings.opt_out), opt_out.encode())
@@ -231,7 +231,7 @@ def _strays(output: str) -> Iterator[str]:
     They are listed one by one: the folder may be the root of a disk.
     """
     base = store.join(output, "")
-    return (path for path in store.walk(output) if not is_first(path.removeprefix(base)))
+    return (path for path in store.walk(output) if not is_start_file(path.removeprefix(base)))
 
 
 def check_same(output: str, old: Mapping[str, Any], crawl: Crawl) -> None:

@@ -1,6 +1,6 @@
 """Progress of a stage: how many of its files are there, on a terminal as a bar, else as lines.
 
-`run()` of a Beam pipeline blocks, and what is final is a file; so a thread counts files. That is
+`run()` of a Beam pipeline blocks, and every finished part is a file; so a thread counts them. That is
 true of every runner whose output can be listed. Of fetch it counts URLs, in fetch/progress.py.
 """
 
@@ -64,23 +64,23 @@ class Progress:
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn(meter.unit),
             rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("{task.fields[news]}", markup=False),
+            rich.progress.TextColumn("{task.fields[detail]}", markup=False),
             console=self._console,
             disable=not terminal,
         )
-        task = bar.add_task(stage.name, total=None, news="")
+        task = bar.add_task(stage.name, total=None, detail="")
 
         def look() -> None:
             while not stop.wait(self._every):
                 try:
-                    done, news = meter.look()
+                    done, detail = meter.look()
                     known = max(meter.total, done)
                 except (OSError, ValueError):  # also a lease that is just being made
                     continue  # a bar is no reason to fail: the stage will say so, if it matters
-                bar.update(task, completed=done, total=known, news=news)
+                bar.update(task, completed=done, total=known, detail=detail)
                 if not terminal:
                     line = f"{done:,} of {meter.about}{known:,} {meter.unit}"
-                    self._say(stage.name, f"{line}, {news}" if news else line, start)
+                    self._say(stage.name, f"{line}, {detail}" if detail else line, start)
 
         watcher = threading.Thread(target=look, daemon=True)
         with bar:
@@ -91,7 +91,7 @@ class Progress:
                 stop.set()
                 watcher.join()
             done = meter.end()
-            bar.update(task, completed=done, total=done, news="")
+            bar.update(task, completed=done, total=done, detail="")
         if not terminal:
             self._say(stage.name, f"done, {done:,} {meter.unit}", start)
 
