@@ -23,6 +23,7 @@ BLOCK: Final = 1 << 20  # bytes read ahead at once
 SEARCHED: Final = 1 << 20  # bytes of one step of a search
 TRIAL: Final = 512  # compressed bytes at the start of a candidate that a trial decodes
 _SHORTEST_HEADER: Final = 40  # bytes: even an ARC line has an address, a date, a type, a length
+DAMAGE: Final = Problem(reason=Reason.DAMAGED_RECORD)
 
 # How a record opens; a true member may have blank lines before it.
 WARC_OPENING: Final = re.compile(rb"WARC/\d\.\d{1,2}\r?\n[!-9;-~]+[ \t]*:")
@@ -48,7 +49,6 @@ class ByteWindow:
         self._last = end if exact else None
         self._block = b""
         self._start = 0
-        self._position = -1  # of the stream; -1 is unknown
         self.failed = False  # the stream raised: a disk's or a network's fault, not the bytes'
 
     def at(self, offset: int, size: int) -> bytes:
@@ -71,7 +71,6 @@ class ByteWindow:
     def size(self) -> int:
         if self._last is not None:
             return self._last
-        self._position = -1
         with self._watched():
             return self._stream.seek(0, SEEK_END)
 
@@ -94,22 +93,16 @@ class ByteWindow:
 
     def _read(self, offset: int, size: int) -> bytes:
         with self._watched():
-            if self._position != offset:
-                try:
-                    self._stream.seek(offset)
-                except OSError as error:
-                    if error.errno != errno.EINVAL:
-                        raise
-                    return b""  # farther than a file reaches on this file system
-                self._position = offset
+            try:
+                self._stream.seek(offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                return b""  # farther than a file reaches on this file system
             pieces = []
-            while size > 0:
-                piece = self._stream.read(size)
-                if not piece:
-                    break
+            while size > 0 and (piece := self._stream.read(size)):
                 pieces.append(piece)
                 size -= len(piece)
-                self._position += len(piece)
             return b"".join(pieces)
 
     @contextmanager
@@ -156,24 +149,23 @@ class Attempt:
 def damaged(
     reached: int, *, end: int | None = None, work: int = 0, problem: Problem | None = None
 ) -> Attempt:
-    why = problem or Problem(reason=Reason.DAMAGED_RECORD)
-    return Attempt(end=end, reached=reached, problem=why, work=work)
+    return Attempt(end=end, reached=reached, problem=problem or DAMAGE, work=work)
 
 
-class Sink(Protocol):
-    def write(self, data: bytes, /) -> object: ...
-
-
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Plain:
     """The plain bytes of a member: always counted, kept or passed on only up to the limit."""
 
-    keep: bool
     limit: int
-    sink: Sink | None = None
+    keep: bool = False
+    sink: BinaryIO | None = None
     size: int = 0
     head: bytes = b""
     pieces: list[bytes] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> bool:
+        return self.keep or self.sink is not None
 
     def take(self, piece: bytes) -> None:
         self.size += len(piece)
@@ -191,12 +183,11 @@ class Plain:
         problem = None
         if self.size > self.limit:
             problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=self.size, limit=self.limit)
-        kept = self.keep and self.sink is None and problem is None
         return Attempt(
             end=end,
             reached=end,
             problem=problem,
-            data=b"".join(self.pieces) if kept else None,
+            data=b"".join(self.pieces) if self.keep and problem is None else None,
             size=self.size,
             opens=not self.head.lstrip(b"\r\n") or opens_record(self.head),
             silent=not self.size,
@@ -208,17 +199,8 @@ class Codec(Protocol):
     @property
     def kind(self) -> str: ...
 
-    def read(
-        self,
-        window: ByteWindow,
-        offset: int,
-        *,
-        keep: bool,
-        max_bytes: int,
-        sink: Sink | None = None,
-    ) -> Attempt:
-        """Read the member at `offset`. With `keep` or a sink it is decoded whole; a sink takes
-        the plain bytes in place of `Attempt.data`."""
+    def read(self, window: ByteWindow, offset: int, plain: Plain) -> Attempt:
+        """Read the member at `offset`; it is decoded whole if its plain bytes are wanted."""
         ...
 
     def candidates(self, window: ByteWindow, offset: int) -> Iterator[int]:

@@ -30,17 +30,16 @@ from pipeline.read.codec import (
     Attempt,
     ByteWindow,
     Plain,
-    Sink,
     damaged,
     opens_record,
     search,
     surely_opens_record,
 )
+from pipeline.read.payload import inflated
 
 GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 _GZIP_CANDIDATE: Final = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]")
 _FIRST, _STEP = 8 << 10, 64 << 10  # compressed bytes fed at once, counted from the member's start
-_PIECE: Final = 1 << 20  # plain bytes taken at once
 _NAME: Final = 4096  # the longest file name or comment that a gzip header may hold
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -52,43 +51,31 @@ _MAX_DICTIONARY: Final = 64 << 20
 _MAX_WINDOW: Final = 128 << 20  # the most that zstd itself allows by default
 
 
-@dataclass(slots=True)
-class _Summed(Plain):
-    """Plain bytes with the checksum that gzip's trailer must hold."""
-
-    crc: int = 0
-
-    def take(self, piece: bytes) -> None:
-        Plain.take(self, piece)
-        self.crc = zlib.crc32(piece, self.crc)
-
-    def trailer(self) -> bytes:
-        return struct.pack("<II", self.crc, self.size & 0xFFFFFFFF)
-
-
 class GzipMembers:
     kind = "gzip"
 
-    def read(
-        self,
-        window: ByteWindow,
-        offset: int,
-        *,
-        keep: bool,
-        max_bytes: int,
-        sink: Sink | None = None,
-    ) -> Attempt:
-        body = _deflate_start(window, offset)
-        if body is None:
+    def read(self, window: ByteWindow, offset: int, plain: Plain) -> Attempt:
+        at = _deflate_start(window, offset)
+        if at is None:
             return damaged(offset + 1)
-        plain = _Summed(keep=keep, limit=max_bytes, sink=sink)
-        end, reached = _inflate(window, body, plain)
-        work = reached - offset + plain.size
-        if end is None:
-            return damaged(reached, work=work)
+        engine, crc, step = zlib.decompressobj(-zlib.MAX_WBITS), 0, _FIRST
+        while not engine.eof:
+            before, chunk = engine.copy(), window.some(at, step)
+            try:
+                for piece in inflated(engine, chunk):
+                    plain.take(piece)
+                    crc = zlib.crc32(piece, crc)
+            except zlib.error:
+                reached = at + _understood(before, chunk)
+                return damaged(reached, work=reached - offset + plain.size)
+            if not chunk:
+                return damaged(at, work=at - offset + plain.size)
+            at, step = at + len(chunk), _STEP
+        end = at - len(engine.unused_data)
+        work = end - offset + plain.size
         trailer = window.at(end, 8)
         end += len(trailer)
-        if trailer == plain.trailer():
+        if trailer == struct.pack("<II", crc, plain.size & 0xFFFFFFFF):
             return plain.attempt(end=end, work=work)
         # a wrong checksum: the end stands if a member, or the end of the file, follows
         stands = len(trailer) == 8 and (window.ended(end) or self.trial(window, end))
@@ -125,46 +112,13 @@ def _deflate_start(window: ByteWindow, offset: int) -> int | None:
     return at + 2 if flags & 2 else at
 
 
-def _inflate(window: ByteWindow, body: int, plain: Plain) -> tuple[int | None, int]:
-    """(where deflate ends or None, how far it was understood)."""
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    at, step = body, _FIRST
-    while not engine.eof:
-        chunk = window.some(at, step)
-        if not chunk:
-            return None, at
+def _understood(engine: zlib._Decompress, chunk: bytes) -> int:
+    """How many bytes of a chunk deflate takes, the one at which it fails included."""
+    for index, byte in enumerate(chunk):
         try:
-            _feed(engine, chunk, plain)
+            list(inflated(engine, bytes((byte,))))
         except zlib.error:
-            return None, _breaking_point(window, body, at)
-        at, step = at + len(chunk), _STEP
-    end = at - len(engine.unused_data)
-    return end, end
-
-
-def _feed(engine: zlib._Decompress, chunk: bytes, plain: Plain | None) -> None:
-    while True:
-        piece = engine.decompress(chunk, _PIECE)
-        if plain is not None:
-            plain.take(piece)
-        chunk = engine.unconsumed_tail
-        if engine.eof or (not chunk and len(piece) < _PIECE):
-            return
-
-
-def _breaking_point(window: ByteWindow, body: int, failed: int) -> int:
-    """The byte at which deflate fails inside the chunk at `failed`, which zlib does not report."""
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    at, step = body, _FIRST
-    while at < failed:
-        chunk = window.some(at, step)
-        _feed(engine, chunk, None)
-        at, step = at + len(chunk), _STEP
-    for index, byte in enumerate(window.some(failed, step)):
-        try:
-            _feed(engine, bytes((byte,)), None)
-        except zlib.error:
-            return failed + index + 1
+            return index + 1
     raise AssertionError("deflate failed in this chunk a moment ago")
 
 
@@ -186,15 +140,7 @@ class ZstdFrames:
             dict_data=_dictionary(window), max_window_size=_MAX_WINDOW
         )
 
-    def read(
-        self,
-        window: ByteWindow,
-        offset: int,
-        *,
-        keep: bool,
-        max_bytes: int,
-        sink: Sink | None = None,
-    ) -> Attempt:
+    def read(self, window: ByteWindow, offset: int, plain: Plain) -> Attempt:
         head = window.at(offset, 8)
         if len(head) == 8 and _SKIPPABLE.match(head):
             end = offset + 8 + int.from_bytes(head[4:], "little")
@@ -205,10 +151,9 @@ class ZstdFrames:
             return damaged(frame.reached)
         follows = window.ended(frame.end) or opens_frame(window.at(frame.end, 4))
         work = frame.end - offset
-        if follows and not keep and sink is None:  # a walk: what the block headers say is enough
+        if follows and not plain.wanted:  # a walk: what the block headers say is enough
             opens = opens_record(self._first_block(window, frame))
             return Attempt(end=frame.end, reached=frame.end, opens=opens, work=work)
-        plain = Plain(keep=keep, limit=max_bytes, sink=sink)
         sound = self._decode(window, frame, plain)
         work += plain.size
         if sound:

@@ -68,15 +68,16 @@ def ranges_of(
     """
     numbers: dict[str, int] = {}
     batches = [
-        (_numbered(batch, numbers, base), *_places(batch))
+        (_numbered(batch, numbers, base), *map(pa.Array.to_numpy, batch.columns[1:]))
         for name in names
         if is_index(name)
         for batch in _batches(name, quoted=False)
     ]
     if not batches:
         return
-    file, start, end = map(np.concatenate, zip(*batches, strict=True))
-    del batches
+    file, start, length = map(np.concatenate, zip(*batches, strict=True))
+    end = start + length
+    del batches, length
     order = np.lexsort((start, file))  # stable
     borders = np.cumsum(np.bincount(file))
     for name, rows in zip(numbers, np.split(order, borders[:-1]), strict=True):
@@ -104,11 +105,6 @@ def _numbered(batch: pa.RecordBatch, numbers: dict[str, int], base: str) -> npt.
     return np.array(of_batch, dtype=np.int32)[encoded.indices.to_numpy()]
 
 
-def _places(batch: pa.RecordBatch) -> tuple[Numbers, Numbers]:
-    start = batch.column("offset").to_numpy()
-    return start, start + batch.column("length").to_numpy()
-
-
 def _runs(start: Numbers, end: Numbers, limit: int | None) -> Numbers:
     """The records of one file, by offset, as runs."""
     reach = np.maximum.accumulate(end)
@@ -129,10 +125,7 @@ def _batches(name: str, *, quoted: bool = True) -> Iterator[pa.RecordBatch]:
         with open_raw(name) as stream:
             for stored in _stored(name, stream, quoted=quoted):
                 stored.validate(full=True)  # UTF-8 too
-                columns = [
-                    column.cast(type_) for column, type_ in zip(stored, _SCHEMA.types, strict=True)
-                ]
-                batch = pa.record_batch(columns, schema=_SCHEMA)
+                batch = stored.rename_columns(_SCHEMA.names).cast(_SCHEMA)
                 _check(name, batch, before)
                 before += batch.num_rows
                 yield batch
@@ -152,25 +145,20 @@ def _stored(name: str, stream: BinaryIO, *, quoted: bool) -> Iterator[pa.RecordB
         batches = stored.iter_batches(_BATCH, columns=columns, use_threads=False)
         yield from (batch.select(columns) for batch in batches)
         return
-    stored = pyarrow.csv.open_csv(_first_line(name, stream))
+    head = stream.read(_LONGEST_HEAD)
+    if name.endswith(".gz"):
+        head = zlib.decompressobj(wbits=31).decompress(head, _LONGEST_HEAD)
+    first_line = io.BytesIO(head).readline()
+    stored = pyarrow.csv.open_csv(io.BytesIO(first_line))
     columns = _columns(name, stored.schema.names, quoted=quoted)
     stream.seek(0)
     wanted = pyarrow.csv.ConvertOptions(
         include_columns=columns, column_types={columns[0]: pa.string()}
     )
-    yield from pyarrow.csv.open_csv(_text(name, stream), convert_options=wanted)
-
-
-def _first_line(name: str, stream: BinaryIO) -> BinaryIO:
-    head = stream.read(_LONGEST_HEAD)
+    text = pa.PythonFile(stream, mode="r")
     if name.endswith(".gz"):
-        head = zlib.decompressobj(wbits=31).decompress(head, _LONGEST_HEAD)
-    return io.BytesIO(io.BytesIO(head).readline())
-
-
-def _text(name: str, stream: BinaryIO) -> pa.NativeFile:
-    source = pa.PythonFile(stream, mode="r")
-    return pa.CompressedInputStream(source, "gzip") if name.endswith(".gz") else source
+        text = pa.CompressedInputStream(text, "gzip")
+    yield from pyarrow.csv.open_csv(text, convert_options=wanted)
 
 
 def _columns(name: str, stored: Sequence[str], *, quoted: bool) -> list[str]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,8 @@ from pipeline.store.raw import (
 )
 
 _LISTS: Final = (".paths", ".paths.gz")
-_CRAWL: Final = (".warc", ".arc")  # anywhere in a name: *.warc.gz, *.arc.zst, *.warc.wet.gz
+_CRAWL: Final = re.compile(r"\.w?arc", re.IGNORECASE)  # *.warc.gz, *.arc.zst, *.warc.wet.gz
+_GLOB: Final = re.compile(r"[*?[]")
 _REFUSED: Final = (".lz4", ".bz2", ".xz", ".zip", ".7z")
 _LONGEST_LIST: Final = 1 << 30
 _SHOWN: Final = 200  # bytes of a line in a message
@@ -43,13 +45,12 @@ def expand(arguments: Sequence[str], *, base: str = "") -> tuple[str, ...]:
     """All inputs that the arguments name; relative lines of a list stand below `base`."""
     if not arguments:
         raise ValueError("no input: name a WARC or ARC file, a folder, a glob, a URL or a list")
-    names = {
-        _readable(name) for argument in arguments for name in _expanded(_named(argument), base)
-    }
+    names = {_readable(name) for argument in arguments for name in _expanded(argument, base)}
     return tuple(sorted(names, key=os.fsencode))
 
 
 def _expanded(argument: str, base: str) -> Iterable[str]:
+    _check_name(argument)
     if argument.endswith(_LISTS):
         return _listed(argument, base)
     if is_index(argument):
@@ -61,8 +62,8 @@ def _expanded(argument: str, base: str) -> Iterable[str]:
     return _cloud(argument) if scheme in CLOUD else _local(argument)
 
 
-def _named(name: str) -> str:
-    """The name, if a file that is read can have it; no disk and no server is asked."""
+def _check_name(name: str) -> None:
+    """Refuse what no file that is read can be called; no disk and no server is asked."""
     if not name.strip() or "\0" in name:
         raise ValueError(f"{name!r}: no file and no address is called so; leave it out")
     scheme = scheme_of(name)
@@ -78,11 +79,10 @@ def _named(name: str) -> str:
         check_address(name)
     elif scheme not in CLOUD | {"", "file"}:
         local_path(name)  # says what is read instead
-    return name
 
 
 def _readable(name: str) -> str:
-    _named(name)
+    _check_name(name)
     if name.lower().endswith(_REFUSED):
         raise ValueError(
             f"{name}: {Path(name).suffix} is not read; compress each record with gzip or zstd, "
@@ -100,10 +100,6 @@ def _reachable(url: str) -> str:
     return url
 
 
-def _is_crawl(name: str) -> bool:
-    return any(mark in name.lower() for mark in _CRAWL)
-
-
 def _local(argument: str) -> list[str]:
     path = local_path(argument)
     try:
@@ -116,12 +112,12 @@ def _local(argument: str) -> list[str]:
     if kind == stat.S_IFREG:
         return [argument]
     if kind == stat.S_IFDIR:
-        matches = (child for child in path.iterdir() if _is_crawl(child.name))
+        matches = (child for child in path.iterdir() if _CRAWL.search(child.name))
         wanted = "no file whose name has .warc or .arc in it"
     elif kind:
         wanted = "is no regular file, and cannot be read twice; save what it gives as a file first"
-    elif any(mark in argument for mark in "*?["):
-        matches = _globbed(path)
+    elif _GLOB.search(argument):
+        matches = Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
         wanted = "the glob matches no file; quote it, and check the folder"
     else:
         wanted = "does not exist; check the spelling"
@@ -131,16 +127,11 @@ def _local(argument: str) -> list[str]:
     return names
 
 
-def _globbed(pattern: Path) -> Iterator[Path]:
-    relative = pattern.relative_to(pattern.anchor) if pattern.anchor else pattern
-    return Path(pattern.anchor or ".").glob(str(relative))
-
-
 def _cloud(argument: str) -> list[str]:
     from apache_beam.io.filesystem import BeamIOError  # noqa: PLC0415  # Beam takes seconds
 
-    globbed = any(mark in argument for mark in "*?[")
     folder = argument.endswith("/")
+    many = folder or _GLOB.search(argument)
     try:
         pattern = argument + "*" if folder else argument
         objects = file_systems().match([pattern])[0].metadata_list
@@ -149,9 +140,9 @@ def _cloud(argument: str) -> list[str]:
             f"{argument}: cannot be listed ({error}); check the name and your credentials, "
             "and that interloom[s3] or interloom[gcp] is installed"
         ) from error
-    names = [item.path for item in objects if not folder or _is_crawl(item.path)]
+    names = [item.path for item in objects if not folder or _CRAWL.search(item.path)]
     if not names:
-        wanted = "the glob matches no object" if globbed or folder else "does not exist"
+        wanted = "the glob matches no object" if many else "does not exist"
         raise ValueError(f"{argument}: {wanted}; check the name and what you may list")
     return names
 

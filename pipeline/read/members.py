@@ -30,7 +30,15 @@ from io import BytesIO
 from typing import BinaryIO, Final
 
 from pipeline.problem import Fault, Problem, fault_of
-from pipeline.read.codec import Attempt, ByteWindow, Codec, Sink, damaged, opens_record
+from pipeline.read.codec import (
+    DAMAGE,
+    Attempt,
+    ByteWindow,
+    Codec,
+    Plain,
+    damaged,
+    opens_record,
+)
 from pipeline.read.compressed import GZIP_MAGIC, GzipMembers, ZstdFrames, opens_frame
 from pipeline.read.plain_records import HEADER, LINE, PlainRecords, skip_blank
 from schemas.verdict import Reason
@@ -70,9 +78,9 @@ class _Damage:
 
 def members(
     stream: BinaryIO,
-    *,
     start: int = 0,
     end: int | None = None,
+    *,
     keep: bool,
     max_bytes: int,
     kind: str = "",
@@ -152,7 +160,7 @@ def unpack(
         return None
     at, size = member.offset, 0
     while at < end:
-        attempt = _read(codec, window, at, keep=False, max_bytes=max_bytes - size, sink=aside)
+        attempt = _read(codec, window, at, Plain(limit=max_bytes - size, sink=aside))
         if attempt.problem is not None or attempt.end is None:
             return attempt.problem if isinstance(attempt.problem, Fault) else None
         at, size = attempt.end, size + attempt.size
@@ -167,22 +175,14 @@ def count_records(member: Member) -> int:
     return sum(1 for _ in members(plain, keep=False, max_bytes=len(member.data), kind="plain"))
 
 
-def _read(
-    codec: Codec,
-    window: ByteWindow,
-    offset: int,
-    *,
-    keep: bool,
-    max_bytes: int,
-    sink: Sink | None = None,
-) -> Attempt:
+def _read(codec: Codec, window: ByteWindow, offset: int, plain: Plain) -> Attempt:
     """Read a member; where our own code raises at its bytes, it is damaged, and no file ends.
 
     Raises:
         BaseException: what the stream raised (a disk, a network), or is about the machine.
     """
     try:
-        return codec.read(window, offset, keep=keep, max_bytes=max_bytes, sink=sink)
+        return codec.read(window, offset, plain)
     except BaseException as error:  # noqa: BLE001  # a Fault, or raised again
         return damaged(offset + 1, problem=_fault(error, window))
 
@@ -206,8 +206,8 @@ class _Pending:
     """A sound member, whose record may go on in the next ones."""
 
     offset: int
-    end: int
     limit: int
+    end: int = 0
     size: int = 0
     large: bool = False
     pieces: list[bytes] | None = field(default_factory=list)  # None: too large, or not wanted
@@ -252,19 +252,15 @@ class MemberReader:
         at, damage = start, _Damage()
         pending: _Pending | None = None
         while (end is None or at < end) and not self._is_end(at):
-            attempt = _read(self._codec, self._window, at, keep=self._keep, max_bytes=self._max)
-            if attempt.end is not None and not attempt.opens and pending is not None:
-                pending.add(attempt)
-                at = attempt.end
-                continue
-            if pending is not None:
+            plain = Plain(limit=self._max, keep=self._keep)
+            attempt = _read(self._codec, self._window, at, plain)
+            if pending is not None and (attempt.opens or attempt.end is None):
                 yield pending.member()
                 pending = None
             if attempt.whole and not attempt.silent:
-                assert attempt.end is not None
-                pending = _Pending(offset=at, end=at, limit=self._max)
+                pending = pending or _Pending(offset=at, limit=self._max)
                 pending.add(attempt)
-                at, damage = attempt.end, _Damage()
+                at, damage = pending.end, _Damage()
                 continue
             member = self._without_record(at, attempt, damage)
             at = member.offset + member.length
@@ -293,19 +289,17 @@ class MemberReader:
             return Member(offset=at, length=attempt.end - at, damage=attempt.problem)
         following = self._search(at, attempt.reached, damage)
         end = self._window.size() if following is None else following
-        length, resumed = end - at, following is not None
+        length, data, problem = end - at, None, attempt.problem
         if not attempt.short or end > attempt.reached:
-            problem = attempt.problem or Problem(reason=Reason.DAMAGED_RECORD)
-            head = None
+            problem = problem or DAMAGE
             if attempt.short:
-                head = self._window.at(skip_blank(self._window, at), min(length, HEADER))
-            return Member(offset=at, length=length, data=head, damage=problem, sound=False,
-                          resumed=resumed)  # fmt: skip
-        if length > self._max:
+                data = self._window.at(skip_blank(self._window, at), min(length, HEADER))
+        elif length > self._max:
             problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=length, limit=self._max)
-            return Member(offset=at, length=length, damage=problem, sound=False, resumed=resumed)
-        data = self._window.at(at, length) if self._keep else None
-        return Member(offset=at, length=length, data=data, sound=False, resumed=resumed)
+        elif self._keep:
+            data = self._window.at(at, length)
+        return Member(offset=at, length=length, data=data, damage=problem, sound=False,
+                      resumed=following is not None)  # fmt: skip
 
     def _search(self, at: int, reached: int, damage: _Damage) -> int | None:
         """Where the next member starts behind a damaged one at `at` that broke at `reached`."""
@@ -316,7 +310,7 @@ class MemberReader:
                 continue
             if not _trial(codec, window, place):
                 continue
-            attempt = _read(codec, window, place, keep=keep, max_bytes=self._max)
+            attempt = _read(codec, window, place, Plain(limit=self._max, keep=keep))
             if attempt.whole:
                 return place
             damage.spent += attempt.work

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from pipeline.read.codec import ByteWindow, Codec
-from pipeline.read.members import Member, codec_of, count_records, members
+from pipeline.read.codec import ByteWindow
+from pipeline.read.members import codec_of, count_records, members
 from pipeline.store.raw import is_ranged, open_raw
 
 MIN_PART: Final = 1 << 20
@@ -80,32 +80,19 @@ def cut(name: str, index: int, *, part_size: int, limit: int | None = None) -> I
         if not is_ranged(stream):
             yield whole(name, index, limit=limit)
             return
-        codec = codec_of(ByteWindow(stream), 0)
-        walk = members(stream, keep=limit is not None, max_bytes=_COUNTED, kind=codec.kind)
-        yield from _cut(walk, codec, name, index, part_size=part_size, limit=limit)
-
-
-def _cut(
-    walk: Iterator[Member],
-    codec: Codec,
-    name: str,
-    index: int,
-    *,
-    part_size: int,
-    limit: int | None,
-) -> Iterator[Part]:
-    begun, end, clean, left = 0, 0, True, limit
-    for member in walk:
-        if clean and member.offset - begun >= part_size:
-            yield Part(input=name, index=index, start=begun, end=member.offset, kind=codec.kind)
-            begun, limit = member.offset, left
-        end, clean = member.offset + member.length, member.sound
-        if left is not None:
-            left -= count_records(member)
-            if left <= 0:
-                break
+        kind = codec_of(ByteWindow(stream), 0).kind
+        begun, end, clean, left = 0, 0, True, limit
+        for member in members(stream, keep=limit is not None, max_bytes=_COUNTED, kind=kind):
+            if clean and member.offset - begun >= part_size:
+                yield Part(input=name, index=index, start=begun, end=member.offset, kind=kind)
+                begun, limit = member.offset, left
+            end, clean = member.offset + member.length, member.sound
+            if left is not None:
+                left -= count_records(member)
+                if left <= 0:
+                    break
     rest = limit if left is not None and left <= 0 else None
-    yield Part(input=name, index=index, start=begun, end=end, kind=codec.kind, limit=rest)
+    yield Part(input=name, index=index, start=begun, end=end, kind=kind, limit=rest)
 
 
 def near_ranges(ranges: Ranges) -> Iterator[Ranges]:

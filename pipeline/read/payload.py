@@ -34,9 +34,7 @@ _PLAIN: Final = re.compile(  # markup and images: br and deflate have no magic t
 HEADER_BYTES: Final = 32 << 10  # of a header, its lines ended by two bytes: fastwarc takes no more
 _HEADERS: Final = 256 << 10  # bytes in which the end of HTTP headers is looked for
 _FED: Final = 256  # zstd turns 4 bytes into 128 KiB, so it is fed in sips
-_GZIP_FED: Final = (
-    4096  # zlib copies all that it is fed behind a member, and there may be a million
-)
+_GZIP_FED: Final = 4096  # zlib copies what it is fed behind a member; there may be a million
 _PIECE: Final = 1 << 20
 CODINGS: Final = 5  # inside each other; curl and urllib3 undo as many
 _CHUNKS: Final = 1 << 20  # of a body; they take a second
@@ -90,10 +88,8 @@ def media_type(content_type: str) -> str:
 
 def decode(http: Http, *, limit: int) -> tuple[bytes, Problem | None]:
     """The body without transfer and content coding, or why there is none."""
-    body: bytes | None = http.body
     transfer = _listed(http.headers, "transfer-encoding")
-    if "chunked" in transfer:
-        body = dechunk(http.body)
+    body = dechunk(http.body) if "chunked" in transfer else http.body
     if body is None:
         return b"", Problem(reason=Reason.BAD_ENCODING)
     codings = [*_listed(http.headers, "content-encoding"), *transfer]
@@ -166,13 +162,10 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
     while body.startswith(b"\x1f\x8b", at):
         engine = zlib.decompressobj(16 + zlib.MAX_WBITS)
         while not engine.eof:
-            fed = engine.unconsumed_tail
-            if not fed:
-                fed = body[at : at + _GZIP_FED]
-                at += len(fed)
-            piece = engine.decompress(fed, _PIECE)
-            yield piece
-            if not (fed or piece or engine.eof):
+            fed = body[at : at + _GZIP_FED]
+            at += len(fed)
+            yield from inflated(engine, fed)
+            if not (fed or engine.eof):
                 raise EOFError("compressed body ends early")
         at -= len(engine.unused_data)
 
@@ -181,16 +174,20 @@ def _deflated(body: bytes) -> Iterator[bytes]:
     """deflate is zlib by the standard and raw by habit; the first two bytes decide."""
     zlib_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
     bits = zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS
-    yield from _inflated(zlib.decompressobj(bits), body)
+    engine = zlib.decompressobj(bits)
+    yield from inflated(engine, body)
+    if not engine.eof:
+        raise EOFError("compressed body ends early")
 
 
-def _inflated(engine: zlib._Decompress, body: bytes) -> Iterator[bytes]:
-    while not engine.eof:
-        piece = engine.decompress(body, _PIECE)
-        body = engine.unconsumed_tail
+def inflated(engine: zlib._Decompress, fed: bytes) -> Iterator[bytes]:
+    """What an engine makes of the bytes that it is fed, in pieces."""
+    more = True
+    while more:
+        piece = engine.decompress(fed, _PIECE)
+        fed = engine.unconsumed_tail
+        more = not engine.eof and (fed != b"" or len(piece) == _PIECE)
         yield piece
-        if not body and not engine.eof and len(piece) < _PIECE:
-            raise EOFError("compressed body ends early")
 
 
 def _unbrotlied(body: bytes) -> Iterator[bytes]:

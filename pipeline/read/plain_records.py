@@ -25,7 +25,7 @@ from pipeline.read.codec import (
     WARC_OPENING,
     Attempt,
     ByteWindow,
-    Sink,
+    Plain,
     damaged,
     opens_record,
     search,
@@ -58,16 +58,8 @@ class PlainRecords:
 
     kind: str
 
-    def read(
-        self,
-        window: ByteWindow,
-        offset: int,
-        *,
-        keep: bool,
-        max_bytes: int,
-        sink: Sink | None = None,
-    ) -> Attempt:
-        assert sink is None  # a plain record is a run of the file's own bytes: nothing to unpack
+    def read(self, window: ByteWindow, offset: int, plain: Plain) -> Attempt:
+        assert plain.sink is None  # its bytes are the file's own: nothing to unpack
         start = skip_blank(window, offset)
         if start > offset and window.ended(start):
             return Attempt(end=start, reached=start, silent=True)
@@ -76,8 +68,8 @@ class PlainRecords:
             return damaged(start + 1, problem=self._too_long(window, start))
         body, length = header
         body_end = body + length
-        large = body_end - offset > max_bytes
-        if keep and not large:
+        large = body_end - offset > plain.limit
+        if plain.keep and not large:
             window.at(offset, body_end - offset + 64)  # one block from here on: no step back below
         end = self._next(window, body_end)
         short = length > 0 and window.ended(body_end - 1)
@@ -86,8 +78,8 @@ class PlainRecords:
         problem, data = None, None
         if large:
             size = body_end - offset
-            problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=size, limit=max_bytes)
-        elif keep:
+            problem = Problem(reason=Reason.RECORD_TOO_LARGE, value=size, limit=plain.limit)
+        elif plain.keep:
             data = window.at(offset, end - offset)
         size = end - offset
         return Attempt(end=end, reached=end, problem=problem, data=data, size=size, work=size)

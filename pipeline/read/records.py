@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from warcio.recordloader import ArcWarcRecordLoader
 
 from pipeline.problem import Problem, fault_of
-from pipeline.read.codec import ByteWindow, as_arc_1
+from pipeline.read.codec import DAMAGE, ByteWindow, as_arc_1
 from pipeline.read.members import Member, MemberReader, codec_of, members, unpack
 from pipeline.read.parts import Part, near_ranges
 from pipeline.read.payload import (
@@ -91,14 +91,10 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Header:
-    """A record's own header, and its block, which nobody has looked at yet."""
+class _Stored:
+    """A record as its own header has it, and its block, which nobody has looked at yet."""
 
-    type: str
-    url: str
-    date: str
-    record_id: str
-    media_type: str
+    record: Record
     length: int  # of the block, as declared
     truncated: bool  # by the crawler, as declared
     block: bytes
@@ -116,21 +112,17 @@ def read_part(part: Part, *, limits: Limits) -> Iterator[Record]:
 
 
 def _members_of(part: Part, stream: BinaryIO, limits: Limits) -> Iterator[Member]:
-    limit = limits.record_bytes
+    kind, limit = part.kind, limits.record_bytes
     if not part.ranges:
-        yield from members(
-            stream, start=part.start, end=part.end, keep=True, max_bytes=limit, kind=part.kind
-        )
-        return
+        yield from members(stream, part.start, part.end, keep=True, max_bytes=limit, kind=kind)
     for near in near_ranges(part.ranges):
         window = ByteWindow(stream, end=near[-1][1], exact=True)
-        codec = codec_of(window, near[0][0], kind=part.kind)
+        codec = codec_of(window, near[0][0], kind=kind)
         reader = MemberReader(window, codec, keep=True, max_bytes=limit)
         for start, end in near:
             walk = reader.read(start, end)
             if (first := next(walk, None)) is None:  # behind the file's end, or in its padding
-                gone = Problem(reason=Reason.DAMAGED_RECORD)
-                first = Member(offset=start, length=end - start, damage=gone, sound=False)
+                first = Member(offset=start, length=end - start, damage=DAMAGE, sound=False)
             yield first
             yield from walk
 
@@ -140,69 +132,51 @@ def records_of(
 ) -> Iterator[Record]:
     """The records that a member holds; `stream` is where it can be read again if it is large."""
     if member.damage is not None and member.damage.reason is Reason.RECORD_TOO_LARGE:
-        yield from _large(member, stream, kind=kind, limits=limits)
+        # it may be a whole file in one piece: unpack it aside, then read it
+        with tempfile.TemporaryFile() as aside:
+            size = unpack(stream, member, aside, kind=kind, max_bytes=limits.unpacked_bytes)
+            if isinstance(size, int):
+                yield from _inner(member, aside, size=size, limits=limits)
+            else:
+                yield _record(member, replace(member, damage=size or member.damage), limits)
     elif member.damage is not None or member.data is None:
-        yield _unreadable(member, 0, member)
+        yield _record(member, member, limits)
     else:
         inner = io.BytesIO(member.data)
         yield from _inner(member, inner, size=len(member.data), limits=limits)
-
-
-def _large(member: Member, stream: BinaryIO, *, kind: str, limits: Limits) -> Iterator[Record]:
-    """A member over the limit may be a whole file in one piece: unpack it aside, then read it."""
-    with tempfile.TemporaryFile() as aside:
-        size = unpack(stream, member, aside, kind=kind, max_bytes=limits.unpacked_bytes)
-        if isinstance(size, int):
-            yield from _inner(member, aside, size=size, limits=limits)
-        else:
-            yield _unreadable(member, 0, replace(member, damage=size or member.damage))
 
 
 def _inner(member: Member, plain: BinaryIO, *, size: int, limits: Limits) -> Iterator[Record]:
     limit = limits.record_bytes
     spans = members(plain, end=size, keep=True, max_bytes=limit, kind="plain", exact=True)
     for place, span in enumerate(spans):
-        if place == 0 and member.resumed:
-            span = replace(span, resumed=True)  # noqa: PLW2901
-        if span.damage is not None or span.data is None:
-            yield _unreadable(member, place, span)
-        else:
-            yield _record(member, place, span, limits)
+        resumed = span.resumed or (member.resumed and place == 0)
+        yield _record(member, replace(span, resumed=resumed), limits, place=place)
 
 
-def _unreadable(member: Member, place: int, span: Member) -> Record:
-    """A record known by its offset; where its header can be read, by its type and URL too."""
-    header = None if span.data is None else _header(span.data)
-    if isinstance(header, Problem):
-        span, header = replace(span, damage=header), None
-    problem = span.damage or Problem(reason=Reason.DAMAGED_RECORD)
-    return replace(_named(member, place, header), problem=problem, resumed=span.resumed)
-
-
-def _record(member: Member, place: int, span: Member, limits: Limits) -> Record:
-    assert span.data is not None
-    header = _header(span.data)
-    if isinstance(header, Problem):
-        return _unreadable(member, place, replace(span, data=None, damage=header))
-    record = _named(member, place, header)
-    record = replace(record, media_type=header.media_type, resumed=span.resumed)
-    try:
-        return _filled(record, header, limits)
-    except BaseException as error:  # noqa: BLE001  # a Fault, or raised again
-        return given_up(record, fault_of(error))
-
-
-def _named(member: Member, place: int, header: _Header | None) -> Record:
-    """A record as its own header has it, before its block is looked at."""
-    return Record(
+def _record(member: Member, span: Member, limits: Limits, *, place: int = 0) -> Record:
+    """The record in a span of a member's plain bytes; where its header cannot be read it is known
+    by its offset alone."""
+    record = Record(
         offset=member.offset,
         length=member.length,
         place=place,
-        type=DAMAGED if header is None else header.type,
-        url="" if header is None else header.url,
-        date="" if header is None else header.date,
-        record_id="" if header is None else header.record_id,
+        type=DAMAGED,
+        resumed=span.resumed,
+        problem=span.damage or DAMAGE,
     )
+    if span.data is None:
+        return record
+    try:
+        stored = _stored(record, span.data)
+        if isinstance(stored, Problem):
+            return replace(record, problem=stored)
+        if span.damage is not None:
+            return replace(stored.record, media_type="")
+        record = replace(stored.record, problem=None)
+        return _filled(record, stored, limits)
+    except BaseException as error:  # noqa: BLE001  # a Fault, or raised again
+        return given_up(record, fault_of(error))
 
 
 def given_up(record: Record, problem: Problem) -> Record:
@@ -212,32 +186,29 @@ def given_up(record: Record, problem: Problem) -> Record:
     return replace(record, type=type_, problem=problem)
 
 
-def _header(data: bytes) -> _Header | Problem:
-    try:
-        head, block, length = split_header(data)
-        parse = _warc_header if head.startswith(b"WARC/") else _arc_header
-        return parse(head, block[:length], length)
-    except BaseException as error:  # noqa: BLE001  # a Fault, or raised again
-        return fault_of(error)
+def _stored(record: Record, data: bytes) -> _Stored | Problem:
+    head, block, length = split_header(data)
+    parse = _of_warc if head.startswith(b"WARC/") else _of_arc
+    return parse(record, head, block[:length], length)
 
 
-def _warc_header(head: bytes, block: bytes, length: int) -> _Header | Problem:
+def _of_warc(record: Record, head: bytes, block: bytes, length: int) -> _Stored | Problem:
     fields = parse_headers(head, too_long=Reason.DAMAGED_RECORD)
     if isinstance(fields, Problem):
         return fields
-    return _Header(
+    record = replace(
+        record,
         type=header(fields, "warc-type").lower(),
         url=_target(header(fields, "warc-target-uri")),
         date=warc_date(header(fields, "warc-date")),
         record_id=header(fields, "warc-record-id").strip("<>"),
         media_type=media_type(header(fields, "content-type")),
-        length=length,
-        truncated=bool(header(fields, "warc-truncated")),
-        block=block,
     )
+    truncated = bool(header(fields, "warc-truncated"))
+    return _Stored(record=record, length=length, truncated=truncated, block=block)
 
 
-def _arc_header(head: bytes, block: bytes, length: int) -> _Header:
+def _of_arc(record: Record, head: bytes, block: bytes, length: int) -> _Stored:
     loader = ArcWarcRecordLoader(arc2warc=False)
     head = as_arc_1(head)
     line = io.BytesIO(head + b"\n\n" if head.startswith(b"filedesc:") else head)
@@ -245,27 +216,25 @@ def _arc_header(head: bytes, block: bytes, length: int) -> _Header:
     url = fields.get_header("uri")
     holds_http = block.startswith(b"HTTP/")
     kind = "warcinfo" if url.startswith("filedesc:") else "resource"
-    return _Header(
+    record = replace(
+        record,
         type="response" if holds_http else kind,
         url=_target(url),
         date=arc_date(fields.get_header("archive-date")),
-        record_id="",
         media_type=media_type(fields.get_header("content-type")),
-        length=length,
-        truncated=False,
-        block=block,
     )
+    return _Stored(record=record, length=length, truncated=False, block=block)
 
 
-def _filled(record: Record, header: _Header, limits: Limits) -> Record:
+def _filled(record: Record, stored: _Stored, limits: Limits) -> Record:
     """The record with its body, or with what is wrong with it."""
-    http = parse_http(header.block) if record.type in _ANSWERS else None
+    http = parse_http(stored.block) if record.type in _ANSWERS else None
     headers = http.headers if isinstance(http, Http) else ()
-    record = replace(record, headers=headers, problem=_problem(header))
+    record = replace(record, headers=headers, problem=_problem(stored))
     if record.problem is not None or record.type not in _PAYLOADS:
         return record
     if record.type == "resource":
-        record = replace(record, body=header.block)
+        record = replace(record, body=stored.block)
     elif isinstance(http, Http):
         record = _answered(record, http, limits)
     else:
@@ -290,18 +259,18 @@ def _answered(record: Record, http: Http, limits: Limits) -> Record:
     )
 
 
-def _problem(header: _Header) -> Problem | None:
+def _problem(stored: _Stored) -> Problem | None:
     """What is wrong with a record before its block is looked at."""
-    present = len(header.block)
-    if present < header.length:
-        return Problem(reason=Reason.TRUNCATED_PAYLOAD, value=present, limit=header.length)
-    if header.type not in _PAYLOADS:
+    record, present = stored.record, len(stored.block)
+    if present < stored.length:
+        return Problem(reason=Reason.TRUNCATED_PAYLOAD, value=present, limit=stored.length)
+    if record.type not in _PAYLOADS:
         return None
-    if len(header.url) > LONGEST_URL:
-        return Problem(reason=Reason.BAD_URL, value=len(header.url), limit=LONGEST_URL)
-    if not _is_http_url(header.url):
+    if len(record.url) > LONGEST_URL:
+        return Problem(reason=Reason.BAD_URL, value=len(record.url), limit=LONGEST_URL)
+    if not _is_http_url(record.url):
         return Problem(reason=Reason.BAD_URL)
-    if header.truncated:
+    if stored.truncated:
         return Problem(reason=Reason.TRUNCATED_PAYLOAD, value=present)
     return None
 

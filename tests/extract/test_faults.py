@@ -22,7 +22,7 @@ from pipeline.options.launch import choose_settings
 from pipeline.options.run_options import RunOptions
 from pipeline.problem import Fault
 from pipeline.read import records as reading
-from pipeline.read.codec import Attempt, ByteWindow, Sink
+from pipeline.read.codec import Attempt, ByteWindow, Plain
 from pipeline.read.compressed import GzipMembers
 from pipeline.read.members import members
 from pipeline.read.parts import cut, whole
@@ -265,17 +265,11 @@ def test_where_reading_a_member_raises_the_others_are_read_and_cuts_change_nothi
     sound = codec.read
 
     def disturbed(
-        self: GzipMembers | PlainRecords,
-        window: ByteWindow,
-        offset: int,
-        *,
-        keep: bool,
-        max_bytes: int,
-        sink: Sink | None = None,
+        self: GzipMembers | PlainRecords, window: ByteWindow, offset: int, plain: Plain
     ) -> Attempt:
         if offset == places[victim] and window.size() == len(crawl):
             raise ZeroDivisionError
-        return sound(self, window, offset, keep=keep, max_bytes=max_bytes, sink=sink)  # type: ignore[arg-type]
+        return sound(self, window, offset, plain)  # type: ignore[arg-type]
 
     monkeypatch.setattr(codec, "read", disturbed)
     path = tmp_path / "crawl"

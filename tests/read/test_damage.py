@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.read.codec import Attempt, ByteWindow, Sink
+from pipeline.read.codec import Attempt, ByteWindow, Plain
 from pipeline.read.compressed import GzipMembers
 from pipeline.read.members import BUDGET, NAMED, Member, members
 from schemas.verdict import Reason
@@ -58,15 +58,9 @@ class Effort:
             return trial(codec, window, offset)
 
         def counted_read(
-            codec: GzipMembers,
-            window: ByteWindow,
-            offset: int,
-            *,
-            keep: bool,
-            max_bytes: int,
-            sink: Sink | None = None,
+            codec: GzipMembers, window: ByteWindow, offset: int, plain: Plain
         ) -> Attempt:
-            attempt = read(codec, window, offset, keep=keep, max_bytes=max_bytes, sink=sink)
+            attempt = read(codec, window, offset, plain)
             self.work += attempt.work
             return attempt
 
