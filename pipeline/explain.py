@@ -18,23 +18,24 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from filters.recipe import RECIPES, Recipe
-from filters.recipe_file import recipe_from_toml
+from filters.recipe import Recipe
 from filters.rules import Refusal
-from filters.signals import measure_document, ratios
+from filters.signals import Signal, measure_document, ratios
 from filters.text import judge_text
-from pipeline.extract.document import Origin, document_of
+from pipeline.extract.document import document_of
 from pipeline.extract.page import Page, read_page
+from pipeline.job import read_recipe
 from pipeline.media.decode import sniff
-from pipeline.options.launch import job_of
+from pipeline.options.launch import job_of, recipe_source
 from pipeline.problem import Problem
+from pipeline.read.records import Record
 from pipeline.words.language import Identifier, find_model
 from pipeline.words.lexicon import load_lexicon
 from pipeline.words.urls import absolute_url
@@ -62,7 +63,7 @@ class NodeExplanation:
 
     position: int
     node: Node
-    signals: Mapping[str, float]
+    signals: Mapping[Signal, float]
     refusal: Refusal | None
 
 
@@ -77,7 +78,7 @@ class Explanation:
     page: Page | None = None
     document: Document | None = None
     refusal: Refusal | None = None
-    signals: Mapping[str, float] | None = None  # of the texts that stay, together
+    signals: Mapping[Signal, float] = field(default_factory=dict)  # of the texts that stay
     nodes: tuple[NodeExplanation, ...] = ()
 
 
@@ -102,7 +103,7 @@ def explain(
         settings = job_of(run).settings
         recipe, language_model = settings.recipe, settings.lid_model
         word_files = settings.word_files
-    chosen = recipe if isinstance(recipe, Recipe) else _recipe_of(recipe)
+    chosen = recipe if isinstance(recipe, Recipe) else read_recipe(recipe_source(recipe))
     page = read_page(html, url=url)
     if isinstance(page, Problem):
         return Explanation(path=str(path), url=url, recipe=chosen.name, problem=page)
@@ -111,15 +112,11 @@ def explain(
     except ValueError as error:
         raise ValueError(f"{error}; explain takes it from a run that has it: --run DIR") from error
     identifier = Identifier(find_model(language_model or None))
-    origin = Origin(url=url, length=len(html), payload_sha256=hashlib.sha256(html).digest())
-    document = document_of(page, origin, lexicon=lexicon, identify=identifier.identify)
-    return _judged(path, page, document, chosen)
-
-
-def _judged(path: Path, page: Page, document: Document, recipe: Recipe) -> Explanation:
-    judged = judge_text(document, recipe)
+    record = Record(offset=0, length=len(html), type="resource", url=url,
+                    payload_sha256=hashlib.sha256(html).digest())  # fmt: skip
+    document = document_of(page, record, lexicon=lexicon, identify=identifier.identify)
     # only the rules that ask about the whole page end a judgement before its nodes
-    nodes = judge_text(document, replace(recipe, consent=(), spoken=None)).nodes
+    nodes = judge_text(document, replace(chosen, consent=(), spoken=None)).nodes
     texts = [
         node
         for position, node in enumerate(document.nodes)
@@ -128,12 +125,12 @@ def _judged(path: Path, page: Page, document: Document, recipe: Recipe) -> Expla
     counts = [node.counts for node in texts if node.counts is not None]
     return Explanation(
         path=str(path),
-        url=document.url,
-        recipe=recipe.name,
+        url=url,
+        recipe=chosen.name,
         page=page,
         document=document,
-        refusal=judged.refusal,
-        signals=_named(ratios(measure_document([node.text for node in texts], counts))),
+        refusal=judge_text(document, chosen).refusal,
+        signals=ratios(measure_document([node.text for node in texts], counts)),
         nodes=tuple(
             NodeExplanation(
                 position=position,
@@ -146,14 +143,10 @@ def _judged(path: Path, page: Page, document: Document, recipe: Recipe) -> Expla
     )
 
 
-def _signals_of(node: Node) -> Mapping[str, float]:
+def _signals_of(node: Node) -> Mapping[Signal, float]:
     if isinstance(node, ImageNode) or node.counts is None:
         return {}
-    return _named(ratios(node.counts))
-
-
-def _named(signals: Mapping[Any, float]) -> dict[str, float]:
-    return {str(name): value for name, value in signals.items()}
+    return ratios(node.counts)
 
 
 def _read_html(path: Path) -> bytes:
@@ -181,17 +174,6 @@ def _check_url(url: str) -> None:
         )
 
 
-def _recipe_of(name: str) -> Recipe:
-    if name in RECIPES:
-        return RECIPES[name]
-    path = Path(name)
-    if path.suffix != ".toml" or not path.is_file():
-        raise ValueError(
-            f"recipe is {name!r}: choose one of {', '.join(RECIPES)}, or a TOML file that exists"
-        )
-    return recipe_from_toml(path.read_text(encoding="utf-8"))
-
-
 def write_json(explanation: Explanation, file: TextIO) -> None:
     """All of it, with every node whole; what was not measured is null."""
     page, document = explanation.page, explanation.document
@@ -201,20 +183,17 @@ def write_json(explanation: Explanation, file: TextIO) -> None:
         "recipe": explanation.recipe,
         "problem": _plain(explanation.problem),
         "refusal": _plain(explanation.refusal),
-        "signals": _numbers(explanation.signals or {}),
+        "signals": _numbers(explanation.signals),
     }
     if page is not None and document is not None:
         row = document_to_row(document)
-        output["document"] = {name: row[name] for name in row if name not in _PLACE}
-        output["page"] = {
-            "elements": page.elements,
-            "second_opinion": page.second_opinion,
-            "edits": page.edits,
-        }
-        output["document"]["nodes"] = [
+        row["nodes"] = [
             node | {"signals": _numbers(judged.signals), "refusal": _plain(judged.refusal)}
             for node, judged in zip(row["nodes"], explanation.nodes, strict=True)
         ]
+        output["document"] = {name: row[name] for name in row if name not in _PLACE}
+        names = ("elements", "second_opinion", "edits")
+        output["page"] = {name: getattr(page, name) for name in names}
     encoder = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False)
     file.writelines(map(printable_lines, encoder.iterencode(output)))
     file.write("\n")
@@ -226,9 +205,9 @@ def _plain(why: Problem | Refusal | None) -> dict[str, Any] | None:
     return {"reason": str(why.reason)} | _numbers({"value": why.value, "limit": why.limit})
 
 
-def _numbers(values: Mapping[str, float | None]) -> dict[str, float | None]:
+def _numbers(values: Mapping[Any, float | None]) -> dict[str, float | None]:
     return {
-        name: None if value is None or not math.isfinite(value) else value
+        str(name): None if value is None or not math.isfinite(value) else value
         for name, value in values.items()
     }
 
@@ -242,7 +221,7 @@ def show(explanation: Explanation, console: Console) -> None:
 def _lines(explanation: Explanation) -> list[Text]:
     lines = [_fact("page", f"{explanation.path} as {explanation.url}")]
     if explanation.page is None or explanation.document is None:
-        return [*lines, _verdict(StageName.EXTRACT, explanation.problem, good="")]
+        return [*lines, _fact(StageName.EXTRACT, _outcome(explanation.problem))]
     page, document = explanation.page, explanation.document
     kept = sum(node.refusal is None for node in explanation.nodes)
     lines += [
@@ -253,11 +232,10 @@ def _lines(explanation: Explanation) -> list[Text]:
         _fact("left out", _counted(page.edits) or "nothing"),
         _fact("the page says", _page_signals(document)),
         _fact("nodes", f"{document.texts} texts, {document.images} images; {kept} stay"),
-        _fact("texts that stay", _measured(explanation.signals or {})),
-        _verdict(
+        _fact("texts that stay", _measured(explanation.signals)),
+        _fact(
             f"recipe {explanation.recipe}",
-            explanation.refusal,
-            good="kept, as far as its text tells",
+            _outcome(explanation.refusal, good="kept, as far as its text tells"),
         ),
         Text(),
     ]
@@ -290,7 +268,7 @@ def _node_lines(explained: NodeExplanation) -> list[Text]:
     node = explained.node
     role = "image" if isinstance(node, ImageNode) else str(node.role)
     line = Text(f"{explained.position:>4}  {role:<10}  ")
-    line.append_text(_outcome(explained.refusal, good="kept"))
+    line.append_text(_outcome(explained.refusal))
     if isinstance(node, ImageNode):
         sides = f" ({node.width or '?'} x {node.height or '?'} declared)"
         shown = sides if node.width or node.height else ""
@@ -304,15 +282,14 @@ def _indented(text: str, *, dim: bool = False) -> Text:
     return Text(f"      {printable(text)}", style="dim" if dim else "")
 
 
-def _fact(name: str, value: str) -> Text:
-    return Text(f"{name:<16}", style="bold").append(printable(value), style="not bold")
+def _fact(name: str, value: str | Text) -> Text:
+    line = Text(f"{printable(name):<16}", style="bold")
+    if isinstance(value, Text):
+        return line.append_text(value)
+    return line.append(printable(value), style="not bold")
 
 
-def _verdict(who: str, why: Problem | Refusal | None, *, good: str) -> Text:
-    return Text(f"{printable(who):<16}", style="bold").append_text(_outcome(why, good=good))
-
-
-def _outcome(why: Problem | Refusal | None, *, good: str) -> Text:
+def _outcome(why: Problem | Refusal | None, *, good: str = "kept") -> Text:
     if why is None:
         return Text(good, style="green")
     numbers = {"value": why.value, "limit": why.limit}
@@ -321,7 +298,7 @@ def _outcome(why: Problem | Refusal | None, *, good: str) -> Text:
     return Text(f"dropped: {why.reason}{measured}", style="red")
 
 
-def _measured(signals: Mapping[str, float]) -> str:
+def _measured(signals: Mapping[Signal, float]) -> str:
     return "  ".join(f"{name} {_short(value)}" for name, value in signals.items())
 
 

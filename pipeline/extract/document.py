@@ -7,18 +7,18 @@ Out:  a Document as it lies in documents/PART. extract and explain make theirs h
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 from filters.signals import Lexicon, measure
 from pipeline.extract.page import Page
 from pipeline.job import Job
 from pipeline.media.look import AheadLookers, look_ahead
+from pipeline.read.records import Record
 from pipeline.words.language import Identifier, find_model
 from pipeline.words.lexicon import load_lexicon
 from pipeline.words.urls import registered_domain
@@ -26,33 +26,25 @@ from schemas.document import Document, Node, Role, TextNode, document_id
 
 PROSE_WORDS: Final = 5  # of 115 English pages under .8 by all nodes, 58 pass by these
 Identify = Callable[[str], tuple[str, float]]  # text -> language, score
+Watch = Callable[[int, int], AbstractContextManager[None]]  # offset and place of a record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where a page comes from. A file on disk has no date and no crawl."""
-
-    url: str
-    date: str = ""
-    input: str = ""
-    offset: int = 0
-    length: int = 0
-    payload_sha256: bytes = hashlib.sha256(b"").digest()
-
-
-def document_of(page: Page, origin: Origin, *, lexicon: Lexicon, identify: Identify) -> Document:
-    """The document of a page; its language is that of its prose, where it has any."""
+def document_of(
+    page: Page, record: Record, *, source: str = "", lexicon: Lexicon, identify: Identify
+) -> Document:
+    """The document of a page in a record of an input, its source; its language is that of its
+    prose, where it has any."""
     nodes = tuple(_measured(node, lexicon) for node in page.nodes)
     texts = [node for node in nodes if isinstance(node, TextNode)]
     language, score = identify("\n".join(node.text for node in _prose(texts) or texts))
     return Document(
-        id=document_id(url=origin.url, date=origin.date, payload_sha256=origin.payload_sha256),
-        url=origin.url,
-        domain=registered_domain(origin.url),
-        date=origin.date,
-        input=origin.input,
-        offset=origin.offset,
-        length=origin.length,
+        id=document_id(url=record.url, date=record.date, payload_sha256=record.payload_sha256),
+        url=record.url,
+        domain=registered_domain(record.url),
+        date=record.date,
+        input=source,
+        offset=record.offset,
+        length=record.length,
         title=page.title,
         language=language,
         language_score=score,
@@ -79,18 +71,12 @@ def _measured(node: Node, lexicon: Lexicon) -> Node:
     return TextNode(text=node.text, role=node.role, caption_of=node.caption_of, counts=counts)
 
 
-class Watcher(Protocol):
-    """Watches over the record that is being read (reader.py)."""
-
-    def over(self, offset: int, place: int) -> AbstractContextManager[None]: ...
-
-
 @dataclass(kw_only=True)
 class Tools:
     """What the process that reads parts loads once: word lists, a language model, a decoder."""
 
     job: Job
-    watch: Watcher | None = None
+    watch: Watch | None = None  # over the record that is being read (reader.py)
     seconds: dict[str, float] = field(  # spent, for *.host.json alone
         default_factory=lambda: defaultdict(float)
     )

@@ -9,22 +9,23 @@ Counted:  records of every type; requests, metadata, revisits and the like are o
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.extract.document import Origin, Tools, document_of
+from pipeline.extract.document import Tools, document_of
 from pipeline.extract.page import Page, RefusedPage, head_signals, read_page
 from pipeline.media.decode import ImageLook, sniff
 from pipeline.media.look import Looked, Reencoded
 from pipeline.problem import Fault, Problem, fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Record
-from pipeline.store import parquet
 from pipeline.words.consent import header_signals
 from pipeline.words.urls import normal_url
 from schemas.document import PageSignals, TextNode, document_to_row
-from schemas.manifest import Ledger
+from schemas.manifest import Ledger, StageName
 from schemas.tables import IMAGES
 from schemas.verdict import CRAWLED, Reason
 
@@ -33,6 +34,7 @@ HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 ASIDE_TYPES: Final = frozenset(
     {"warcinfo", "request", "metadata", "revisit", "conversion", "continuation"}
 )
+VERDICT_ROWS: Final = f"verdicts/{StageName.EXTRACT}"  # the folder
 NODE_BYTES: Final = 800  # memory that a node of a row takes, beside its text
 
 
@@ -43,18 +45,7 @@ def is_page(media_type: str, body: bytes) -> bool:
     return media_type in HTML or (media_type == "" and body[:1024].lstrip()[:1] == b"<")
 
 
-@dataclass(slots=True)
-class Rows:
-    """Rows of one table that a record becomes; `careful`: each is checked against the table."""
-
-    writer: parquet.Writer
-    careful: bool
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, row: dict[str, Any]) -> None:
-        if self.careful:
-            self.writer.check(row)
-        self.rows.append(row)
+Row = dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -64,11 +55,10 @@ class RecordOutcome:
     record: Record
     ended: Reason | None  # why it ended the process that read it, or its image's decoder
     part: Part
-    documents: Rows
-    verdicts: Rows
-    images: Rows
-    objections: Rows
     tools: Tools
+    check: Callable[[str, Row], object]  # whether a row fits the table of a folder; raises
+    # by folder
+    rows: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     ledger: Ledger = field(default_factory=Ledger)
     look: Future[Looked] | None = None  # of an image that is being decoded
     file: ImageLook | None = None  # the record's body is a picture for a pack
@@ -79,6 +69,10 @@ class RecordOutcome:
     def bytes(self) -> int:
         """Memory that it holds until it is written."""
         return len(self.record.body) + self.document_bytes
+
+    def _add(self, folder: str, row: Row) -> None:
+        self.check(folder, row)
+        self.rows[folder].append(row)
 
     def judge(self) -> None:
         """Read the record; an image is only given to its decoder."""
@@ -146,64 +140,59 @@ class RecordOutcome:
         """What a record asks for that becomes no document: by its headers, and where it is a page
         that was not parsed, by its head."""
         record = self.record
-        signals = header_signals(record.headers)
         readable = record.type not in ASIDE_TYPES and not self._is_deadly()
         if readable and is_page(record.media_type, record.body):
-            signals = head_signals(record.body, url=record.url, headers=record.headers)
-        return signals
+            return head_signals(record.body, url=record.url, headers=record.headers)
+        return header_signals(record.headers)
 
     def _object(self, asked: PageSignals) -> None:
         """Keep what a record asks that becomes no document: it binds older captures, too."""
         record = self.record
         if not record.url or not (asked.robots or asked.tdm_reservation):
             return
-        self.objections.add(
-            {
-                "url": record.url,
-                "date": record.date,
-                "offset": record.offset,
-                "robots": list(asked.robots),
-                "tdm_reservation": asked.tdm_reservation,
-            }
-        )
+        row = {
+            "url": record.url,
+            "date": record.date,
+            "offset": record.offset,
+            "robots": list(asked.robots),
+            "tdm_reservation": asked.tdm_reservation,
+        }
+        self._add("objections", row)
         self.ledger["objections"] += 1
 
     def _refuse(self, refusal: Problem) -> None:
         if isinstance(refusal, Fault):
             self.faults.append(refusal.raised)
         self.ledger.drop("records", refusal.reason)
-        self.verdicts.add(
-            {
-                "part": self.part.name,
-                "row": self.record.offset,
-                "id": "",
-                "url": self.record.url or None,
-                "node": None,
-                "reason": str(refusal.reason),
-                "value": refusal.value,
-                "limit": refusal.limit,
-            }
-        )
+        row = {
+            "part": self.part.name,
+            "row": self.record.offset,
+            "id": "",
+            "url": self.record.url or None,
+            "node": None,
+            "reason": str(refusal.reason),
+            "value": refusal.value,
+            "limit": refusal.limit,
+        }
+        self._add(VERDICT_ROWS, row)
 
     def _add_image(self) -> None:
         record, signals = self.record, self._signals()
         self._object(signals)
         self.ledger.see("files")
-        self.images.add(
-            dict.fromkeys(IMAGES.names)
-            | {
-                # in the form in which pages name their images, or the two would not meet
-                "url": normal_url(record.url),
-                "date": record.date,
-                "status": "",  # until it has been looked at
-                "input": self.part.input,
-                "offset": record.offset,
-                "robots": list(signals.robots),
-                "tdm_reservation": signals.tdm_reservation,
-                "decision": CRAWLED,
-                "decided": record.date,
-            }
-        )
+        row = dict.fromkeys(IMAGES.names) | {
+            # in the form in which pages name their images, or the two would not meet
+            "url": normal_url(record.url),
+            "date": record.date,
+            "status": "",  # until it has been looked at
+            "input": self.part.input,
+            "offset": record.offset,
+            "robots": list(signals.robots),
+            "tdm_reservation": signals.tdm_reservation,
+            "decision": CRAWLED,
+            "decided": record.date,
+        }
+        self._add("images", row)
         if record.problem is not None:
             self._see(record.problem)
         elif self.ended is not None:
@@ -225,7 +214,7 @@ class RecordOutcome:
         return look if isinstance(look, Problem) else None
 
     def _see(self, look: ImageLook | Problem) -> None:
-        (row,) = self.images.rows
+        (row,) = self.rows["images"]
         if isinstance(look, ImageLook):
             self.file = look
             row |= look.columns(size=len(self.record.body))  # its pack is known once it is written
@@ -237,19 +226,12 @@ class RecordOutcome:
 
     def _add_document(self, page: Page) -> None:
         record, tools, ledger = self.record, self.tools, self.ledger
-        origin = Origin(
-            url=record.url,
-            date=record.date,
-            input=self.part.input,
-            offset=record.offset,
-            length=record.length,
-            payload_sha256=record.payload_sha256,
-        )
         ledger.see("documents")
         for node in page.nodes:
             ledger.see("texts" if isinstance(node, TextNode) else "images")
-        document = document_of(page, origin, lexicon=tools.lexicon, identify=tools.identify)
-        self.documents.add(document_to_row(document))
+        document = document_of(page, record, source=self.part.input, lexicon=tools.lexicon,
+                               identify=tools.identify)  # fmt: skip
+        self._add("documents", document_to_row(document))
         self.document_bytes = sum(
             NODE_BYTES + (len(node.text) if isinstance(node, TextNode) else 0)
             for node in document.nodes

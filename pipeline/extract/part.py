@@ -19,13 +19,13 @@ from typing import Final
 
 from pipeline.extract.document import Tools
 from pipeline.extract.ended import RecordPlace, add_ended, add_note
-from pipeline.extract.outcome import RecordOutcome, Rows
+from pipeline.extract.outcome import VERDICT_ROWS, RecordOutcome, Row
 from pipeline.problem import fault_of
 from pipeline.read.parts import Part
 from pipeline.read.records import Limits, Record, given_up, read_part
 from pipeline.store import parquet
 from pipeline.store.packs import PackWriter
-from schemas.manifest import Ledger, PartResult, StageName
+from schemas.manifest import Ledger, PartResult
 from schemas.sample import EXTENSIONS
 from schemas.tables import DOCUMENTS, IMAGES, OBJECTIONS, VERDICTS
 from schemas.verdict import Reason
@@ -33,7 +33,7 @@ from schemas.verdict import Reason
 # what a part is, the file first that is written last
 KINDS: Final = {
     "documents": DOCUMENTS,
-    f"verdicts/{StageName.EXTRACT}": VERDICTS,
+    VERDICT_ROWS: VERDICTS,
     "images": IMAGES,
     "objections": OBJECTIONS,
 }
@@ -73,19 +73,17 @@ def _extract(
     fingerprint, files = job.fingerprint, job.files()
     ledger = Ledger()
     with ExitStack() as open_files:  # closed in reverse: documents, which say it is whole, last
-        documents, verdicts, images, objections = (
-            open_files.enter_context(
+        writers = {
+            kind: open_files.enter_context(
                 parquet.Writer(
                     job.part(kind, part.name), schema, fingerprint=fingerprint, files=files
                 )
             )
             for kind, schema in KINDS.items()
-        )
-        packs = PackWriter(job.path("packs"), part.name, files=files)
-        open_files.enter_context(packs)
-        documents.counts = ledger
-        sink = _Sink(part=part, ledger=ledger, documents=documents, verdicts=verdicts,
-                     images=images, objections=objections, packs=packs, tools=tools,
+        }
+        packs = open_files.enter_context(PackWriter(job.path("packs"), part.name, files=files))
+        writers["documents"].counts = ledger
+        sink = _Sink(part=part, ledger=ledger, writers=writers, packs=packs, tools=tools,
                      ended=ended, careful=careful)  # fmt: skip
         for record in read_part(part, limits=Limits()):
             sink.take(record)
@@ -103,10 +101,7 @@ class _Sink:
 
     part: Part
     ledger: Ledger
-    documents: parquet.Writer
-    verdicts: parquet.Writer
-    images: parquet.Writer
-    objections: parquet.Writer
+    writers: Mapping[str, parquet.Writer]  # by folder
     packs: PackWriter
     tools: Tools
     ended: Mapping[RecordPlace, Reason]
@@ -121,7 +116,7 @@ class _Sink:
         """
         outcome, watch = self._outcome(record), self.tools.watch
         try:
-            with watch.over(record.offset, record.place) if watch else nullcontext():
+            with watch(record.offset, record.place) if watch else nullcontext():
                 outcome.judge()
         except BaseException as error:  # noqa: BLE001  # a Fault, or raised again
             problem = fault_of(error)
@@ -136,12 +131,13 @@ class _Sink:
             record=record,
             ended=self.ended.get((record.offset, record.place)),
             part=self.part,
-            documents=Rows(self.documents, self.careful),
-            verdicts=Rows(self.verdicts, self.careful),
-            images=Rows(self.images, self.careful),
-            objections=Rows(self.objections, self.careful),
             tools=self.tools,
+            check=self._check,
         )
+
+    def _check(self, folder: str, row: Row) -> None:
+        if self.careful:
+            self.writers[folder].check(row)
 
     def write(self, *, ahead: int) -> None:
         """Write complete outcomes, in the order of the records, until at most `ahead` wait."""
@@ -161,16 +157,14 @@ class _Sink:
     def _add(self, outcome: RecordOutcome) -> None:
         """Add an outcome to the files: what raises here is about the machine, or an unfit row."""
         if (look := outcome.file) is not None:
-            (row,) = outcome.images.rows
+            (row,) = outcome.rows["images"]
             row["pack"], row["pack_offset"] = self.packs.add(
                 outcome.record.body,
                 sha256=look.sha256,
                 extension=EXTENSIONS.get(look.format, look.format),
             )
-        for row in outcome.documents.rows:
-            self.documents.add(row, size=outcome.document_bytes)
-        for rows in (outcome.verdicts, outcome.images, outcome.objections):
-            for row in rows.rows:
-                rows.writer.add(row)
-        self.verdicts.faults += outcome.faults
+        for folder, rows in outcome.rows.items():
+            for row in rows:
+                self.writers[folder].add(row, size=outcome.document_bytes)
+        self.writers[VERDICT_ROWS].faults += outcome.faults
         self.ledger.update(outcome.ledger)

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import RawArray
 from multiprocessing.util import Finalize
@@ -68,24 +69,18 @@ class Reader:
             Exception: what extract_part raised there.
         """
         while True:
-            answer = self._ask(part)
-            if answer is not None:
+            if self._process is None:
+                self._start()
+            try:
+                self._ours.send(part)
+                answer = self._ours.recv()
+            except (EOFError, OSError):
+                self._note_end(part)
+                continue
+            if isinstance(answer, Read):
                 return answer
-
-    def _ask(self, part: Part) -> Read | None:
-        """The result; None where a record has ended the process, which is noted."""
-        if self._process is None:
-            self._start()
-        try:
-            self._ours.send(part)
-            answer = self._ours.recv()
-        except (EOFError, OSError):
-            self._note_end(part)
-            return None
-        if isinstance(answer, Read):
-            return answer
-        error, text = answer
-        raise error from ReaderTracebackError(text)
+            error, text = answer
+            raise error from ReaderTracebackError(text)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
@@ -125,21 +120,16 @@ class Reader:
             self._end()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Watch:
-    """Shares with the worker which record is being read, and bounds its processor time."""
-
-    at: Any  # shared: offset and place
-
-    @contextmanager
-    def over(self, offset: int, place: int) -> Iterator[None]:
-        self.at[0], self.at[1] = offset, place
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            self.at[0] = NOTHING
+@contextmanager
+def _watch(at: Any, offset: int, place: int) -> Iterator[None]:  # noqa: ANN401
+    """Share with the worker which record is being read, and bound its processor time."""
+    at[:] = offset, place
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        at[0] = NOTHING
 
 
 def _serve(parts: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: ANN401
@@ -151,7 +141,7 @@ def _serve(parts: Connection, job: Job, at: Any, parent: int) -> None:  # noqa: 
     for number in (signal.SIGINT, signal.SIGTERM):  # they go to the group: the run answers
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    tools = Tools(job=job, watch=Watch(at=at))
+    tools = Tools(job=job, watch=partial(_watch, at))
     while True:
         try:
             part = parts.recv()

@@ -260,7 +260,7 @@ def choose_settings(
 
     source = known.get("recipe_source", "obelics")
     if chosen.recipe is not None:
-        source = chosen.recipe if chosen.recipe in RECIPES else _read_recipe(chosen.recipe)
+        source = recipe_source(chosen.recipe)
     recipe = read_recipe(source)
     language = pick("language", recipe.language)
     recipe = replace(recipe, language=language)
@@ -304,7 +304,10 @@ def check_searches(recipe: Recipe) -> None:
         ) from error
 
 
-def _read_recipe(path: str) -> str:
+def recipe_source(path: str) -> str:
+    """What a user names as recipe, as `read_recipe` takes it: a name, or the text of a file."""
+    if path in RECIPES:
+        return path
     if not path.endswith(".toml") or not store.exists(path):
         raise ValueError(
             f"recipe is {path!r}: choose one of {', '.join(RECIPES)}, or a TOML file that exists"

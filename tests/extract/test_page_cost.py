@@ -14,8 +14,9 @@ from functools import partial
 import pytest
 
 from filters.signals import Lexicon
-from pipeline.extract.document import Origin, document_of
+from pipeline.extract.document import document_of
 from pipeline.extract.page import Page, read_page
+from pipeline.read.records import Record
 from pipeline.words.lexicon import load_lexicon
 
 GROWTH = 6.0  # of the time, for four times the page
@@ -127,7 +128,8 @@ def seconds(html: str, lexicon: Lexicon) -> float:
     started = time.process_time()
     page = read_page(data, url=URL)
     if isinstance(page, Page):
-        document_of(page, Origin(url=URL), lexicon=lexicon, identify=lambda _: ("en", 1.0))
+        record = Record(offset=0, length=len(data), type="response", url=URL)
+        document_of(page, record, lexicon=lexicon, identify=lambda _: ("en", 1.0))
     return time.process_time() - started
 
 

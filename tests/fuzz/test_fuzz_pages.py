@@ -17,9 +17,10 @@ import pyarrow as pa
 import pytest
 
 from filters.signals import Lexicon
-from pipeline.extract.document import Origin, document_of
+from pipeline.extract.document import document_of
 from pipeline.extract.html.charset import decode_page
 from pipeline.extract.page import Page, head_signals, read_page
+from pipeline.read.records import Record
 from pipeline.words.lexicon import load_lexicon
 from schemas.document import document_to_row
 from schemas.tables import DOCUMENTS
@@ -131,7 +132,8 @@ def test_no_page_ends_a_part_or_takes_long(
         decode_page(page, headers=headers).text.encode()
         found = read_page(page, url=url, headers=headers)
         if isinstance(found, Page):
-            document = document_of(found, Origin(url=url), lexicon=lexicon, identify=in_english)
+            record = Record(offset=0, length=len(page), type="response", url=url)
+            document = document_of(found, record, lexicon=lexicon, identify=in_english)
         else:
             head_signals(page, url=url, headers=headers)
         took = time.process_time() - started
