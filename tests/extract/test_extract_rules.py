@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from pipeline.extract.html.rules import RuleSettings
 from pipeline.extract.html.vocabulary import (
     CAPTION,
     HIDDEN,
@@ -247,9 +244,3 @@ def test_the_signs_of_names_are_those_of_each_name(name: str, signs: int) -> Non
 def test_every_phrase_that_hides_is_met_in_one_name(phrase: list[str]) -> None:
     assert signs_of("wide my-" + "-".join(phrase)) & HIDDEN
     assert not signs_of(" ".join([*phrase, "x"])) & HIDDEN or len(phrase) == 1
-
-
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RuleSettings)])
-def test_a_threshold_below_zero_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"RuleSettings.{name} is -1"):
-        dataclasses.replace(RuleSettings(), **{name: -1})

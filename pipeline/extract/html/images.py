@@ -14,7 +14,7 @@ descriptors are wrong is not a candidate.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -75,29 +75,28 @@ class ImageElement(NamedTuple):
     url: str
 
 
-def parse_srcset(text: str) -> list[Candidate]:
+@lru_cache(maxsize=32)  # a srcset is parsed for the best URL, and again for the others
+def parse_srcset(text: str) -> tuple[Candidate, ...]:
     """The candidates of a srcset, in its order."""
-    return list(_candidates(text[:LONGEST_SRCSET]))
-
-
-def _candidates(text: str) -> Iterator[Candidate]:
-    position = 0
+    text, position = text[:LONGEST_SRCSET], 0
+    candidates: list[Candidate] = []
     while match := _URL.match(text, position):
         url, position = match[1], match.end()
-        if url.endswith(","):
-            url = url.rstrip(",")
-            descriptors: list[str] = []
-        else:
+        descriptors: list[str] = []
+        if not url.endswith(","):
             rest = _DESCRIPTORS.match(text, position)
             assert rest is not None  # it matches nothing, too
             descriptors, position = rest[0].split(), rest.end()
-        candidate = _candidate(url, descriptors) if url else None
+        candidate = _candidate(url.rstrip(","), descriptors)
         if candidate is not None:
-            yield candidate
+            candidates.append(candidate)
+    return tuple(candidates)
 
 
 def _candidate(url: str, descriptors: list[str]) -> Candidate | None:
     width = density = height = None
+    if not url:
+        return None
     for descriptor in descriptors:
         if (match := _WIDTH.fullmatch(descriptor)) and width is density is None and int(match[1]):
             width = int(match[1])
@@ -133,19 +132,19 @@ def references(image: Attributes, sources: Sequence[Attributes] = ()) -> list[st
     if not sources and image.keys().isdisjoint(_SIZED):
         return [value] if (value := _reference(image.get("src"))) else _named_files(image)
     urls: list[str] = []
-    own = _of_srcsets(image)
-    offered = [best for source in sources if _readable(source) and (best := _of_srcsets(source))]
-    widest = largest_sensible(offered) if offered else None
+    own = largest_sensible(_candidates_of(image))
+    widest = largest_sensible(
+        [c for source in sources if _readable(source) for c in _candidates_of(source)]
+    )
     if own is not None:
         urls.append(own.url)
     if widest is not None and widest.width is not None:
         urls.append(widest.url)
-    urls += _lazy_references(image)
-    urls += [value] if (value := _reference(image.get("src"))) else []
+    urls += [*_lazy_references(image), _reference(image.get("src"))]
     if widest is not None:
         urls.append(widest.url)
-    urls += [value for source in sources if (value := _reference(source.get("src")))]
-    return urls or _named_files(image)
+    urls += [_reference(source.get("src")) for source in sources]
+    return [url for url in urls if url] or _named_files(image)
 
 
 def _named_files(image: Attributes) -> list[str]:
@@ -182,7 +181,7 @@ def other_urls(
     shown = _absolute([_reference(image.get("src"))], base=base)
     if lazy or any(map(_waits, offered)):
         shown = _named_as(shown, (url, *larger, *lazy))
-    shown = [address for address in shown if not _PLACEHOLDER.search(_file(address))]
+    shown = [address for address in shown if not _PLACEHOLDER.search(file_of(address))]
     unsized = lazy[: _MOST_UNSIZED - len(shown)] + shown
     sizes = [address for address in larger if address != url][: MOST_OTHERS - len(unsized)]
     return tuple(address for address in dict.fromkeys(sizes + unsized) if address != url)
@@ -196,39 +195,28 @@ def _waits(attributes: Attributes) -> bool:
 def _named_as(urls: Sequence[str], known: Sequence[str]) -> list[str]:
     """Those whose file has the name of a known one: any other is what pages show while they load,
     and is shared by many pictures."""
-    names = {name for url in known if _FILE.match(name := _file(url))}
-    return [url for url in urls if _file(url) in names]
+    names = {name for url in known if _FILE.match(name := file_of(url))}
+    return [url for url in urls if file_of(url) in names]
 
 
 def _absolute(references: Sequence[str], *, base: str) -> list[str]:
     """The http(s) URLs of these references, each once."""
-    urls = dict.fromkeys(
-        absolute_url(reference, base=base) for reference in references if reference
-    )
+    urls = dict.fromkeys(absolute_url(text, base=base) for text in references if text)
     return [url for url in urls if url.startswith(("http://", "https://"))]
 
 
-def _file(url: str) -> str:
+def file_of(url: str) -> str:
+    """The name of the file in a URL's path."""
     return urlsplit(url).path.rpartition("/")[2]
-
-
-def _of_srcsets(attributes: Attributes) -> Candidate | None:
-    candidates = _candidates_of(attributes)
-    return min(candidates, key=_rank, default=None)
 
 
 def _candidates_of(attributes: Attributes) -> list[Candidate]:
     """The candidates of its first srcset that has any."""
     for name in LAZY_SRCSETS:
         text = attributes.get(name)
-        if text and (candidates := [c for c in _parsed(text) if not is_data(c.url)]):
+        if text and (candidates := [c for c in parse_srcset(text) if not is_data(c.url)]):
             return candidates
     return []
-
-
-@lru_cache(maxsize=32)  # a srcset is parsed for the best URL, and again for the others
-def _parsed(text: str) -> tuple[Candidate, ...]:
-    return tuple(parse_srcset(text))
 
 
 def _readable(source: Attributes) -> bool:

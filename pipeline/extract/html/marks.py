@@ -37,13 +37,14 @@ _MENUS: Final = frozenset(("navigation", "menu", "menubar", "tablist", "toolbar"
 _DIALOGS: Final = frozenset(("dialog", "alertdialog", "alert"))
 _HEADER_DENSITY: Final = 0.3  # share of link words in a page's header that is more than its title
 _MENU_DENSITY: Final = 0.5
+_PROTECTED: Final = 0.35  # share of the page's words in a box that no mark may take
+_LIST_DENSITY: Final = 0.7  # share of link words in a box that is a list of links
+_FORM_WORDS: Final = 300  # a form of more is a page
 
 
-def marks_of(
-    boxes: Sequence[Box], *, protected: float, list_density: float, form_words: int
-) -> list[str]:
+def marks_of(boxes: Sequence[Box]) -> list[str]:
     """What speaks against each box, or against one that it lies in."""
-    most = protected * boxes[0].words
+    most = _PROTECTED * boxes[0].words
     marks: list[str] = []
     headed: list[bool] = []  # in an article or section, whose header is its own
     drawn: list[bool] = []  # in a figure
@@ -58,20 +59,20 @@ def marks_of(
                 mark = "consent"
             elif box.words <= most:
                 if box.role or box.hidden or box.unspoken or box.tag in _TELLING:
-                    mark = _element(box, form_words=form_words, headed=in_section)
+                    mark = _element(box, headed=in_section)
                 if not mark and not in_figure:
-                    mark = _name(box, signs) or _links(box, list_density=list_density)
+                    mark = _name(box, signs) or _links(box)
         marks.append(mark)
         headed.append(in_section or box.tag in _HEADED)
         drawn.append(in_figure or box.tag == "figure")
     return marks
 
 
-def _element(box: Box, *, form_words: int, headed: bool) -> str:
+def _element(box: Box, *, headed: bool) -> str:
     tag, role = box.tag, box.role
     words = words_of(box.name) if box.name else frozenset()
     header = box.paragraphs < 2 or box.link_density > _HEADER_DENSITY
-    small = box.words < form_words and box.paragraphs <= 2
+    small = box.words < _FORM_WORDS and box.paragraphs <= 2
     reasons = (
         ("hidden", _is_unseen(box) and role != "tabpanel" and not words & FOLDED),
         ("noscript", tag == "noscript"),
@@ -103,7 +104,7 @@ def _name(box: Box, signs: int) -> str:
     return "header" if signs & IS_HEADER and signs & SITE_HEADER else ""
 
 
-def _links(box: Box, *, list_density: float) -> str:
-    if box.tag in _LISTED and not box.paragraphs and box.link_density > list_density:
+def _links(box: Box) -> str:
+    if box.tag in _LISTED and not box.paragraphs and box.link_density > _LIST_DENSITY:
         return "link_list"
     return ""

@@ -14,11 +14,11 @@ a row of a data table it comes before the row if no text is before it, else behi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
-from urllib.parse import urlsplit
 
+from pipeline.extract.html.images import file_of
 from pipeline.extract.html.layout import ImageBlock, Layout, TextBlock
 from schemas.document import Role
 
@@ -60,28 +60,13 @@ class Manner:
     parts: int = 0  # block-level elements of a row, or of code, that are open
 
     def within(
-        self,
-        *,
-        link: bool = False,
-        muted: bool = False,
-        twin: bool = False,
-        picture: bool = False,
+        self, *, link: bool = False, muted: bool = False, twin: bool = False, picture: bool = False,
         parts: int = 0,
-    ) -> Manner:
+    ) -> Manner:  # fmt: skip
         """A copy with these changes (`dataclasses.replace` takes five times as long)."""
-        return Manner(
-            self.role,
-            self.figure,
-            self.inside,
-            self.table,
-            self.captions,
-            self.link or link,
-            self.muted or muted,
-            self.twin or twin,
-            self.picture or picture,
-            self.tables,
-            self.parts + parts,
-        )
+        return Manner(self.role, self.figure, self.inside, self.table, self.captions,
+                      self.link or link, self.muted or muted, self.twin or twin,
+                      self.picture or picture, self.tables, self.parts + parts)  # fmt: skip
 
 
 def clean(text: str) -> str:
@@ -243,19 +228,17 @@ class Paragraphs:
         whole = "\n".join(_UNSEEN.sub("", line).rstrip() for line in whole.splitlines())
         for text in _BLANK.split(whole):
             if stripped := text.strip("\n"):
-                self._write(_Paragraph(lines=[stripped]))
+                self._write(_Paragraph([stripped]))
         self._layout.blocks.extend(behind)
 
 
+@dataclass(slots=True)
 class _Paragraph:
     """Lines of text, and the images that come behind them."""
 
-    __slots__ = ("behind", "lines", "link_words")
-
-    def __init__(self, lines: list[str] | None = None) -> None:
-        self.lines = lines or []
-        self.behind: list[ImageBlock] = []
-        self.link_words = 0
+    lines: list[str] = field(default_factory=list)
+    behind: list[ImageBlock] = field(default_factory=list)
+    link_words: int = 0
 
 
 def _images(pieces: list[Piece]) -> tuple[list[ImageBlock], list[ImageBlock]]:
@@ -282,8 +265,4 @@ def _same(first: ImageBlock, second: ImageBlock) -> bool:
     hidden, shown = (first, second) if first.twin else (second, first)
     if min(hidden.width or 2, hidden.height or 2) < 2:  # a pixel that counts visitors
         return False
-    return not shown.lazy or _file(first.url) == _file(second.url)
-
-
-def _file(url: str) -> str:
-    return urlsplit(url).path.rpartition("/")[2]
+    return not shown.lazy or file_of(first.url) == file_of(second.url)

@@ -17,8 +17,7 @@ gain, and English only); recognising a list of links by the mean length of its l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from typing import Final
 
 from pipeline.extract.html.layout import Block, Box, ImageBlock, Layout, TextBlock
@@ -26,31 +25,15 @@ from pipeline.extract.html.marks import marks_of
 from pipeline.extract.html.vocabulary import words, words_of
 from schemas.document import Role
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RuleSettings:
-    """Thresholds of the block rules, tuned on the development pages of WCXB (word F1)."""
-
-    protected: float = 0.35  # share of the page's words in a box that no mark may take
-    list_density: float = 0.7  # share of link words in a box that is a list of links
-    form_words: int = 300  # a form of more is a page
-    root: float = 0.2  # share of the page's words that <main> or <article> must hold
-    rival: float = 0.6  # share of the largest <article> that all others may have together
-    dominant: float = 0.85  # share of the prose that a box must hold to be the main content
-    prose: int = 150  # words of prose that a page must have to be narrowed by them
-    listing: float = 0.5  # prose of a list of links, for each word in links
-    link_density: float = 0.5  # share of link words in a block that is mostly links
-    link_words: int = 20  # a longer block is never mostly links
-    little: int = 60  # words: less is next to nothing
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value < 0:
-                raise ValueError(f"RuleSettings.{field.name} is {value}: give 0 or more")
-
-
-DEFAULTS: Final = RuleSettings()
+# thresholds tuned on the development pages of WCXB (word F1), here and in marks.py
+_ROOT: Final = 0.2  # share of the page's words that <main> or <article> must hold
+_RIVAL: Final = 0.6  # share of the largest <article> that all others may have together
+_DOMINANT: Final = 0.85  # share of the prose that a box must hold to be the main content
+_PROSE: Final = 150  # words of prose that a page must have to be narrowed by them
+_LISTING: Final = 0.5  # prose of a list of links, for each word in links
+_LINK_DENSITY: Final = 0.5  # share of link words in a block that is mostly links
+_LINK_WORDS: Final = 20  # a longer block is never mostly links
+_LITTLE: Final = 60  # words: less is next to nothing
 
 # what may be taken back, in this order, and the share of its words that must be left without it
 _TAKEN_BACK: Final = (
@@ -75,21 +58,16 @@ _PROSE_WORDS: Final = 15  # of a block; shorter ones are labels as often as sent
 _HEADING: Final = Role.HEADING  # looked up once: an Enum takes its time
 
 
-def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
+def judge(layout: Layout) -> list[str]:
     """A verdict for each block."""
     boxes = layout.boxes
     if not boxes:
         return [""] * len(layout.blocks)
-    marks = marks_of(
-        boxes,
-        protected=settings.protected,
-        list_density=settings.list_density,
-        form_words=settings.form_words,
-    )
-    _take_back(layout.blocks, marks, settings)
-    inner = boxes[_dominant(layout, marks, _root(layout, marks, settings), settings)]
+    marks = marks_of(boxes)
+    _take_back(layout.blocks, marks)
+    inner = boxes[_dominant(layout, marks, _root(layout, marks))]
     lead = _lead(layout, marks, inner) | _siblings(boxes, inner)
-    listing = _is_listing(layout.blocks[inner.start : inner.end], marks, settings)
+    listing = _is_listing(layout.blocks[inner.start : inner.end], marks)
     verdicts: list[str] = []
     titled = False  # whether prose follows, so that a block of links is its title
     for place in range(len(layout.blocks) - 1, -1, -1):
@@ -100,7 +78,7 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
         if not verdict and not inner.start <= place < inner.end and place not in lead:
             verdict = "outside_main"
         titles = listing or titled or boxes[block.box].tag == "dt"
-        if not verdict and not titles and _is_links(block, settings):
+        if not verdict and not titles and _is_links(block):
             verdict = "links"
         if not verdict and isinstance(block, TextBlock):
             titled = _is_prose(block, marks)
@@ -108,19 +86,19 @@ def judge(layout: Layout, settings: RuleSettings = DEFAULTS) -> list[str]:
     return verdicts[::-1]
 
 
-def _take_back(blocks: Sequence[Block], marks: list[str], settings: RuleSettings) -> None:
+def _take_back(blocks: Sequence[Block], marks: list[str]) -> None:
     """Where next to nothing is left, the marked boxes are what the page is about."""
     count: Counter[str] = Counter()
     for block in blocks:
         if isinstance(block, TextBlock):
             count[marks[block.box]] += block.words
     for kind, share in _TAKEN_BACK:
-        if count[kind] > _WORTH and count[""] < max(settings.little, share * count[kind]):
+        if count[kind] > _WORTH and count[""] < max(_LITTLE, share * count[kind]):
             marks[:] = ["" if mark == kind else mark for mark in marks]
             count[""] += count[kind]
 
 
-def _root(layout: Layout, marks: Sequence[str], settings: RuleSettings) -> int:
+def _root(layout: Layout, marks: Sequence[str]) -> int:
     """`<main>`, else the one `<article>`, else the body; links do not count as its words."""
     boxes = layout.boxes
     own = [box.words - box.link_words for box in boxes]
@@ -134,11 +112,11 @@ def _root(layout: Layout, marks: Sequence[str], settings: RuleSettings) -> int:
             i for i, box in enumerate(boxes) if kind in (box.tag, box.role) and not marks[i]
         ]
         best = max(candidates, key=own.__getitem__, default=None)
-        if best is None or own[best] < settings.root * left:
+        if best is None or own[best] < _ROOT * left:
             continue
         start, end = boxes[best].start, boxes[best].end
         rivals = sum(own[i] for i in candidates if not start <= boxes[i].start < end)
-        if kind == "main" or rivals <= settings.rival * own[best]:
+        if kind == "main" or rivals <= _RIVAL * own[best]:
             return best
     return 0
 
@@ -152,7 +130,7 @@ def _is_prose(block: Block, marks: Sequence[str]) -> bool:
     )
 
 
-def _dominant(layout: Layout, marks: Sequence[str], root: int, settings: RuleSettings) -> int:
+def _dominant(layout: Layout, marks: Sequence[str], root: int) -> int:
     """The innermost box that still holds nearly all prose of the root."""
     boxes = layout.boxes
     prose = [0] * len(boxes)
@@ -161,9 +139,9 @@ def _dominant(layout: Layout, marks: Sequence[str], root: int, settings: RuleSet
             prose[block.box] += block.words
     for i in range(len(boxes) - 1, 0, -1):
         prose[boxes[i].parent] += prose[i]
-    if prose[root] < settings.prose:
+    if prose[root] < _PROSE:
         return root
-    enough = settings.dominant * prose[root]
+    enough = _DOMINANT * prose[root]
     inner = root
     for i in range(root + 1, len(boxes)):
         if prose[i] >= enough and boxes[i].parent == inner:
@@ -182,7 +160,8 @@ def _lead(layout: Layout, marks: Sequence[str], inner: Box) -> set[int]:
     lead: set[int] = set()
     pictures: list[int] = []
     between = 0  # words
-    level = min(_levels(layout, inner), default=_NO_LEVEL)
+    inside = layout.blocks[inner.start : inner.end]
+    level = min((_level(layout, block) for block in inside), default=_NO_LEVEL)
     before = (i for i in range(inner.start - 1, -1, -1) if not marks[layout.blocks[i].box])
     for place in before:
         block = layout.blocks[place]
@@ -245,11 +224,6 @@ def _level(layout: Layout, block: Block) -> int:
     return int(tag[1]) if tag[0] == "h" and tag[1:].isdigit() else _NO_LEVEL
 
 
-def _levels(layout: Layout, box: Box) -> Iterator[int]:
-    for block in layout.blocks[box.start : box.end]:
-        yield _level(layout, block)
-
-
 def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
     """The blocks of boxes beside that of the prose that have like names: its other sections."""
     siblings: set[int] = set()
@@ -265,7 +239,7 @@ def _siblings(boxes: Sequence[Box], inner: Box) -> set[int]:
     return siblings
 
 
-def _is_listing(blocks: Sequence[Block], marks: Sequence[str], settings: RuleSettings) -> bool:
+def _is_listing(blocks: Sequence[Block], marks: Sequence[str]) -> bool:
     """Whether links are what the page is for: shops, front pages, indices."""
     prose = links = 0
     for block in blocks:
@@ -275,13 +249,13 @@ def _is_listing(blocks: Sequence[Block], marks: Sequence[str], settings: RuleSet
             prose += block.words
         elif marks[block.box] in {"", "link_list"} and block.link_words * 2 > block.words:
             links += block.words
-    return prose < 2 * settings.prose and prose < settings.listing * links
+    return prose < 2 * _PROSE and prose < _LISTING * links
 
 
-def _is_links(block: Block, settings: RuleSettings) -> bool:
+def _is_links(block: Block) -> bool:
     return (
         isinstance(block, TextBlock)
-        and block.words < settings.link_words
-        and block.link_words > settings.link_density * block.words
+        and block.words < _LINK_WORDS
+        and block.link_words > _LINK_DENSITY * block.words
         and block.role is not _HEADING
     )
