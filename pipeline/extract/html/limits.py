@@ -20,7 +20,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from pipeline.problem import Problem
@@ -70,7 +70,6 @@ _IGNORED_TAG: Final = re.compile(  # with the first "=" of its attributes, if it
 _ANY_TAG: Final = re.compile(rb"<[/a-zA-Z][^>=]*+(=?+)")
 _TABLE: Final = re.compile(rb"<table", re.IGNORECASE)
 _OPTION: Final = re.compile(rb"<option", re.IGNORECASE)
-_NAMED_TAG: Final = re.compile(rb"<(/?[a-z][^ \t\n\f\r/>]*+)[^>]*+")  # in lower case
 _GATHERED_TAG: Final = re.compile(  # _FORMATTING and _MERGED: most end at their first letter
     rb"<(/?(?=[abcefhinstu])(?:[abisu]|em|tt|big|body|code|font|html|nobr|small|strike|strong)"
     rb"(?=[ \t\n\f\r/>])[^>]*+)",
@@ -94,11 +93,10 @@ class PageLimits:
     replaced: float = 0.1  # share of characters that are replacements or zeros
 
     def __post_init__(self) -> None:
-        for name in ("bytes", "elements", "depth", "attributes", "replaced"):
-            if getattr(self, name) <= 0:
+        for name, limit in asdict(self).items():
+            if limit <= 0:
                 raise ValueError(
-                    f"PageLimits.{name} is {getattr(self, name)}, but a page has some: "
-                    "give a number above 0"
+                    f"PageLimits.{name} is {limit}, but a page has some: give a number above 0"
                 )
 
     @property
@@ -144,7 +142,7 @@ def _is_small(page: bytes, limits: PageLimits) -> bool:
     if tags > limits.depth:
         # attributes may hold "</", too: only among few tags is a "</" taken for an end
         closing = page.count(b"</") if tags <= 2 * limits.depth else 0
-        if tags - closing > limits.depth and _depth(page) > limits.depth:
+        if tags - closing > limits.depth:
             return False
     if tags * len(page) > limits.moved and _copying(page) * len(page) > limits.moved:
         return False
@@ -173,23 +171,6 @@ def _are_few(attributes: Sequence[int], limits: PageLimits) -> bool:
     """Of elements that have some."""
     pairs = sum(count**2 for count in attributes)
     return pairs <= limits.pairs and max(attributes, default=0) <= limits.attributes
-
-
-def _depth(page: bytes) -> int:
-    """How many elements are open at once at most."""
-    most = now = 0
-    opened: defaultdict[bytes, int] = defaultdict(int)
-    for tag in _NAMED_TAG.findall(page.lower()):
-        if tag.startswith(b"/"):
-            name = tag[1:]
-            if opened[name]:
-                opened[name] -= 1
-                now -= 1
-        elif tag not in _UNNESTED:
-            opened[tag] += 1
-            now += 1
-            most = max(most, now)
-    return most
 
 
 def _gathered(page: bytes) -> int:
