@@ -30,8 +30,8 @@ from training.data.rows import RowReader
 from training.data.sources import Source
 from training.data.stream import Step, Steps, stream
 from training.data.tokenizer import LoadedTokenizer
-from training.model import lora
 from training.model.idefics2 import PackedIdefics2, build
+from training.model.lora import add_lora
 from training.model.pretrained import limit_of, pretrained
 from training.model.shapes import SHAPES, Shape, check_limit
 
@@ -103,9 +103,22 @@ def folders(shards: Sequence[str]) -> tuple[tuple[str, float], ...]:
 class TrainingRecipe:
     options: FitOptions
     shape: Shape
-    order: Order
-    images: ImageRule
     loaded: LoadedTokenizer
+
+    @property
+    def order(self) -> Order:
+        return order_of(self.options, self.shape)
+
+    @property
+    def images(self) -> ImageRule:
+        """How images are cut."""
+        shape = self.shape
+        return ImageRule(
+            longest=shape.longest,
+            shortest=shape.shortest,
+            table=shape.table,
+            image_tokens=shape.image_tokens,
+        )
 
     def set_up_torch(self) -> None:
         """Threads and determinism; of the whole process, so once."""
@@ -125,29 +138,18 @@ class TrainingRecipe:
         special, seed = self.loaded.special, self.options.config.data.seed
         ids = {"bos": special.bos, "eos": special.eos, "pad": special.eos,
                "image_token": special.image}  # fmt: skip
-        options = self.options
-        if options.language_model is None:
-            return build(self.shape, vocabulary=self.loaded.vocabulary, seed=seed, **ids)
+        options, vocabulary, added = self.options, self.loaded.vocabulary, self.loaded.added
+        language, vision = options.language_model, options.vision_model
+        if language is None:
+            return build(self.shape, vocabulary=vocabulary, seed=seed, **ids)
         model = pretrained(
-            options.language_model,
-            options.vision_model,
-            self.shape,
-            ids=ids,
-            vocabulary=self.loaded.vocabulary,
-            new_tokens=self.loaded.added,
-            seed=seed,
-        )
-        chosen = options.config.lora
-        if chosen.rank:
-            lora.add_lora(
-                model,
-                rank=chosen.rank,
-                alpha=chosen.alpha,
-                dora=chosen.dora,
-                new_tokens=self.loaded.added,
-                seed=seed,
-                train_vision=options.vision_model is None,  # a random one has all to learn
-            )
+            language, vision, self.shape,
+            ids=ids, vocabulary=vocabulary, new_tokens=added, seed=seed,
+        )  # fmt: skip
+        if options.config.lora.rank:
+            # a random vision transformer has all to learn
+            settings, train_vision = asdict(options.config.lora), vision is None
+            add_lora(model, **settings, new_tokens=added, seed=seed, train_vision=train_vision)
         return model
 
     def identity(self) -> dict[str, Any]:
@@ -176,17 +178,6 @@ class TrainingRecipe:
         )
 
 
-def recipe_of(options: FitOptions, shape: Shape, loaded: LoadedTokenizer) -> TrainingRecipe:
-    """The recipe of options, their shape (`shape_of`) and their tokenizer (`tokenizer_of`)."""
-    return TrainingRecipe(
-        options=options,
-        shape=shape,
-        order=order_of(options, shape),
-        images=images_of(shape),
-        loaded=loaded,
-    )
-
-
 def shape_of(options: FitOptions) -> Shape:
     """The shape that a configuration names, with its own lengths and sides."""
     data, name = options.config.data, options.config.shape
@@ -195,9 +186,7 @@ def shape_of(options: FitOptions) -> Shape:
     if options.vision_model is not None and options.language_model is None:
         raise ValueError("--vision-model without --language-model: give both, or neither")
     sizes = {size: getattr(data, size) for size in ("sequence_length", "longest", "shortest")}
-    shape = replace(
-        SHAPES[name], **{size: value for size, value in sizes.items() if value is not None}
-    )
+    shape = replace(SHAPES[name], **{size: value for size, value in sizes.items() if value})
     limit = limit_of(options.language_model) if options.language_model else shape.text.limit
     check_limit(shape.sequence_length, limit)
     return shape
@@ -212,16 +201,6 @@ def order_of(options: FitOptions, shape: Shape) -> Order:
         rows=data.rows,
         window=data.window,
         seed=data.seed,
-    )
-
-
-def images_of(shape: Shape) -> ImageRule:
-    """How images are cut."""
-    return ImageRule(
-        longest=shape.longest,
-        shortest=shape.shortest,
-        table=shape.table,
-        image_tokens=shape.image_tokens,
     )
 
 
@@ -242,11 +221,7 @@ def tokenizer_folder(output: Path) -> Path:
 
 
 def read_run(output: Path) -> FitOptions:
-    """What a run folder was trained with.
-
-    Raises:
-        ValueError: where it holds no run.
-    """
+    """What a run folder was trained with; ValueError where it holds no run."""
     path = output / RUN
     try:
         if path.exists() and not path.is_file():

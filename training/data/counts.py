@@ -18,20 +18,19 @@ first character of a paragraph or a sentence.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from typing import Any, Final
 
 import fsspec  # type: ignore[import-untyped]
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tokenizers import Encoding
 
 from schemas.sample import Sample
@@ -153,11 +152,7 @@ def find_counts(shard: Shard, digest: str) -> str | None:
 
 
 def read_counts(shard: Shard, digest: str) -> Counts:
-    """The counts of a shard, which must have been made.
-
-    Raises:
-        ValueError: where they are not there, or contradict themselves.
-    """
+    """The counts of a shard, which must have been made, and must not contradict themselves."""
     place = find_counts(shard, digest)
     if place is None:
         raise ValueError(
@@ -169,10 +164,8 @@ def read_counts(shard: Shard, digest: str) -> Counts:
         table.validate(full=True)
     if problem := _problem_of(table, shard):
         raise ValueError(misfit.format(problem))
-    tokens, images, groups = (
-        table[name].to_numpy().astype(np.int64) for name in ("tokens", "images", "groups")
-    )
-    return Counts(tokens=tokens, images=images, groups=groups, runs=table["runs"])
+    names = ("tokens", "images", "groups")
+    return Counts(**{name: _numbers(table[name]) for name in names}, runs=table["runs"])
 
 
 def _problem_of(table: pa.Table, shard: Shard) -> str:
@@ -234,39 +227,26 @@ def _count_shard(shard: Shard, encoder: Encoder, digest: str) -> Iterator[int]:
         rows += [_row(of_sample, islice(encoded, len(of_sample))) for of_sample in runs]
         yield len(samples)
     metadata = {VERSION_KEY: VERSION, SAMPLES_KEY: _index_digest(shard)}
-    table = pa.Table.from_pylist(rows, COUNTS.with_metadata(metadata))
-    held = io.BytesIO()
-    pq.write_table(table, held, compression="zstd")
-    _file(shard, digest).write(held.getvalue())
+    _file(shard, digest).keep(pa.Table.from_pylist(rows, COUNTS.with_metadata(metadata)))
 
 
 def samples_of(shard: Shard) -> Iterator[Sample]:
     """The samples of a shard in order, without their images."""
-    for group in _samples(shard):
-        yield from group
+    return chain.from_iterable(_samples(shard))
 
 
 def _samples(shard: Shard) -> Iterator[list[Sample]]:
     rows = read_index(shard.index, ["key", "members"], tar_bytes=shard.tar_bytes)
-    members = Members(gap=0)
-    try:
+    with closing(Members(gap=0)) as members:
         for start in range(0, rows.num_rows, TOGETHER):
             indexed = rows.slice(start, TOGETHER).to_pylist()
-            places = [(row["key"], _json_of(shard, row)) for row in indexed]
+            places = [(row["key"], Range.of(shard.tar, row["members"][0])) for row in indexed]
             for group in grouped(places, lambda place: place[1].length, most=TOGETHER_BYTES):
                 bodies = members.read([json for _, json in group])
                 yield [
                     read_sample(body, key, shard.tar)
                     for (key, _), body in zip(group, bodies, strict=True)
                 ]
-    finally:
-        members.close()
-
-
-def _json_of(shard: Shard, row: Mapping[str, Any]) -> Range:
-    """Where the JSON of a sample lies."""
-    json = row["members"][0]
-    return Range(url=shard.tar, offset=json["offset"], length=json["length"])
 
 
 def _row(runs: Sequence[TextRun], encoded: Iterable[Encoding]) -> Mapping[str, Any]:
@@ -275,8 +255,7 @@ def _row(runs: Sequence[TextRun], encoded: Iterable[Encoding]) -> Mapping[str, A
     waiting = 0
     for run, encoding in zip(runs, encoded, strict=True):
         waiting += run.images
-        tokens = len(encoding.ids)
-        if tokens:
+        if tokens := len(encoding.ids):
             counted.append({"images": waiting, "tokens": tokens, **_cuts(run, encoding)})
             waiting = 0
     if waiting:
@@ -295,10 +274,7 @@ def _cuts(run: TextRun, encoded: Encoding) -> Mapping[str, list[int]]:
     if not any(run.paragraphs) and not sentences:
         return {"paragraphs": [], "sentences": []}
     ends = np.maximum.accumulate([end for _, end in encoded.offsets])
-    return {
-        "paragraphs": _places(run.paragraphs, ends),
-        "sentences": _places(sentences, ends),
-    }
+    return {"paragraphs": _places(run.paragraphs, ends), "sentences": _places(sentences, ends)}
 
 
 def _places(characters: Sequence[int], ends: Ints) -> list[int]:

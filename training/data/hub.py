@@ -24,14 +24,9 @@ CODE: Final = "auto_map"  # key of the classes that a folder brings, and of the 
 
 
 def arguments(option: str, source: str) -> dict[str, Any]:
-    """What from_pretrained is given.
-
-    Raises:
-        ValueError: for a source that brings code.
-    """
-    path = Path(source)
+    """What from_pretrained is given, unless the source brings code."""
+    path, named = Path(source), {"pretrained_model_name_or_path": source}
     check_settings(option, source)
-    named = {"pretrained_model_name_or_path": source}
     if path.suffix == ".gguf":
         named = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     return {**named, "trust_remote_code": False}

@@ -73,11 +73,7 @@ class ImageRule:
 
 
 def resized(width: int, height: int, *, longest: int, shortest: int) -> tuple[int, int]:
-    """Width and height after Idefics2's rule, which may stretch the shorter side.
-
-    Raises:
-        ValueError: for sides or limits that no image can have.
-    """
+    """Width and height after Idefics2's rule, which may stretch the shorter side."""
     if min(width, height) < 1:
         raise ValueError(f"an image of {width} x {height} pixels: sides must be 1 or more")
     if not PATCH <= shortest <= longest:
@@ -104,11 +100,7 @@ def patch_grid(
 def patches_of(
     data: bytes, *, longest: int, shortest: int, table: int, pixels: int = PIXELS
 ) -> Patches:
-    """Patches and places of one encoded image; `table` is the side of the position table.
-
-    Raises:
-        ValueError: saying why the image is broken.
-    """
+    """Patches and places of one encoded image; `table` is the side of the position table."""
     image = decoded(data, pixels=pixels)
     sides = resized(*image.size, longest=longest, shortest=shortest)
     pixels_HWc = np.asarray(image.resize(sides, Image.Resampling.BILINEAR))
@@ -120,9 +112,6 @@ def decoded(data: bytes, *, pixels: int = PIXELS) -> Image.Image:
     """The picture as displayed, in RGB, what is transparent on white.
 
     So does transformers' image processor, but its Processor drops the transparency before.
-
-    Raises:
-        ValueError: saying why the image is broken.
     """
     try:
         with warnings.catch_warnings():
@@ -159,8 +148,7 @@ def assembled(patches_KC: Bytes, *, rows: int, columns: int) -> Bytes:
 @lru_cache(maxsize=4096)
 def places(rows: int, columns: int, *, table: int) -> Ints:
     """Each patch's place in a table x table position table, row * table + column."""
-    bins = _bins(rows, table)[:, None] * table + _bins(columns, table)
-    flat = bins.reshape(-1)
+    flat = (_bins(rows, table)[:, None] * table + _bins(columns, table)).reshape(-1)
     flat.setflags(write=False)
     return flat
 

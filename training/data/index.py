@@ -2,7 +2,7 @@
 
 In:      an index/SHARD.parquet of schemas/tables.py, or a tar of samples as schemas/sample.py has
          them, members of one sample together (as webdataset needs them too).
-Out:     a table, or the bytes of a Parquet file of the same columns.
+Out:     a table.
 Refused: a file that is no Parquet, is damaged, claims more values than its tar has bytes (a value
          takes a byte at least) or cannot be of its tar; a tar that is cut short or whose headers
          lie (schemas/tar.py); a sample without its JSON, with two members of a name or of another
@@ -13,7 +13,6 @@ An image member that is missing is no error here: its document is trained withou
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,28 +31,18 @@ from schemas.tar import BLOCK, BrokenTarError, members
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Parquet is read in the block; `message` holds {} for what is wrong with it.
-
-    Raises:
-        ValueError: for what pyarrow raises of bytes, and of types.
-    """
+    """Parquet is read in the block: what pyarrow raises becomes a ValueError: `message` with it."""
     try:
         yield
-    except (pa.ArrowException, ValueError, KeyError) as error:
-        raise ValueError(message.format(error)) from error
-    except OSError as error:
-        if error.errno is not None:  # of a store; pyarrow's own, of damaged bytes, have none
-            raise
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of a store; pyarrow's own, of damaged bytes, have none
         raise ValueError(message.format(error)) from error
 
 
 @contextmanager
 def open_parquet(url: str, message: str, *, most: int) -> Iterator[pq.ParquetFile]:
-    """A file of at most so many values, to be read in the block.
-
-    Raises:
-        ValueError: as `readable` says.
-    """
+    """A file of at most so many values, to be read in the block as `readable` says."""
     system, path = fsspec.core.url_to_fs(url)
     with system.open(path, "rb") as stream, readable(message):
         opened = pq.ParquetFile(stream)
@@ -64,27 +53,17 @@ def open_parquet(url: str, message: str, *, most: int) -> Iterator[pq.ParquetFil
 
 def _values(metadata: pq.FileMetaData) -> int:
     """Of the longest column, those in lists with it."""
-    return max(
-        (
-            sum(metadata.row_group(group).column(column).num_values
-                for group in range(metadata.num_row_groups))
-            for column in range(metadata.num_columns)
-        ),
-        default=0,
-    )  # fmt: skip
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = range(metadata.num_columns)
+    return max((sum(group.column(n).num_values for group in groups) for n in columns), default=0)
 
 
 JSON: Final = "json"
-FAR: Final = 1 << 61  # bytes; two of them can be added
 REMEDY: Final = "remove it, and it is made anew from its tar"
 
 
 def read_index(url: str, columns: list[str] | None = None, *, tar_bytes: int) -> pa.Table:
-    """Rows of the index of a tar of so many bytes.
-
-    Raises:
-        ValueError: for a file that is none.
-    """
+    """Rows of the index of a tar of so many bytes; ValueError for a file that is none."""
     wanted = pa.schema([INDEX.field(name) for name in columns or INDEX.names])
     with open_parquet(url, f"{url} is no index ({{}}): {REMEDY}", most=tar_bytes) as opened:
         missing = sorted(set(wanted.names) - set(opened.schema_arrow.names))
@@ -98,12 +77,9 @@ def read_index(url: str, columns: list[str] | None = None, *, tar_bytes: int) ->
 
 
 def end_of(table: pa.Table) -> int:
-    """The byte to which the members in an index go, 0 where there are none."""
+    """The byte to which the members in an index go."""
     places = table["members"].combine_chunks().flatten()
-    starts, lengths = (
-        np.minimum(places.field(name).fill_null(0).to_numpy(), FAR) for name in ("offset", "length")
-    )
-    return int((starts + lengths).max(initial=0))
+    return int(np.add(places.field("offset"), places.field("length"), dtype=np.float64).max())
 
 
 def problem_of(table: pa.Table) -> str:
@@ -118,13 +94,13 @@ def problem_of(table: pa.Table) -> str:
     first = np.cumsum(sizes) - sizes
     if set(names.take(pa.array(first)).to_pylist()) != {JSON}:
         return f"it has a sample whose first member is not {JSON}"
-    start, length = starts.to_numpy(), lengths.to_numpy()
+    start, length = (column.to_numpy().astype(np.float64) for column in (starts, lengths))
     order = np.argsort(start, kind="stable")
     ends = np.concatenate([[0], (start + length)[order]])
     if length.min() < 0 or (start[order] < ends[:-1] + BLOCK).any():
         return f"its members do not follow each other from byte {BLOCK} on"
     if (most := length[first].max()) > BYTES:
-        return f"it has JSON of {most:,} bytes, over the limit of {BYTES:,}"
+        return f"it has JSON of {most:,.0f} bytes, over the limit of {BYTES:,}"
     named = names.dictionary_encode()
     of_sample = np.repeat(np.arange(len(sizes)), sizes) * len(named.dictionary)
     if len(np.unique(of_sample + named.indices.to_numpy())) < len(names):
@@ -132,12 +108,8 @@ def problem_of(table: pa.Table) -> str:
     return ""
 
 
-def make_index(tar: str, size: int) -> bytes:
-    """The index of a tar, by reading its headers and its JSON members once.
-
-    Raises:
-        ValueError: for a tar that is cut short or holds something else than samples.
-    """
+def make_index(tar: str, size: int) -> pa.Table:
+    """The index of a tar, by reading its headers and its JSON members once."""
     system, path = fsspec.core.url_to_fs(tar)
     with system.open(path, "rb") as stream:
         try:
@@ -153,14 +125,11 @@ def make_index(tar: str, size: int) -> bytes:
             "tar; copy it again"
         )
     try:
-        table = pa.Table.from_pylist(rows, INDEX)
+        return pa.Table.from_pylist(rows, INDEX)
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{tar} has a member whose name is no UTF-8 ({error}): write the tar again"
         ) from error
-    held = io.BytesIO()
-    pq.write_table(table, held, compression="zstd")
-    return held.getvalue()
 
 
 def _rows(stream: BinaryIO, tar: str, size: int) -> Iterator[Mapping[str, Any]]:
@@ -195,11 +164,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def read_sample(body: bytes, key: str, tar: str) -> Sample:
-    """A sample's JSON member, which must be that of `key`.
-
-    Raises:
-        ValueError: for what is no sample of this format version.
-    """
+    """A sample's JSON member, which must be that of `key`, of this format version."""
     try:
         sample = decode(body)
     except json.JSONDecodeError as error:

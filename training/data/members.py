@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -36,6 +36,11 @@ class Range:
     url: str
     offset: int
     length: int
+
+    @classmethod
+    def of(cls, url: str, member: Mapping[str, Any]) -> Range:
+        """Of a member, as an index tells it."""
+        return cls(url=url, offset=member["offset"], length=member["length"])
 
     @property
     def end(self) -> int:
@@ -62,12 +67,7 @@ class Members:
         return self.__dict__ | {"_open": OrderedDict()}
 
     def read(self, ranges: Sequence[Range]) -> list[bytes]:
-        """The bytes of every range.
-
-        Raises:
-            ValueError: for a range that its tar does not hold.
-            OSError: for what still fails after the last attempt.
-        """
+        """The bytes of every range; OSError for what still fails after the last attempt."""
         wholes = merged(ranges, gap=self.gap)
         read: dict[Range, bytes] = {}
         for whole, data in zip(wholes, self._fetch(list(wholes)), strict=True):
@@ -107,12 +107,10 @@ class Members:
             else:
                 remote.setdefault(system, []).append((whole, path))
         for system, requests in remote.items():
-            paths = [path for _, path in requests]
-            starts = [whole.offset for whole, _ in requests]
-            ends = [whole.end for whole, _ in requests]
-            bodies = system.cat_ranges(paths, starts, ends, on_error="return")
-            wholes_there = (whole for whole, _ in requests)
-            answers.update(zip(wholes_there, bodies, strict=True))
+            there, paths = zip(*requests, strict=True)
+            starts, ends = [whole.offset for whole in there], [whole.end for whole in there]
+            bodies = system.cat_ranges(list(paths), starts, ends, on_error="return")
+            answers.update(zip(there, bodies, strict=True))
         return [answers[whole] for whole in wholes]
 
     def _read_local(self, path: str, whole: Range) -> bytes | OSError:

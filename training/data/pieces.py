@@ -95,8 +95,7 @@ def pieces_of(
     pieces = []
     start = 0
     while start < layout.size:
-        context = 1 if start else 0
-        end = _cut(layout, start, start + sequence_length - context)
+        end = _cut(layout, start, start + sequence_length - (1 if start else 0))  # context
         image, next_image = (bisect_left(layout.images, place) for place in (start, end))
         targets = layout.targets(start, end)
         pieces.append(PiecePlan(*sample, start, end, image, next_image - image, targets))
@@ -147,14 +146,12 @@ class _Layout:
         )
 
     def targets(self, start: int, end: int) -> int:
-        return self._targets_before(end) - self._targets_before(start)
-
-    def _targets_before(self, place: int) -> int:
-        run = bisect_right(self.texts, place) - 1
-        if run < 0:
-            return 0
-        within = place - self.texts[run]
-        return min(self.before[run] + within, self.before[run + 1])
+        before = []
+        for place in (start, end):
+            run = bisect_right(self.texts, place) - 1
+            within = place - self.texts[run]
+            before.append(min(self.before[run] + within, self.before[run + 1]) if run >= 0 else 0)
+        return before[1] - before[0]
 
 
 def _cut(layout: _Layout, start: int, most: int) -> int:

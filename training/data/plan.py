@@ -22,9 +22,9 @@ may change its generators' methods without changing an order.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -92,12 +92,8 @@ class WindowPlan:
     totals: Totals
 
 
-def window_count(source: Source, order: Order, most: int | None = None) -> int:
-    return -(-_sample_count(source, most) // order.window)
-
-
-def _sample_count(source: Source, most: int | None) -> int:
-    return source.samples if most is None else min(source.samples, most)
+def window_count(source: Source, order: Order, most: int = LARGEST) -> int:
+    return -(-min(source.samples, most) // order.window)
 
 
 def plan_window(
@@ -106,13 +102,13 @@ def plan_window(
     place: tuple[int, int, int],
     read: ReadCounts,
     *,
-    most: int | None = None,
+    most: int = LARGEST,
 ) -> WindowPlan:
     """The rows of window `place` = (source number, epoch, window); `most` samples in all."""
     number, epoch, window = place
     totals = Totals()
     pieces: list[PiecePlan] = []
-    for shard, first, last in _spans(source, order, place, _sample_count(source, most)):
+    for shard, first, last in _spans(source, order, place, most):
         counts = read(source.shards[shard])
         for piece in _pieces(counts, order, (number, shard), range(first, last)):
             if piece.targets:
@@ -183,20 +179,9 @@ def random_words(count: int, key: tuple[int, int, int, int, int], *, first: int 
     return words[skipped:]
 
 
-class _CountsCache:
-    """Reads counts, and keeps those of the shards that were read last."""
-
-    def __init__(self, digest: str) -> None:
-        self._digest = digest
-        self._counts: OrderedDict[str, Counts] = OrderedDict()
-
-    def __call__(self, shard: Shard) -> Counts:
-        if shard.tar not in self._counts:
-            self._counts[shard.tar] = read_counts(shard, self._digest)
-            if len(self._counts) > CACHED:
-                self._counts.popitem(last=False)
-        self._counts.move_to_end(shard.tar)
-        return self._counts[shard.tar]
+def _read_by(digest: str) -> ReadCounts:
+    """A function that reads counts, and keeps those of the shards that were read last."""
+    return lru_cache(CACHED)(lambda shard: read_counts(shard, digest))
 
 
 class _Cursor:
@@ -237,7 +222,7 @@ class Plan:
         self.sources = tuple(sources)
         self._digest = digest
         self._bounds = np.cumsum([source.weight for source in sources])
-        read = _CountsCache(digest)
+        read = _read_by(digest)
         self._cursors = [
             _Cursor(number, source, order, read) for number, source in enumerate(sources)
         ]
@@ -264,11 +249,7 @@ class Plan:
         return {"step": self.step, "sources": places}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            ValueError: for the state of another number of sources.
-        """
+        """Go on from a state; ValueError for that of another number of sources."""
         try:
             step, places = int(state["step"]), [(*map(int, place),) for place in state["sources"]]
             if any(len(place) != 3 for place in places):
@@ -299,11 +280,7 @@ class Plan:
             "shards": fingerprint(shards),
             "weights": [source.weight for source in self.sources],
             "tokenizer": self._digest,
-            "sequence_length": self.order.sequence_length,
-            "image_tokens": self.order.image_tokens,
-            "rows": self.order.rows,
-            "window": self.order.window,
-            "seed": self.order.seed,
+            **asdict(self.order),
         }
 
 
@@ -342,10 +319,10 @@ class OnePass:
 
 
 def one_epoch(
-    sources: Sequence[Source], digest: str, order: Order, *, most: int | None = None
+    sources: Sequence[Source], digest: str, order: Order, *, most: int = LARGEST
 ) -> Iterator[WindowPlan]:
     """The windows of each source's first epoch, or of its first `most` samples only."""
-    read = _CountsCache(digest)
+    read = _read_by(digest)
     for number, source in enumerate(sources):
         for window in range(window_count(source, order, most)):
             yield plan_window(source, order, (number, 0, window), read, most=most)

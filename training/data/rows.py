@@ -50,19 +50,17 @@ class RowReader:
     digest: str  # of the tokenizer, which names the counts
     images: ImageRule
     members: Members = field(default_factory=Members)
-    _indexes: OrderedDict[str, _Index] = field(default_factory=OrderedDict, init=False)
+    # rows of an index, and the tokens that were counted of each
+    _indexes: OrderedDict[str, tuple[pa.Table, Ints]] = field(
+        default_factory=OrderedDict, init=False
+    )
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was read so far, which another process may never need."""
         return self.__dict__ | {"_indexes": OrderedDict()}
 
     def read(self, rows: Sequence[RowPlan]) -> tuple[list[Row], list[Broken]]:
-        """The rows, and the images that they had to leave out.
-
-        Raises:
-            ValueError: for shards that are not what was planned.
-            OSError: for what could not be read.
-        """
+        """The rows, and the images that they had to leave out."""
         pieces = [piece for row in rows for piece in row]
         samples = self._samples(pieces)
         pictures, broken = self._pictures(samples, pieces)
@@ -74,7 +72,7 @@ class RowReader:
         for piece in pieces:
             if piece.sample not in samples:
                 shard = self.sources[piece.source].shards[piece.shard]
-                samples[piece.sample] = self._index(shard).sample(piece.row)
+                samples[piece.sample] = self._sample(shard, piece.row)
         self._read_members(
             samples,
             [
@@ -89,13 +87,19 @@ class RowReader:
             samples[piece.sample].check(piece)
         return samples
 
-    def _index(self, shard: Shard) -> _Index:
+    def _sample(self, shard: Shard, row: int) -> _Sample:
         if shard.tar not in self._indexes:
-            self._indexes[shard.tar] = _Index.of(shard, self.digest, self.images.image_tokens)
-            if len(self._indexes) > 1 and sum(map(len, self._indexes.values())) > CACHED:
+            indexed = read_index(shard.index, ["key", "members"], tar_bytes=shard.tar_bytes)
+            lengths = read_counts(shard, self.digest).lengths(self.images.image_tokens)
+            self._indexes[shard.tar] = indexed, lengths
+            kept = sum(len(lengths) for _, lengths in self._indexes.values())
+            if len(self._indexes) > 1 and kept > CACHED:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(shard.tar)
-        return self._indexes[shard.tar]
+        indexed, lengths = self._indexes[shard.tar]
+        (told,) = indexed.slice(row, 1).to_pylist()
+        ranges = {member["name"]: Range.of(shard.tar, member) for member in told["members"]}
+        return _Sample(shard=shard, key=told["key"], length=int(lengths[row]), ranges=ranges)
 
     def _read_members(
         self,
@@ -106,7 +110,7 @@ class RowReader:
         missing = [
             (samples[number], member)
             for number, member in dict.fromkeys(wanted)
-            if member in samples[number].ranges and member not in samples[number].bodies
+            if samples[number].is_missing(member)
         ]
         bodies = self.members.read([sample.ranges[member] for sample, member in missing])
         for (sample, member), body in zip(missing, bodies, strict=True):
@@ -162,42 +166,6 @@ def _row(row: RowPlan, samples: Mapping[SampleNumber, _Sample], pictures: Pictur
     return row_of(parts, images, tuple(pieces))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Index:
-    """A shard's index, and the tokens that were counted of each of its samples."""
-
-    shard: Shard
-    rows: pa.Table
-    lengths: Ints
-
-    @classmethod
-    def of(cls, shard: Shard, digest: str, image_tokens: int) -> _Index:
-        rows = read_index(shard.index, ["key", "members"], tar_bytes=shard.tar_bytes)
-        lengths = read_counts(shard, digest).lengths(image_tokens)
-        return cls(shard=shard, rows=rows, lengths=lengths)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def sample(self, row: int) -> _Sample:
-        (indexed,) = self.rows.slice(row, 1).to_pylist()
-        ranges: dict[str, Range] = {}
-        too_large: dict[str, int] = {}
-        for member in indexed["members"]:
-            name, offset, length = member["name"], member["offset"], member["length"]
-            if name != JSON and length > IMAGE_BYTES:
-                too_large[name] = length
-            else:
-                ranges[name] = Range(url=self.shard.tar, offset=offset, length=length)
-        return _Sample(
-            shard=self.shard,
-            key=indexed["key"],
-            length=int(self.lengths[row]),
-            ranges=ranges,
-            too_large=too_large,
-        )
-
-
 @dataclass(kw_only=True, slots=True)
 class _Sample:
     """Where a sample's members lie and the bytes of those that are read; then its tokens."""
@@ -205,8 +173,7 @@ class _Sample:
     shard: Shard
     key: str
     length: int  # tokens of its sequence, by its counts
-    ranges: Mapping[str, Range]
-    too_large: Mapping[str, int]  # bytes of the members that are not read
+    ranges: Mapping[str, Range]  # of each member
     bodies: dict[str, bytes] = field(default_factory=dict)
     images: list[SampleImage] = field(init=False)
     sequence: TokenSequence = field(init=False)
@@ -215,6 +182,12 @@ class _Sample:
         """The JSON, and what are the piece's images where members stand in their order."""
         names = [name for name in self.ranges if name != JSON]
         return [JSON, *names[piece.image : piece.image + piece.images]]
+
+    def is_missing(self, member: str) -> bool:
+        """Whether a member is there to be read, and was not; no image that is too large is."""
+        place = self.ranges.get(member)
+        is_small = place is not None and (member == JSON or place.length <= IMAGE_BYTES)
+        return is_small and member not in self.bodies
 
     def tokenise(self, encoder: Encoder, image_tokens: int) -> None:
         sample = read_sample(self.bodies[JSON], self.key, self.shard.tar)
@@ -234,10 +207,13 @@ class _Sample:
 
     def image_bytes(self, image: SampleImage) -> bytes:
         """The member of an image, which must be what was sharded."""
-        if large := self.too_large.get(image.member):
-            raise ValueError(f"its member has {large:,} bytes, over the limit of {IMAGE_BYTES:,}")
-        if image.member not in self.bodies:
+        place = self.ranges.get(image.member)
+        if place is None:
             raise ValueError("its member is missing in the tar")
+        if place.length > IMAGE_BYTES:
+            raise ValueError(
+                f"its member has {place.length:,} bytes, over the limit of {IMAGE_BYTES:,}"
+            )
         data = self.bodies[image.member]
         if hashlib.sha256(data).hexdigest() != image.sha256:
             raise ValueError("its member holds other bytes than were sharded (sha256)")

@@ -20,11 +20,14 @@ Files are whole or absent, so two processes that make the same one do no harm.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -68,6 +71,12 @@ class ShardFile:
     def existing(self) -> list[str]:
         """Where it lies, beside the tar first."""
         return [place for place in (self.beside, self.cached) if _exists(place)]
+
+    def keep(self, table: pa.Table) -> str:
+        """Write a table as Parquet, and return where."""
+        held = io.BytesIO()
+        pq.write_table(table, held, compression="zstd")
+        return self.write(held.getvalue())
 
     def write(self, data: bytes) -> str:
         """Write it, and return where."""
@@ -143,18 +152,12 @@ class Source:
 
 
 def open_source(folder: str, *, weight: float = 1.0, split: Split = "train") -> Source:
-    """The shards of a folder.
-
-    Raises:
-        NoShardsError: where there are tars, but none of this split.
-        ValueError: for what cannot be trained on, with the remedy.
-    """
+    """The shards of a folder; NoShardsError where there are tars, but none of this split."""
     if not 0 < weight < float("inf"):
         raise ValueError(
             f"weight of {folder} is {weight}: choose a number above 0, or leave it out"
         )
-    place = folder.rstrip("/")
-    tars = _tars(place)
+    tars = _tars(folder.rstrip("/"))
     wanted = [
         name for name in sorted(tars.sizes) if name.startswith(HELDOUT) == (split == "heldout")
     ]
@@ -181,14 +184,11 @@ class Tars:
 
 def _tars(place: str) -> Tars:
     """What a folder holds: in its shards/ where there is one."""
-    of_run, plain = _listed(f"{place}/shards"), {}
     root, folder = place, f"{place}/shards"
-    if not of_run:
-        plain, folder = _listed(place), place
-        if place.endswith("/shards"):
-            root = place.removesuffix("/shards")
+    sizes = _listed(folder)
+    if not sizes:
+        root, folder, sizes = place.removesuffix("/shards"), place, _listed(place)
     manifest = _manifest(root)
-    sizes = of_run or plain
     written = {} if manifest is None else _written(root)
     if not sizes and root.startswith(WEB):  # a server that lists nothing
         sizes, folder = dict.fromkeys(written), f"{root}/shards"
@@ -217,10 +217,10 @@ def _listed(folder: str) -> dict[str, int | None]:
         entries: Iterable[Mapping[str, Any]] = system.ls(path, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    files = (entry for entry in entries if entry.get("type") != "directory")
-    names = {str(entry["name"]).rpartition("/")[2]: entry.get("size") for entry in files}
     return {
-        name.removesuffix(".tar"): size for name, size in names.items() if name.endswith(".tar")
+        str(entry["name"]).rpartition("/")[2].removesuffix(".tar"): entry.get("size")
+        for entry in entries
+        if entry.get("type") != "directory" and str(entry["name"]).endswith(".tar")
     }
 
 
@@ -233,11 +233,11 @@ def _written(root: str) -> dict[str, int]:
     with readable(f"{path} is damaged ({{}}): copy the folder again, or run the shard stage again"):
         table = pq.read_table(pa.BufferReader(body), columns=WRITTEN.names).cast(WRITTEN)
         table.validate(full=True)
-    counts = {row["part"]: dict(row["counts"] or ()) for row in table.to_pylist()}
+    parts = ((row["part"], dict(row["counts"] or ())) for row in table.to_pylist())
     return {
-        part: sum(count for name, count in of_part.items() if name.startswith("samples."))
-        for part, of_part in counts.items()
-        if of_part.get("shards")
+        part: sum(count for name, count in counts.items() if name.startswith("samples."))
+        for part, counts in parts
+        if counts.get("shards")
     }
 
 
@@ -267,9 +267,9 @@ def _shard(tars: Tars, name: str) -> Shard:
     if size is None:
         raise ValueError(f"{tar}: its server tells no size: use one that does, or copy it here")
     file = ShardFile(root=tars.root, name=f"index/{name}.parquet", tar=tar, tar_bytes=int(size))
-    index = _index_beside_tar(tars, name)
-    if index is None:
-        index = next(iter(file.existing()), None) or file.write(make_index(tar, int(size)))
+    index = f"{tars.folder}/{name}.parquet"  # plain folders may have it right beside the tar
+    if not _exists(index):
+        index = next(iter(file.existing()), None) or file.keep(make_index(tar, int(size)))
     samples = _check(tar, index, int(size))
     written = tars.written.get(name, samples)
     if samples != written:
@@ -282,12 +282,6 @@ def _shard(tars: Tars, name: str) -> Shard:
     )
 
 
-def _index_beside_tar(tars: Tars, name: str) -> str | None:
-    """An index right beside its tar, as plain folders may have it."""
-    url = f"{tars.folder}/{name}.parquet"
-    return url if _exists(url) else None
-
-
 def _check(tar: str, index: str, size: int) -> int:
     """Samples of a shard whose index fits; three ranges of the tar are read."""
     table = read_index(index, ["key", "members"], tar_bytes=size)
@@ -295,20 +289,26 @@ def _check(tar: str, index: str, size: int) -> int:
         raise ValueError(f"{tar} holds 0 samples, and at least 1 is needed: remove it")
     remedy = "copy the tar again, or remove its index, which is then made anew"
     misfit = f"{tar}: its index {index} does not fit it ({{}}): {remedy}"
+    if problem := problem_of(table):
+        raise ValueError(misfit.format(problem))
     if (end := end_of(table)) > size:
         raise ValueError(
             f"{tar} ends at byte {size:,}, but its index {index} goes to {end:,}: {remedy}"
         )
-    if problem := problem_of(table):
-        raise ValueError(misfit.format(problem))
     first, last = (table.slice(row, 1).to_pylist()[0] for row in (0, table.num_rows - 1))
-    opening, closing = (
-        first["members"][0],
-        max(last["members"], key=lambda member: member["offset"]),
+    json, final = first["members"][0], max(last["members"], key=itemgetter("offset"))
+    end = final["offset"] + final["length"]
+    places = (
+        (json["offset"] - BLOCK, BLOCK),
+        (json["offset"], json["length"]),
+        (final["offset"] - BLOCK, BLOCK),
+        (end, min(size - end, LONGEST)),
     )
-    end = closing["offset"] + closing["length"]
-    header, body, again, rest = _ranges(tar, size, opening, closing)
-    for row, member, block in ((first, opening, header), (last, closing, again)):
+    with closing(Members()) as members:
+        header, body, final_header, rest = members.read(
+            [Range(url=tar, offset=offset, length=length) for offset, length in places]
+        )
+    for row, member, block in ((first, json, header), (last, final, final_header)):
         _check_header(block, f"{row['key']}.{member['name']}", member, misfit)
     if rest.strip(b"\0") or size - end > LONGEST:
         raise ValueError(
@@ -316,27 +316,6 @@ def _check(tar: str, index: str, size: int) -> int:
         )
     read_sample(body, first["key"], tar)
     return int(table.num_rows)
-
-
-def _ranges(
-    tar: str, size: int, opening: Mapping[str, Any], closing: Mapping[str, Any]
-) -> tuple[bytes, bytes, bytes, bytes]:
-    """The first member's header and bytes, the last one's header, and what follows it."""
-    start, length = opening["offset"], opening["length"]
-    end = closing["offset"] + closing["length"]
-    members = Members()
-    try:
-        header, body, again, rest = members.read(
-            [
-                Range(url=tar, offset=start - BLOCK, length=BLOCK),
-                Range(url=tar, offset=start, length=length),
-                Range(url=tar, offset=closing["offset"] - BLOCK, length=BLOCK),
-                Range(url=tar, offset=end, length=min(size - end, LONGEST)),
-            ]
-        )
-    finally:
-        members.close()
-    return header, body, again, rest
 
 
 def _check_header(block: bytes, name: str, member: Mapping[str, Any], message: str) -> None:

@@ -80,9 +80,7 @@ def stream(
 ) -> Generator[Step]:
     """Steps from where the plan stands on; `prefetch` micro-batches a worker are made ahead.
 
-    Raises:
-        ValueError: for shards that are not what was planned, or limits of nothing.
-        OSError: for what could not be read, or a worker that died (ChildProcessError).
+    A worker that died is a ChildProcessError.
     """
     for name, value, least in (
         ("micro_rows", micro_rows, 1), ("workers", workers, 0), ("prefetch", prefetch, 1),
@@ -164,7 +162,6 @@ def _loader(walk: _Walk, reader: RowReader, workers: int, prefetch: int) -> Data
         _MicroBatches(reader),
         sampler=walk,
         batch_size=None,
-        collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         multiprocessing_context=_fork_server() if workers else None,
@@ -172,10 +169,6 @@ def _loader(walk: _Walk, reader: RowReader, workers: int, prefetch: int) -> Data
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
-
-
-def _as_it_is(sent: object) -> object:
-    return sent
 
 
 def _fork_server() -> BaseContext:

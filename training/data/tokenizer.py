@@ -64,18 +64,15 @@ class LoadedTokenizer:
 
 
 def load(source: str) -> LoadedTokenizer:
-    """A tokenizer from a folder, a .gguf file or a name on the hub, with the image tokens added.
-
-    Raises:
-        ValueError: for what is no usable tokenizer.
-    """
+    """A tokenizer from a folder, a .gguf file or a name on the hub, with the image tokens added."""
     named = arguments("tokenizer", source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(**named)
     except Exception as error:  # readers raise all kinds of errors
+        reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"tokenizer is {source}, which cannot be read ({_first_line(error)}): give a folder "
-            "with tokenizer.json, a .gguf file, or a name on the hub"
+            f"tokenizer is {source}, which cannot be read ({reason}): give a folder with "
+            "tokenizer.json, a .gguf file, or a name on the hub"
         ) from error
     return extended(tokenizer, source)
 
@@ -94,7 +91,11 @@ def extended(tokenizer: PreTrainedTokenizerBase, name: str) -> LoadedTokenizer:
             "eos_token in its tokenizer_config.json"
         )
     before = set(tokenizer.get_vocab())
-    tokenizer.add_special_tokens({"extra_special_tokens": [*_extra(tokenizer), *ADDED]})
+    extra = [
+        str(token) for token in tokenizer.extra_special_tokens
+    ]  # setting the list forgets them
+    extra = [token for token in extra if token not in ADDED]
+    tokenizer.add_special_tokens({"extra_special_tokens": [*extra, *ADDED]})
     ids = tokenizer.get_vocab()
     eos = int(tokenizer.eos_token_id)
     serialized = backend.to_str()
@@ -158,17 +159,8 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> Loade
     return load(str(folder))
 
 
-def _extra(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Special tokens that it has beside the named ones; setting the list would forget them."""
-    return [str(token) for token in tokenizer.extra_special_tokens if str(token) not in ADDED]
-
-
 def _digest(serialized: str) -> str:
     """Of all that decides tokens; truncation and padding are states of a call, not of it."""
     content: dict[str, Any] = json.loads(serialized) | {"truncation": None, "padding": None}
     canonical = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

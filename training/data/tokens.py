@@ -175,22 +175,15 @@ def sequence_of(sample: Sample, encoder: Encoder, image_tokens: int) -> TokenSeq
     trained = [False]
     images: list[int] = []
     waiting = 0  # images before a run without tokens stand beside the next ones
-
-    def put_images() -> None:
-        if waiting:
-            images.extend(image_places(len(tokens), waiting, image_tokens))
-            tokens.append(special.fake)
-            tokens.extend(([special.image] * image_tokens + [special.fake]) * waiting)
-            trained.extend([False] * (len(tokens) - len(trained)))
-
-    for run, ids in zip(runs, encoder.ids([run.text for run in runs]), strict=True):
-        waiting += run.images
-        if ids:
-            put_images()
+    for run, ids in (*zip(runs, encoder.ids([run.text for run in runs]), strict=True), (None, [])):
+        waiting += run.images if run else 0
+        if waiting and (ids or run is None):
+            images += image_places(len(tokens), waiting, image_tokens)
+            tokens += [special.fake]
+            tokens += ([special.image] * image_tokens + [special.fake]) * waiting
             waiting = 0
-            tokens += ids
-            trained += [True] * len(ids)
-    put_images()
+        trained += [False] * (len(tokens) - len(trained)) + [True] * len(ids)
+        tokens += ids
     return TokenSequence(
         tokens=np.asarray([*tokens, special.eos], dtype=np.int64),
         trained=np.asarray([*trained, True]),
@@ -212,9 +205,9 @@ def assemble(
 ) -> Assembled:
     """The piece [start, end) without the images that are broken.
 
-    A broken image leaves with its tokens and one fake; of
-    neighbours that all leave no fake stays. What is trained stays the same: where the context would
-    be the fake of an image that left, it is what stood before the images.
+    A broken image leaves with its tokens and one fake; of neighbours that all leave no fake stays.
+    What is trained stays the same: where the context would be the fake of an image that left, it is
+    what stood before the images.
     """
     first = max(start - 1, 0)
     shown = sequence.shown(start, end).tolist()

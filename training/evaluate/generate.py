@@ -36,26 +36,19 @@ Part = str | bytes
 
 
 def prompt_of(parts: Sequence[Part], *, encoder: Encoder, rule: ImageRule) -> Batch:
-    """Parts as one document that goes on.
-
-    Raises:
-        ValueError: when there is nothing in them, or an image does not decode.
-    """
+    """Parts as one document that goes on."""
     if not parts:
         raise ValueError("the prompt has 0 parts, at least 1 is needed: give --image or --prompt")
     sequence = sequence_of(_sample(parts), encoder, rule.image_tokens)
-    images = [part for part in parts if isinstance(part, bytes)]
-    pictures = [_patches(image, number, rule) for number, image in enumerate(images, start=1)]
+    pictures: list[Patches] = []
+    for image in (part for part in parts if isinstance(part, bytes)):
+        try:
+            pictures.append(rule.patches_of(image))
+        except ValueError as error:
+            raise ValueError(f"picture {len(pictures) + 1} of the prompt: {error}") from error
     tokens = sequence.tokens[:-1]  # all but EOS
     labels = np.full(len(tokens), IGNORED, dtype=np.int64)
     return collate([row_of([Assembled(tokens, labels, [])], pictures, pieces=())])
-
-
-def _patches(image: bytes, number: int, rule: ImageRule) -> Patches:
-    try:
-        return rule.patches_of(image)
-    except ValueError as error:
-        raise ValueError(f"picture {number} of the prompt: {error}") from error
 
 
 def _sample(parts: Sequence[Part]) -> Sample:
@@ -91,13 +84,12 @@ def opening(
     cut = min(cut, end - start)
     images_N1 = batch.images_N1[first : first + shown + 1]
     begin, stop = int(images_N1[0]), int(images_N1[-1])
-    lengths = torch.tensor([0, cut], dtype=torch.int32)
     prompt = replace(
         batch,
         tokens_T=tokens[:cut],
         labels_T=torch.full((cut,), IGNORED),
         positions_T=torch.arange(cut),
-        documents_D1=lengths,
+        documents_D1=torch.tensor([0, cut], dtype=torch.int32),
         patches_KC=batch.patches_KC[begin:stop],
         patch_places_K=batch.patch_places_K[begin:stop],
         images_N1=images_N1 - begin,
@@ -129,7 +121,12 @@ def generate_from_run(
     seed: int,
 ) -> str:
     """The prompt and its continuation by the last checkpoint of a run."""
-    parts: list[Part] = [_image_bytes(path) for path in images]
+    parts: list[Part] = []
+    for path in images:
+        try:
+            parts.append(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"--image {path}: {error.strerror}") from error
     if prompt:
         parts.append(prompt)
     with world() as ranks:
@@ -146,13 +143,6 @@ def generate_from_run(
             seed=seed,
         )
     return prompt + str(loaded.tokenizer.decode(new))
-
-
-def _image_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"--image {path}: {error.strerror}") from error
 
 
 @torch.no_grad()
@@ -186,25 +176,20 @@ def continuation(
             **drawn,
         }
     )
+    visual = {}
+    if prompt.images:
+        images = BaseModelOutputWithPooling(pooler_output=model.visual(prompt))
+        visual = {"mm_encoder_outputs": {"image": images}}
     with torch.random.fork_rng(), _masked_attention(model):
         torch.manual_seed(seed)
         whole = model.idefics2.generate(
             input_ids=prompt.tokens_T[None],
             attention_mask=torch.ones_like(prompt.tokens_T)[None],
             generation_config=config,
-            **_visual_tokens(model, prompt),
+            **visual,
         )
     new = [int(token) for token in whole[0, prompt.tokens_T.shape[0] :]]
     return new[: new.index(eos)] if eos in new else new
-
-
-def _visual_tokens(
-    model: PackedIdefics2, prompt: Batch
-) -> dict[str, dict[str, BaseModelOutputWithPooling]]:
-    if not prompt.images:
-        return {}
-    visual = model.visual(prompt)
-    return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=visual)}}
 
 
 @contextmanager

@@ -142,9 +142,6 @@ def evaluate(
     """Losses of the batches, which are this rank's share; every rank gets the sums of all.
 
     `size_of` gives the bytes of the text of tokens.
-
-    Raises:
-        ValueError: when there is nothing to evaluate on.
     """
     sums = {kind: np.zeros((len(BANDS), 2)) for kind in pictures}
     counts = np.zeros(vocabulary)
@@ -185,14 +182,9 @@ def _evaluation(
     measured = {}
     for kind, of_bands in sums.items():
         table = np.array(world.sums(*of_bands.ravel())).reshape(-1, 2)
-        measured[kind] = Measured(
-            tokens=int(table[:, 0].sum()),
-            nats=float(table[:, 1].sum()),
-            utf8=utf8,
-            bands={
-                name: (int(n), float(nats)) for name, (n, nats) in zip(BANDS, table, strict=True)
-            },
-        )
+        tokens, nats = table.sum(0)
+        bands = {name: (int(n), float(of)) for name, (n, of) in zip(BANDS, table, strict=True)}
+        measured[kind] = Measured(tokens=int(tokens), nats=float(nats), utf8=utf8, bands=bands)
     return Evaluation(
         measured=measured,
         unigram=float(-(share * np.log(share)).sum()),

@@ -83,7 +83,10 @@ def save(
                 raise OSError(f"{aside} is a link, or holds one: move it elsewhere")
     world.wait()
     with _write_errors(final):
-        torch.save(_generators(world), aside / f"rng-{world.rank}.pt")
+        states = {"cpu": torch.get_rng_state()}
+        if world.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(world.device)
+        torch.save(states, aside / f"rng-{world.rank}.pt")
     world.wait()
     if world.first:
         with _write_errors(final):
@@ -94,9 +97,9 @@ def save(
                 "identity": state.identity,
             }  # fmt: skip
             (aside / "state.json").write_text(json.dumps(facts, indent=1))
-            _flush(aside)
+            _flush(*filter(_is_ours, aside.iterdir()), aside)
             aside.rename(final)
-            _flush_folder(final.parent)
+            _flush(final.parent)
         for old in whole_checkpoints(output)[:-keep]:
             _remove(old)
     world.wait()
@@ -130,11 +133,7 @@ def load(
     identity: Mapping[str, Any],
     world: World,
 ) -> State:
-    """Put a checkpoint into a model and optimizer that were made for the same run.
-
-    Raises:
-        ValueError: naming the first thing in which the run is another one.
-    """
+    """Put a checkpoint into a model and optimizer that were made for the same run."""
     state = read_state(folder)
     _check_same(folder, state.identity, identity)
     with _read_errors(folder / FILE):
@@ -154,11 +153,7 @@ def load(
 
 
 def load_weights(folder: Path, model: PackedIdefics2, *, identity: Mapping[str, Any]) -> State:
-    """Put a checkpoint's weights into a model whose `identity` is that of the run.
-
-    Raises:
-        ValueError: naming the first thing in which it is another one.
-    """
+    """Put a checkpoint's weights into a model whose `identity` is that of the run."""
     state = read_state_of(folder, identity)
     with _read_errors(folder / FILE):
         load_trained(model, folder)
@@ -166,11 +161,7 @@ def load_weights(folder: Path, model: PackedIdefics2, *, identity: Mapping[str, 
 
 
 def read_state_of(folder: Path, identity: Mapping[str, Any]) -> State:
-    """The state of a checkpoint in which all that `identity` names is the same.
-
-    Raises:
-        ValueError: naming the first thing in which it is of another run.
-    """
+    """The state of a checkpoint in which all that `identity` names is the same."""
     state = read_state(folder)
     _check_same(folder, {name: state.identity.get(name) for name in identity}, identity)
     return state
@@ -211,6 +202,7 @@ def _read_errors(path: Path) -> Iterator[Path]:
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raises ValueError, which names the first thing in which the run is another one."""
     new = json.loads(json.dumps(new))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
@@ -220,23 +212,10 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
             )
 
 
-def _generators(world: World) -> dict[str, torch.Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if world.device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(world.device)
-    return states
-
-
-def _flush(folder: Path) -> None:
-    for path in filter(_is_ours, folder.iterdir()):
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _flush(*paths: Path) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

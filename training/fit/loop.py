@@ -28,7 +28,7 @@ from training.data.plan import RankPlan, check_ranks
 from training.data.stream import Step
 from training.fit import checkpoint
 from training.fit.checkpoint import State
-from training.fit.metrics import Metrics, watch
+from training.fit.metrics import watch, writer
 from training.fit.parallel import World, world
 from training.fit.prepare import Prepared, check_output, prepare
 from training.fit.step import StepResult, adamw, check_warmup, learning_rate, train_step
@@ -119,8 +119,7 @@ class Trainer:
             self.model.recompute()
         self._optimizer = adamw(self.model, config.optimizer)
         self._bad_steps = 0  # in a row, without a finite loss
-        checkpoints = checkpoint.whole_checkpoints(self.output)
-        if checkpoints:
+        if checkpoints := checkpoint.whole_checkpoints(self.output):
             self._resume(checkpoints[-1])
         if config.lora.rank and recipe.options.language_model is None:
             self.say(f"the whole model is trained: lora.rank = {config.lora.rank} is for "
@@ -155,9 +154,9 @@ class Trainer:
         total, done, first = optimizer.steps, self.steps_done, self.world.first
         last = total if until is None else min(until, total)
         with (
-            closing(self.prepared.steps(rows)) as steps,
+            closing(self.prepared.recipe.steps(rows, self.prepared.sources)) as steps,
             watch(self.console, "training", total=total, done=done, on=first) as show,
-            Metrics(self.output, start=done, on=first) as metrics,
+            writer(self.output, start=done, on=first) as write,
         ):
             while self.steps_done < last:
                 began = time.perf_counter()
@@ -175,7 +174,7 @@ class Trainer:
                 self.steps_done, self._data = self.steps_done + 1, step.state
                 values = self._values(step, result, rate)
                 speeds = _speeds(step, time.perf_counter() - began)
-                metrics.step(self.steps_done, values, speeds)
+                write(self.steps_done, values, speeds)
                 show(self.steps_done, _line(values, speeds))
                 self._check_finite(result)
                 if self._save_and_stop(last):
@@ -201,12 +200,9 @@ class Trainer:
         """What is the same however often the run was stopped."""
         pieces = [piece for batch in step.batches for piece in batch.pieces]
         names = (f"{piece.shard}/{piece.key}:{piece.start}-{piece.end}" for piece in pieces)
+        checksums = sum(zlib.crc32(name.encode()) for name in names)
         tokens, images, documents, checksum, broken = self.world.sums(
-            step.tokens,
-            step.images,
-            len(pieces),
-            sum(zlib.crc32(name.encode()) for name in names),
-            len(step.broken),
+            step.tokens, step.images, len(pieces), checksums, len(step.broken)
         )
         order = self.prepared.recipe.order
         values: dict[str, Any] = {

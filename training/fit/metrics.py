@@ -15,10 +15,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,54 +30,37 @@ HOST: Final = "metrics.host.jsonl"
 EVALUATIONS: Final = "evaluations.jsonl"
 
 
-class Metrics:
-    """Writes a step's numbers; `start` is the step that a run goes on from."""
+# step from 1, its numbers, those of this host
+Write = Callable[[int, Mapping[str, Any], Mapping[str, float]], None]
 
-    def __init__(self, output: Path, *, start: int, on: bool = True) -> None:
-        self._files: dict[str, TextIO] = {}
-        self._board: SummaryWriter | None = None
-        if not on:  # one rank writes for all
-            return
-        for name in (METRICS, HOST):
-            cut(output / name, start)
-            self._files[name] = (output / name).open("a")
-        self._board = SummaryWriter(str(output / "tensorboard"), purge_step=start + 1)
 
-    def step(self, number: int, values: Mapping[str, Any], host: Mapping[str, float]) -> None:
-        """The numbers of a step, counted from 1."""
-        if self._board is None:
-            return
-        for name, numbers in ((METRICS, values), (HOST, host)):
-            self._files[name].write(json.dumps({"step": number, **numbers}) + "\n")
-            self._files[name].flush()
-            for key, value in numbers.items():
-                if isinstance(value, (int, float)):
-                    self._board.add_scalar(key, value, number)
+@contextmanager
+def writer(output: Path, *, start: int, on: bool) -> Iterator[Write]:
+    """A function that writes a step's numbers; `start` is the step that a run goes on from."""
+    if not on:  # one rank writes for all
+        yield lambda _number, _values, _speeds: None
+        return
+    for name in (METRICS, HOST):
+        cut(output / name, start)
+    with (
+        (output / METRICS).open("a") as metrics,
+        (output / HOST).open("a") as host,
+        closing(SummaryWriter(str(output / "tensorboard"), purge_step=start + 1)) as board,
+    ):
 
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
-        if self._board is not None:
-            self._board.close()
+        def write(number: int, values: Mapping[str, Any], speeds: Mapping[str, float]) -> None:
+            for file, numbers in ((metrics, values), (host, speeds)):
+                file.write(json.dumps({"step": number, **numbers}) + "\n")
+                file.flush()
+                for key, value in numbers.items():
+                    if isinstance(value, (int, float)):
+                        board.add_scalar(key, value, number)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
+        yield write
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics file; one that a kill cut short is left out.
-
-    Raises:
-        ValueError: for a line that is none of ours.
-    """
+    """The lines of a metrics file; one that a kill cut short is left out."""
     if not path.exists():
         return
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
@@ -115,11 +97,8 @@ def watch(
     console: Console, what: str, *, total: int, done: int = 0, on: bool = True
 ) -> Iterator[Show]:
     """A function that shows how far the work is; it is silent where not `on`."""
-    if not on:
-        yield _silent
-        return
-    if not console.is_terminal:
-        yield _plain(console, what, total)
+    if not on or not console.is_terminal:
+        yield _plain(console, what, total) if on else lambda _steps, _text: None
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
@@ -128,10 +107,6 @@ def watch(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=total, completed=done, text="")
         yield lambda steps, text: progress.update(task, completed=steps, text=text)
-
-
-def _silent(_steps: int, _text: str) -> None:
-    pass
 
 
 def _plain(console: Console, what: str, total: int) -> Show:

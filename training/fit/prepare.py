@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,6 @@ from training.data import tokenizer
 from training.data.counts import count_sources, samples_of
 from training.data.plan import Plan
 from training.data.sources import NoShardsError, Source, open_source
-from training.data.stream import Step, Steps
 from training.data.tokenizer import LoadedTokenizer
 from training.fit import metrics
 from training.fit.checkpoint import State, load_weights, whole_checkpoints
@@ -39,10 +38,8 @@ from training.recipe import (
     RUN,
     FitOptions,
     TrainingRecipe,
-    images_of,
     order_of,
     read_run,
-    recipe_of,
     shape_of,
     tokenizer_folder,
     tokenizer_of,
@@ -83,10 +80,6 @@ class Prepared:
             ) from error
         return plan
 
-    def steps(self, plan: Steps) -> Generator[Step, None, None]:
-        """Batches of a plan over the training split."""
-        return self.recipe.steps(plan, self.sources)
-
     def identity(self) -> dict[str, Any]:
         """What may not differ when a run goes on from a checkpoint."""
         options = self.recipe.options
@@ -98,14 +91,9 @@ class Prepared:
 
 
 def prepare(output: Path, options: FitOptions, *, world: World, say: Say) -> Prepared:
-    """Open and count everything; the first rank makes what is missing, the others wait.
-
-    Raises:
-        ValueError: for what could not be trained.
-    """
+    """Open and count everything; the first rank makes what is missing, the others wait."""
     shape = shape_of(options)
     order_of(options, shape)  # raises now, before anything is opened
-    images_of(shape)  # likewise
     sources = tuple(open_source(folder, weight=weight) for folder, weight in options.shards)
     heldout = open_heldout(options, say)
     if world.first:
@@ -113,13 +101,15 @@ def prepare(output: Path, options: FitOptions, *, world: World, say: Say) -> Pre
         if not (output / RUN).exists():  # first of all: a rerun knows the folder by it
             write_run(output, options)
         if options.own_tokenizer and not whole_checkpoints(output):
-            _train_tokenizer(output, options.config.data.vocabulary, sources, say)
+            own, size = tokenizer_folder(output), options.config.data.vocabulary
+            say(f"training a tokenizer of {size:,} tokens on the training split, kept in {own}")
+            tokenizer.train_bpe(_texts(sources), size, own)
     world.wait()
     loaded = tokenizer_of(output, options)
     if world.first:
         count([*sources, *heldout], loaded, say)
     world.wait()
-    recipe = recipe_of(options, shape, loaded)
+    recipe = TrainingRecipe(options=options, shape=shape, loaded=loaded)
     return Prepared(recipe=recipe, sources=sources, heldout=heldout)
 
 
@@ -144,12 +134,6 @@ def open_heldout(options: FitOptions, say: Say) -> tuple[Source, ...]:
     return tuple(sources)
 
 
-def _train_tokenizer(output: Path, size: int, sources: Sequence[Source], say: Say) -> None:
-    own = tokenizer_folder(output)
-    say(f"training a tokenizer of {size:,} tokens on the training split, kept in {own}")
-    tokenizer.train_bpe(_texts(sources), size, own)
-
-
 def _texts(sources: Sequence[Source]) -> Iterator[str]:
     for source in sources:
         for shard in source.shards:
@@ -169,7 +153,8 @@ def open_trained(run: Path, world: World) -> Trained:
     options, checkpoints = read_run(run), whole_checkpoints(run)
     if not checkpoints:
         raise ValueError(f"{run} holds 0 checkpoints, at least 1 is needed: fit it first")
-    recipe = recipe_of(options, shape_of(options), tokenizer_of(run, options))
+    shape = shape_of(options)
+    recipe = TrainingRecipe(options=options, shape=shape, loaded=tokenizer_of(run, options))
     recipe.set_up_torch()
     model = recipe.model().to(world.device)
     identity = recipe.identity() | {"base weights": base_digest(model)}
@@ -190,7 +175,13 @@ def check_output(output: Path) -> None:
         raise ValueError(f"output is {output}, which is no folder: choose another output")
     own = [path for path in sorted(output.iterdir()) if _is_own(path.name)]
     if name := next((path.name for path in own if path.name != ASIDE), ""):
-        _check_run(output, name)
+        try:
+            read_run(output)
+        except ValueError as error:
+            raise ValueError(
+                f"{output} has {name}, a name that fit writes under, but is no training run "
+                f"({error.__cause__}): choose another output"
+            ) from error
     inner = tokenizer_folder(output)
     for path in (*own, *(inner.iterdir() if inner in own and inner.is_dir() else ())):
         if path.is_symlink():
@@ -204,16 +195,6 @@ def check_output(output: Path) -> None:
     for name in _LINES:
         for _ in metrics.read(output / name):
             pass
-
-
-def _check_run(output: Path, name: str) -> None:
-    try:
-        read_run(output)
-    except ValueError as error:
-        raise ValueError(
-            f"{output} has {name}, a name that fit writes under, but is no training run "
-            f"({error.__cause__}): choose another output"
-        ) from error
 
 
 def _is_own(name: str) -> bool:

@@ -75,31 +75,20 @@ def write_samples(
 def _continued(
     model: PackedIdefics2, prompt: Batch, rest: list[int], recipe: TrainingRecipe
 ) -> Continued:
-    loaded = recipe.loaded
-    special = loaded.special
+    special, decode = recipe.loaded.special, recipe.loaded.tokenizer.decode
     image_tokens = (special.image, special.fake)
     device = next(model.parameters()).device
     new = continuation(
-        model,
-        prompt.to(device),
-        length=LENGTH,
-        eos=special.eos,
-        suppressed=image_tokens,
+        model, prompt.to(device), length=LENGTH, eos=special.eos, suppressed=image_tokens
     )
-    ends = prompt.images_N1.tolist()
+    patches, places = prompt.patches_KC.numpy(), prompt.patch_places_K.numpy()
     pictures = [
-        as_url(
-            picture_of(
-                prompt.patches_KC[start:end].numpy(),
-                prompt.patch_places_K[start:end].numpy(),
-                table=recipe.shape.table,
-            )
-        )
-        for start, end in pairwise(ends)
+        as_url(picture_of(patches[start:end], places[start:end], table=recipe.shape.table))
+        for start, end in pairwise(prompt.images_N1.tolist())
     ]
 
     def text(tokens: list[int]) -> str:
-        return str(loaded.tokenizer.decode(tokens, skip_special_tokens=True))
+        return str(decode(tokens, skip_special_tokens=True))
 
     return Continued(
         key=prompt.pieces[0].key,
@@ -112,10 +101,9 @@ def _continued(
 
 def show_ending(trainer: Trainer) -> None:
     """Evaluate, write samples.html, and say what there is."""
-    prepared, ranks = trainer.prepared, trainer.world
-    evaluation = evaluate_step(trainer)
+    ranks, recipe, heldout = trainer.world, trainer.prepared.recipe, trainer.prepared.heldout
+    evaluation, step = evaluate_step(trainer), trainer.steps_done
     if ranks.first:
-        step, recipe, heldout = trainer.steps_done, prepared.recipe, prepared.heldout
         show_evaluation(evaluation, step=step, console=trainer.console)
         page = trainer.output / "samples.html"
         batches = heldout_batches(recipe, heldout, ranks) if heldout else ()

@@ -9,7 +9,6 @@ See it:  interloom-train plan --shards DIR --config idefics2-8b --gpus 8 --gpu H
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from rich.table import Table
 from training.data import tokenizer
 from training.data.images import patch_grid
 from training.data.index import REMEDY, read_index
-from training.data.plan import RowPlan, Totals, one_epoch
+from training.data.plan import RowPlan, Totals, WindowPlan, one_epoch
 from training.data.sources import Shard, Source, open_source
 from training.data.tokens import Ints
 from training.fit.parallel import ALONE
@@ -33,25 +32,16 @@ from training.recipe import FitOptions, TrainingRecipe, folders
 Grid = Callable[[int, int], tuple[int, int]]  # width and height -> rows and columns of patches
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
-    """One epoch of all sources."""
-
-    totals: Totals
-    patches: int
-    flops: Flops  # forward
-
-
 def show_plan(options: FitOptions, console: Console, *, gpus: int, gpu: str, mfu: float) -> None:
     """Print what training on these shards would be."""
     if gpu not in PEAKS:
         raise ValueError(f"--gpu is {gpu!r}: choose one of {', '.join(PEAKS)}")
     with TemporaryDirectory() as folder:  # a tokenizer that is trained for this is not kept
         prepared = prepare(Path(folder), options, world=ALONE, say=console.print)
-        epoch = epoch_of(prepared)
-    config, totals, order = options.config, epoch.totals, prepared.recipe.order
-    steps = config.optimizer.steps
-    step = epoch.flops.step(frozen_backbones=_is_lora(options)) * order.rows / totals.rows
+        totals, patches, forward = epoch_of(prepared)
+    config, order = options.config, prepared.recipe.order
+    steps, is_lora = config.optimizer.steps, bool(options.language_model and config.lora.rank)
+    step = forward.step(frozen_backbones=is_lora) * order.rows / totals.rows
     seconds = steps * step / (gpus * PEAKS[gpu] * mfu)
     table = Table(show_header=False, title=f"{config.shape} on {len(options.shards)} shard folders")
     for name, value in (
@@ -60,21 +50,21 @@ def show_plan(options: FitOptions, console: Console, *, gpus: int, gpu: str, mfu
         ("without a target, left out", f"{totals.dropped_pieces:,} pieces, "
                                        f"{totals.dropped_images:,} images"),
         ("tokens", f"{totals.tokens:,}, {totals.targets:,} of them trained"),
-        ("images", f"{totals.images:,}, {epoch.patches:,} patches"),
+        ("images", f"{totals.images:,}, {patches:,} patches"),
         ("rows", f"{totals.rows:,}, filled to {totals.fill(order.sequence_length):.2%}"),
         ("an epoch", f"{totals.rows / order.rows:,.1f} steps of {order.rows:,} rows"),
         ("the run", f"{steps:,} steps, {steps * order.rows / totals.rows:,.2f} epochs"),
         ("a step", f"{step:.3g} FLOPs, of its forward vision "
-                   f"{epoch.flops.vision / epoch.flops.forward:.0%}, connector "
-                   f"{epoch.flops.connector / epoch.flops.forward:.0%}"),
+                   f"{forward.vision / forward.forward:.0%}, connector "
+                   f"{forward.connector / forward.forward:.0%}"),
         ("on GPUs", f"{gpus:,} {gpu} at an MFU of {mfu:.0%}: {seconds / 86_400:,.2f} days"),
     ):  # fmt: skip
         table.add_row(name, value)
     console.print(table)
 
 
-def epoch_of(prepared: Prepared) -> Epoch:
-    """Sums over the first epoch, from index and counts alone."""
+def epoch_of(prepared: Prepared) -> tuple[Totals, int, Flops]:
+    """Sums, patches and forward FLOPs of the first epoch, from index and counts alone."""
     recipe = prepared.recipe
     grid = partial(patch_grid, longest=recipe.shape.longest, shortest=recipe.shape.shortest)
     totals, patches = Totals(), 0
@@ -85,28 +75,19 @@ def epoch_of(prepared: Prepared) -> Epoch:
             source = prepared.sources[window.rows[0][0].source]
             per_row = row_patches(source, window.rows, grid)
             patches += sum(per_row)
-            sums = sums.plus(_flops(recipe, window.rows, per_row))
-    sums = replace(sums, text=sums.text + _head(recipe, totals.targets))
-    return Epoch(totals=totals, patches=patches, flops=sums)
+            sums = sums.plus(_flops(recipe, window, per_row))
+    return totals, patches, sums
 
 
-def _flops(recipe: TrainingRecipe, rows: tuple[RowPlan, ...], patches: list[int]) -> Flops:
-    """Of rows; the images of a row are taken to be of one size."""
-    documents = [piece.size for row in rows for piece in row]
+def _flops(recipe: TrainingRecipe, window: WindowPlan, patches: list[int]) -> Flops:
+    """Of a window; the images of a row are taken to be of one size."""
+    documents = [piece.size for row in window.rows for piece in row]
     images = []
-    for row, of_row in zip(rows, patches, strict=True):
+    for row, of_row in zip(window.rows, patches, strict=True):
         shown = sum(piece.images for piece in row)
         images += [of_row // shown] * shown if shown else []
-    return flops(recipe.shape, 0, documents=documents, images=images, targets=0)
-
-
-def _head(recipe: TrainingRecipe, targets: int) -> float:
-    vocabulary = recipe.loaded.vocabulary
-    return flops(recipe.shape, vocabulary, documents=[], images=[], targets=targets).text
-
-
-def _is_lora(options: FitOptions) -> bool:
-    return options.language_model is not None and options.config.lora.rank > 0
+    vocabulary, targets = recipe.loaded.vocabulary, window.totals.targets
+    return flops(recipe.shape, vocabulary, documents=documents, images=images, targets=targets)
 
 
 def row_patches(source: Source, rows: tuple[RowPlan, ...], grid: Grid) -> list[int]:

@@ -32,7 +32,7 @@ from training.data.images import Bytes, assembled, places
 from training.data.tokens import IGNORED, Ints, Special
 from training.fit.checkpoint import read_state_of, whole_checkpoints
 from training.fit.parallel import ALONE
-from training.fit.prepare import Prepared, Say, check_output, prepare
+from training.fit.prepare import Say, check_output, prepare
 from training.recipe import read_run
 
 HERE: Final = Path(__file__).parent
@@ -63,8 +63,7 @@ class ShownToken(NamedTuple):
     sides: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownPiece:
+class ShownPiece(NamedTuple):
     piece: Piece
     source: str
     tokens: int
@@ -72,11 +71,8 @@ class ShownPiece:
     shown: Sequence[ShownToken]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownRow:
-    tokens: int
-    fill: float
-    patches: int
+class ShownRow(NamedTuple):
+    row: Row
     pieces: Sequence[ShownPiece]
 
 
@@ -125,21 +121,10 @@ def shown_row(row: Row, meaning: Meaning) -> ShownRow:
     pieces = []
     for piece, length, end in zip(row.pieces, row.lengths.tolist(), ends, strict=True):
         tokens, labels = row.tokens[end - length : end], row.labels[end - length : end]
-        pieces.append(
-            ShownPiece(
-                piece=piece,
-                source=meaning.sources[piece.source],
-                tokens=length,
-                targets=int((labels != IGNORED).sum()),
-                shown=list(_shown(tokens, labels, piece, pictures, meaning)),
-            )
-        )
-    return ShownRow(
-        tokens=len(row.tokens),
-        fill=len(row.tokens) / meaning.sequence_length,
-        patches=len(row.patches),
-        pieces=pieces,
-    )
+        shown = list(_shown(tokens, labels, piece, pictures, meaning))
+        source, targets = meaning.sources[piece.source], int((labels != IGNORED).sum())
+        pieces.append(ShownPiece(piece, source, length, targets, shown))
+    return ShownRow(row, pieces)
 
 
 def _shown(
@@ -155,8 +140,7 @@ def _shown(
     place = 0
     for unit in _units(tokens.tolist(), meaning):
         kind: Kind = "trained" if trained[place] else "unlabelled"
-        if not place and piece.start:
-            kind = "context"
+        kind = "context" if not place and piece.start else kind
         if unit[0] == meaning.special.image:
             picture, sides = next(pictures)
             yield ShownToken(kind, f"{len(unit)} visual tokens", picture, sides)
@@ -229,13 +213,8 @@ def write_step_of_run(
     options = read_run(run).with_shards(shards)
     if output is None:
         check_output(run)
-    write_step(prepare(run, options, world=ALONE, say=say), run, step, path)
-    return path
-
-
-def write_step(prepared: Prepared, run: Path, step: int, path: Path) -> None:
-    """Write the page of a step of a run."""
-    steps = prepared.recipe.options.config.optimizer.steps
+    prepared = prepare(run, options, world=ALONE, say=say)
+    steps = options.config.optimizer.steps
     if step > steps:
         raise ValueError(f"--step is {step:,}, but {run} has {steps:,} steps: choose one of them")
     plan, identity = prepared.plan(), prepared.identity()
@@ -246,12 +225,8 @@ def write_step(prepared: Prepared, run: Path, step: int, path: Path) -> None:
     while plan.step < step - 1:
         plan.next_batch()
     rows, broken = prepared.recipe.reader(prepared.sources).read(plan.next_batch())
-    path.write_text(render(rows, _meaning(prepared), title=f"Step {step:,}", broken=broken))
-
-
-def _meaning(prepared: Prepared) -> Meaning:
     loaded, shape = prepared.recipe.loaded, prepared.recipe.shape
-    return Meaning(
+    meaning = Meaning(
         decode=lambda tokens: str(loaded.tokenizer.decode(tokens)),
         special=loaded.special,
         image_tokens=shape.image_tokens,
@@ -259,3 +234,5 @@ def _meaning(prepared: Prepared) -> Meaning:
         sequence_length=shape.sequence_length,
         sources=[source.name for source in prepared.sources],
     )
+    path.write_text(render(rows, meaning, title=f"Step {step:,}", broken=broken))
+    return path

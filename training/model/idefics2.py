@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -110,9 +111,9 @@ class PackedIdefics2(nn.Module):
 
     def visual(self, batch: Batch) -> Tensor:
         """(N x P) x D: the visual tokens of all images."""
-        return self._visual(
-            batch.patches_KC, batch.patch_places_K, batch.images_N1, batch.longest_image
-        )
+        inner, images_N1, longest = self.idefics2.model, batch.images_N1, batch.longest_image
+        states_KV = patch_states(inner.vision_model, batch)
+        return visual_tokens(inner.connector, states_KV, images_N1, longest=longest)
 
     def _embedded(self, batch: Batch, *, dummy_image: bool) -> Tensor:
         embedded_TD: Tensor = self.idefics2.model.text_model.embed_tokens(batch.tokens_T)
@@ -120,7 +121,7 @@ class PackedIdefics2(nn.Module):
             visual_LD = self.visual(batch).to(embedded_TD.dtype)
             return embedded_TD.index_copy(0, self._image_places(batch), visual_LD)
         if dummy_image:
-            return embedded_TD + 0.0 * self._dummy(embedded_TD.device).sum()
+            return embedded_TD + 0.0 * self.visual(_with_grey_patch(batch)).sum()
         return embedded_TD
 
     def _image_places(self, batch: Batch) -> Tensor:
@@ -132,25 +133,6 @@ class PackedIdefics2(nn.Module):
                 f"{self.image_tokens}: read the shards with the shape that is trained"
             )
         return _where(is_image_T, expected)
-
-    def _dummy(self, device: torch.device) -> Tensor:
-        """The visual tokens of one grey patch."""
-        channels = self.idefics2.model.vision_model.embeddings.patch_embedding.weight[0].numel()
-        return self._visual(
-            torch.full((1, channels), 128, dtype=torch.uint8, device=device),
-            torch.zeros(1, dtype=torch.int64, device=device),
-            torch.arange(2, dtype=torch.int32, device=device),
-            1,
-        )
-
-    def _visual(
-        self, patches_KC: Tensor, places_K: Tensor, images_N1: Tensor, longest: int
-    ) -> Tensor:
-        inner = self.idefics2.model
-        states_KV = patch_states(
-            inner.vision_model, patches_KC, places_K, images_N1, longest=longest
-        )
-        return visual_tokens(inner.connector, states_KV, images_N1, longest=longest)
 
     def _losses(self, hidden_LD: Tensor, labels_L: Tensor) -> Tensor:
         vocabulary = self.idefics2.config.get_text_config().vocab_size
@@ -200,30 +182,34 @@ def reinitialise(idefics2: Idefics2ForConditionalGeneration) -> None:
         model.vision_model.embeddings.position_embedding.weight.normal_(std=POSITION_STD)
 
 
+def _with_grey_patch(batch: Batch) -> Batch:
+    """A batch without images, with an image of one patch."""
+    return replace(
+        batch,
+        patches_KC=batch.patches_KC.new_full((1, batch.patches_KC.shape[1]), 128),
+        patch_places_K=batch.patch_places_K.new_zeros(1),
+        images_N1=torch.arange(2, dtype=torch.int32, device=batch.images_N1.device),
+        longest_image=1,
+    )
+
+
 def _where(mask_T: Tensor, size: int) -> Tensor:
     """Places of the `size` true entries, without waiting for a GPU to count them."""
     return torch.nonzero_static(mask_T, size=size)[:, 0]
 
 
-def patch_states(
-    vision: Idefics2VisionTransformer,
-    patches_KC: Tensor,
-    places_K: Tensor,
-    images_N1: Tensor,
-    *,
-    longest: int,
-) -> Tensor:
-    """States (K x V) after the last norm; `longest` is the patches of the largest image."""
+def patch_states(vision: Idefics2VisionTransformer, batch: Batch) -> Tensor:
+    """States (K x V) of a batch's patches after the last norm."""
     convolution = vision.embeddings.patch_embedding
     weight_VC = convolution.weight.flatten(1)
-    pixels_KC = normalised(patches_KC, weight_VC.dtype)
+    pixels_KC = normalised(batch.patches_KC, weight_VC.dtype)
     states_KV = linear(pixels_KC, weight_VC, convolution.bias)
-    states_KV = states_KV + vision.embeddings.position_embedding(places_K)
+    states_KV = states_KV + vision.embeddings.position_embedding(batch.patch_places_K)
     images = Segments(
-        queries_S1=images_N1,
-        keys_S1=images_N1,
-        longest_query=longest,
-        longest_key=longest,
+        queries_S1=batch.images_N1,
+        keys_S1=batch.images_N1,
+        longest_query=batch.longest_image,
+        longest_key=batch.longest_image,
         causal=False,
     )
     encoded = vision.encoder(inputs_embeds=states_KV[None], attention_mask=images)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from transformers import Idefics2Config, MistralConfig
 from transformers.models.idefics2.configuration_idefics2 import (
@@ -229,8 +229,7 @@ PEAKS: Final[Mapping[str, float]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flops:
+class Flops(NamedTuple):
     """Forward FLOPs by part of the model."""
 
     vision: float
@@ -242,11 +241,7 @@ class Flops:
         return self.vision + self.connector + self.text
 
     def plus(self, other: Flops) -> Flops:
-        return Flops(
-            vision=self.vision + other.vision,
-            connector=self.connector + other.connector,
-            text=self.text + other.text,
-        )
+        return Flops(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def step(self, *, frozen_backbones: bool = False) -> float:
         """Of a training step; with LoRA both backbones' own matrices get no weight gradients.

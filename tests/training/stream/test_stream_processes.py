@@ -4,44 +4,62 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.training.processes import Forked
 from tests.training.shards import write_run
+from tests.training.stream.endless import endless_stream
 from tests.training.stream.feeds import documents, feed
 
-ROOT = Path(__file__).parents[3]
 PATIENCE = 60  # seconds; only a failing test waits for so long
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run with its counts, which streams only read."""
+    run = tmp_path_factory.mktemp("run")
+    write_run(run, documents(16))
+    feed(str(run))
+    return str(run)
+
+
 @contextmanager
-def endless(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+def endless(folder: str) -> Iterator[tuple[Forked, list[int]]]:
     """A stream in a process group of its own, and its two workers."""
-    write_run(folder, documents(16))
-    (folder / "feed").write_bytes(pickle.dumps(feed(str(folder))))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.training.stream.endless", str(folder / "feed")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = Forked(endless_stream, folder)
     try:
-        assert process.stdout is not None
-        workers = [int(word) for word in process.stdout.readline().split()]
+        workers = [int(word) for word in lines(process, 1)[0].split()]
         assert len(workers) == 2
         yield process, workers
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+            process.kill_group(signal.SIGKILL)
+        process.wait(code=None, seconds=PATIENCE)
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while not (held := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return held
+
+
+def lines(process: Forked, count: int) -> list[str]:
+    """What the stream has printed, once these are at least so many lines."""
+    assert becomes_true(lambda: process.stdout.count("\n") >= count), process.output
+    return process.stdout.splitlines()
+
+
+def steps(process: Forked, count: int) -> None:
+    """Wait for so many steps from here on."""
+    before = len(lines(process, 1))
+    assert {line.split()[0] for line in lines(process, before + count)[1:]} == {"step"}
 
 
 def alive(pid: int) -> bool:
@@ -53,43 +71,33 @@ def alive(pid: int) -> bool:
 
 
 def all_end(pids: list[int]) -> bool:
-    end = time.monotonic() + PATIENCE
-    while any(map(alive, pids)) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not any(map(alive, pids))
+    return becomes_true(lambda: not any(map(alive, pids)))
 
 
-def steps(process: subprocess.Popen[str], count: int) -> list[str]:
-    assert process.stdout is not None
-    return [process.stdout.readline().split()[0] for _ in range(count)]
-
-
-def test_signals_to_the_whole_group_are_the_main_process_s_to_answer(tmp_path: Path) -> None:
-    with endless(tmp_path) as (process, workers):
+def test_signals_to_the_whole_group_are_the_main_process_s_to_answer(folder: str) -> None:
+    with endless(folder) as (process, workers):
         for worker in workers:
             os.kill(worker, signal.SIGTERM)
-        assert steps(process, 40) == ["step"] * 40  # more than were made ahead
-        os.killpg(process.pid, signal.SIGINT)
-        told, errors = process.communicate(timeout=PATIENCE)
-        assert told.endswith("interrupted\n")
-        assert errors == "", "no worker says a word"
-        assert process.returncode == 0
+        steps(process, 40)  # more than were made ahead
+        process.kill_group(signal.SIGINT)
+        process.wait(code=0, seconds=PATIENCE)
+        assert process.stdout.endswith("interrupted\n")
+        assert process.stderr == "", "no worker says a word"
         assert all_end(workers)
 
 
-def test_no_worker_outlives_a_killed_stream(tmp_path: Path) -> None:
-    with endless(tmp_path) as (process, workers):
+def test_no_worker_outlives_a_killed_stream(folder: str) -> None:
+    with endless(folder) as (process, workers):
         steps(process, 2)
-        process.kill()
+        os.kill(process.pid, signal.SIGKILL)
         assert all_end(workers)
 
 
-def test_a_worker_that_dies_ends_the_stream_with_an_error(tmp_path: Path) -> None:
-    with endless(tmp_path) as (process, workers):
+def test_a_worker_that_dies_ends_the_stream_with_an_error(folder: str) -> None:
+    with endless(folder) as (process, workers):
         steps(process, 2)
         os.kill(workers[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 1
-        last = errors.splitlines()[-1]
+        process.wait(code=1, seconds=PATIENCE)
+        last = process.stderr.splitlines()[-1]
         assert last.startswith("ChildProcessError: a worker process died")
         assert all_end(workers)
