@@ -1,7 +1,7 @@
 """Progress of a stage: how many of its files are there, on a terminal as a bar, else as lines.
 
-`run()` of a Beam pipeline blocks, and every finished part is a file. So a thread counts files, which
-works with every runner. Of fetch it counts URLs, in fetch/progress.py.
+`run()` of a Beam pipeline blocks, and every finished part is a file. So a thread counts files,
+which works with every runner. Of fetch it counts URLs, in fetch/progress.py.
 """
 
 from __future__ import annotations
