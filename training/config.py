@@ -14,14 +14,11 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 _SHOWN: Final = 60  # characters of a value
@@ -111,9 +108,6 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
     """A configuration by name or from a TOML file, with `key=value` settings put over it.
 
     A file may say `base = "tiny"` to change only some values of a named one.
-
-    Raises:
-        ValueError: naming the value, what is possible and the nearest key.
     """
     if name in CONFIGS:
         values = asdict(CONFIGS[name])
@@ -133,8 +127,8 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
 
 def parse(values: object) -> Config:
     """A Config of nested values; ValueError for a key or value that does not fit."""
-    for key in _unknown(Config, values, "") if isinstance(values, Mapping) else ():
-        raise ValueError(f"config has {key!r}, which is no key{_nearest(key)}")
+    if isinstance(values, Mapping):
+        _check_keys(values, of="config")
     return checked(Config, values, of="config")
 
 
@@ -161,45 +155,41 @@ def _from_file(path: Path) -> dict[str, Any]:
     if base is not None and base not in CONFIGS:
         raise ValueError(f"{path} has base = {base!r}: choose one of {', '.join(CONFIGS)}")
     values = asdict(CONFIGS[base] if base else Config())
-    for key in _unknown(Config, read, ""):
-        raise ValueError(f"{path} has {key!r}, which is no key{_nearest(key)}")
+    _check_keys(read, of=str(path))
     for name, value in read.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
     return values
 
 
 def _put(values: dict[str, Any], key: str, value: str) -> None:
-    if key not in _keys(Config):
+    if key not in KEYS:
         raise ValueError(f"--set {key}={value}: {key!r} is no key{_nearest(key)}")
     table, _, name = key.rpartition(".")
     held = values[table] if table else values
     held[name] = value.split(",") if isinstance(held[name], (tuple, list)) else value
 
 
-def _keys(kind: type[DataclassInstance], prefix: str = "") -> Iterator[str]:
-    for key in fields(kind):
-        default = key.default_factory() if callable(key.default_factory) else key.default
-        if is_dataclass(default) and not isinstance(default, type):
-            yield from _keys(type(default), f"{prefix}{key.name}.")
-        else:
-            yield prefix + key.name
-
-
-def _unknown(
-    kind: type[DataclassInstance], values: Mapping[str, Any], prefix: str
-) -> Iterator[str]:
-    known = set(_keys(kind))
+def _keys(values: Mapping[str, Any]) -> Iterator[str]:
+    """Keys of a configuration as nested values, in the way that --set names them."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            inner = (f"{name}.{key}" for key in value)
-            yield from (prefix + key for key in inner if key not in known)
-        elif prefix + name not in known:
-            yield prefix + name
+            yield from (f"{name}.{key}" for key in value)
+        else:
+            yield name
+
+
+KEYS: Final = tuple(_keys(asdict(Config())))
+
+
+def _check_keys(values: Mapping[str, Any], *, of: str) -> None:
+    for key in _keys(values):
+        if key not in KEYS:
+            raise ValueError(f"{of} has {key!r}, which is no key{_nearest(key)}")
 
 
 def _nearest(name: str) -> str:
     """ " (did you mean ...?)" by the last part of a key's name, too; else what there is."""
-    known = [*_keys(Config), *CONFIGS]
+    known = [*KEYS, *CONFIGS]
     by_last = {key.rsplit(".", 1)[-1]: key for key in known}
     nearest = difflib.get_close_matches(name, known, 1)
     if not nearest:

@@ -24,9 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -86,8 +86,7 @@ class Totals:
         return self.tokens / (self.rows * sequence_length) if self.rows else 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WindowPlan:
+class WindowPlan(NamedTuple):
     rows: tuple[RowPlan, ...]
     totals: Totals
 
@@ -124,7 +123,7 @@ def plan_window(
     rows = tuple(tuple(pieces[piece] for piece in packed[row]) for row in shuffled)
     totals.pieces, totals.rows = len(pieces), len(rows)
     totals.tokens = sum(piece.size for row in rows for piece in row)
-    return WindowPlan(rows=rows, totals=totals)
+    return WindowPlan(rows, totals)
 
 
 def _spans(
@@ -189,10 +188,7 @@ class _Cursor:
 
     def __init__(self, number: int, source: Source, order: Order, read: ReadCounts) -> None:
         self._number = number
-        self._source = source
-        self._order = order
-        self._read = read
-        self._planned: tuple[tuple[int, int], WindowPlan] | None = None
+        self._plan = lru_cache(1)(partial(plan_window, source, order, read=read))
         self.windows = window_count(source, order)
         self.epoch = self.window = self.row = 0
 
@@ -205,11 +201,7 @@ class _Cursor:
         return self._rows()[self.row - 1]
 
     def _rows(self) -> tuple[RowPlan, ...]:
-        place = (self.epoch, self.window)
-        if self._planned is None or self._planned[0] != place:
-            planned = plan_window(self._source, self._order, (self._number, *place), self._read)
-            self._planned = (place, planned)
-        return self._planned[1].rows
+        return self._plan(place=(self._number, self.epoch, self.window)).rows
 
 
 class Plan:

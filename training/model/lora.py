@@ -49,23 +49,16 @@ def add_lora(
     The same seed draws the same adapters.
     """
     idefics2 = model.idefics2
-    inner = idefics2.named_modules()
-    linear = [
-        name
-        for name, module in inner
-        if name.startswith(f"{TEXT}.layers.") and isinstance(module, nn.Linear)
-    ]
-    embeddings = [f"{TEXT}.embed_tokens"]
-    if not idefics2.config.tie_word_embeddings:
-        embeddings.append("lm_head")
+    layers = idefics2.get_submodule(f"{TEXT}.layers").named_modules(prefix=f"{TEXT}.layers")
+    linear = [name for name, module in layers if isinstance(module, nn.Linear)]
+    heads = () if idefics2.config.tie_word_embeddings else ("lm_head",)
+    rows = {name: sorted(new_tokens) for name in (f"{TEXT}.embed_tokens", *heads)}
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         use_dora=dora,
         target_modules=linear,
-        trainable_token_indices={name: sorted(new_tokens) for name in embeddings}
-        if new_tokens
-        else None,
+        trainable_token_indices=rows if new_tokens else None,
     )
     with drawn_by(seed):
         inject_adapter_in_model(config, idefics2)
@@ -96,11 +89,7 @@ def save_trained(model: PackedIdefics2, folder: Path) -> None:
 
 
 def load_trained(model: PackedIdefics2, folder: Path) -> None:
-    """Put saved weights into a model that was made the same way.
-
-    Raises:
-        ValueError: where what is trained is not the same.
-    """
+    """Put saved weights into a model that was made the same way."""
     own, saved = trained(model), load_file(folder / FILE)
     for name in sorted(own.keys() | saved.keys()):
         here = tuple(own[name].shape) if name in own else "not trained"
