@@ -24,7 +24,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -175,27 +175,35 @@ class GsObject:
 
     def __init__(self, bucket: str, key: str) -> None:
         from apache_beam.io.gcp.gcsio import GcsIO  # noqa: PLC0415
-        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
 
         self._blob = GcsIO().client.bucket(bucket).blob(key)
-        self._replaced = (NotFound, PreconditionFailed)  # absent, or of another generation
 
     def read(self) -> tuple[bytes, str] | None:
         try:
             return self._blob.download_as_bytes(), str(self._blob.generation)
-        except self._replaced:
+        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
+            _raise_unless_replaced(error)
             return None
 
     def write(self, data: bytes, *, version: str | None) -> str | None:
         try:
             self._blob.upload_from_string(data, if_generation_match=int(version or 0))
-        except self._replaced:
+        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
+            _raise_unless_replaced(error)
             return None
         return str(self._blob.generation)
 
     def remove(self, *, version: str) -> None:
-        with suppress(*self._replaced):
+        try:
             self._blob.delete(if_generation_match=int(version))
+        except Exception as error:  # noqa: BLE001  # its kind comes with the gcp extra alone
+            _raise_unless_replaced(error)
+
+
+def _raise_unless_replaced(error: Exception) -> None:
+    """Google's client raises where an object is absent (404), or of another generation (412)."""
+    if getattr(error, "code", None) not in {404, 412}:
+        raise error
 
 
 @dataclass

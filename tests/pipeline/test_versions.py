@@ -35,14 +35,15 @@ ENTRIES: Mapping[str, tuple[str, ...]] = {
     "shard": (
         "pipeline.shard.write",
         "pipeline.shard.plan",
-        "pipeline.shard.report.build",
-        "pipeline.shard.report.tables",
+        "pipeline.shard.report.page",
+        "pipeline.shard.report.part_tables",
     ),
 }
 # imported, and yet no byte at rest is of their making
 ONLY_MOVE: Mapping[str, str] = {
     "aiohttp": "brings what servers say, which is input from then on",
     "apache-beam": "test_same_bytes.py compares its runners",
+    "grpcio": "Beam's: by it a worker learns that its run is gone",
     "httpx": "brings an input's bytes as they are",
     "protego": "says what is not asked for: recorded with the row, and input from then on",
     "rich": "prints on a terminal",
