@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-SECONDS: Final = float(os.environ.get("INTERLOOM_FUZZ_SECONDS", "12"))
+SECONDS: Final = float(os.environ.get("INTERLOOM_FUZZ_SECONDS", "6"))
 SEED: Final = int(os.environ.get("INTERLOOM_FUZZ_SEED", "1"))
 SLOWEST: Final = 10.0  # seconds of processor time that one input may take
 LEAST: Final = 20  # rounds, however slow the machine is
