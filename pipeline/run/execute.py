@@ -54,7 +54,8 @@ class StageFailedError(RuntimeError):
 
 def whole(job: Job, stage: Stage) -> Manifest | None:
     """The manifest of a stage that needs nothing done."""
-    if not store.exists(job.manifest(stage.name)):
+    files = job.manifest(stage.name), job.parts_table(stage.name)
+    if not all(map(store.exists, files)):
         return None
     manifest = read_manifest(job, stage.name)
     return manifest if manifest.fingerprint == job.fingerprints[stage.name] else None
@@ -107,7 +108,7 @@ def _check_before(job: Job, stage: Stage, runner: str) -> None:
 
 
 def run_stage(job: Job, stage: Stage, *, runner: str, options: Sequence[str]) -> dict[str, float]:
-    """One Beam job, to its end. Returns seconds by what its workers seconds_by_task them on."""
+    """One Beam job, to its end. Returns the seconds that its workers spent, by task."""
     pipeline = open_pipeline(runner, options)
     stage.dataflow(pipeline, job.doing(stage.name))
     try:

@@ -234,15 +234,15 @@ def read_whole(path: str, *, part: str, fingerprint: str, output: str) -> PartRe
     mark = read_mark(path, part=part)
     if mark is None or mark.fingerprint != fingerprint:
         return None
-    if not all(_is_there(store.join(output, file.path), file.bytes) for file in mark.files):
+    if not all(_is_as_written(store.join(output, file.path), file) for file in mark.files):
         return None
     last = store.digest(path, path.removeprefix(store.join(output, "")))
     return replace(mark, files=[*mark.files, last])
 
 
-def _is_there(path: str, size: int) -> bool:
+def _is_as_written(path: str, file: StoredFile) -> bool:
     try:
-        return size_of(path) == size
+        return size_of(path) == file.bytes and store.digest(path, file.path) == file
     except FileNotFoundError:
         return False
 

@@ -82,6 +82,11 @@ def _read_stage(job: Job, stage: Stage) -> StageAtRest:
     if manifest.stage != stage.name:
         raise ValueError(f"{job.manifest(stage.name)} is of another stage")
     table = job.parts_table(stage.name)
+    if not store.exists(table):
+        raise ValueError(
+            f"{table} is missing: remove {stage.name}.manifest.json, and give the command of the "
+            "run again"
+        )
     part_names(table)  # no name in it leads out of the run folder
     parts = {}
     for row in parquet.read_rows(table):

@@ -158,7 +158,7 @@ def _check_strays(run: RunAtRest) -> Iterator[Check]:
         written |= {file.path for file in at_rest.files}
     for path in layout.own(output):
         name = path.removeprefix(store.join(output, ""))
-        if name not in written and not name.endswith(".host.json"):
+        if name not in written and not name.endswith(".host.json") and store.ASIDE not in name:
             stage = stage_of(name)
             if stage in strays:  # what an unfinished one has left is swept at its next start
                 strays[stage].append(name)

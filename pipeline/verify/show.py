@@ -59,8 +59,11 @@ def remedy(verification: Verification) -> str:
         stages = []  # unfinished, and each check says so
     if stages:
         remove = [path for check in failed if check.kind == FILES for path in check.paths]
-        if not remove:
-            remove = [f"{table}/" for stage in stages for table in stage.tables
+        if not remove and any(check.kind != MANIFEST for check in failed if check.stage != RUN):
+            # what fetch has brought lies in the same folders, and stays
+            shared = {table for stage in STAGES if stage.keeps_all for table in stage.tables}
+            remove = [f"{table}/{'[0-9]*' if table in shared else ''}"
+                      for stage in stages for table in stage.tables
                       if not stage.keeps_all]  # fmt: skip
         remove += [f"{stage.name}.manifest.json" for stage in STAGES[STAGES.index(stages[0]) :]]
         sentences.append(
