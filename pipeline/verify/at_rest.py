@@ -3,7 +3,8 @@
 In:      a run folder, which may be foreign or damaged.
 Out:     the job that it was made by, and what each stage wrote down: counts and files by part.
 Refused: a folder without a run of this format: ValueError. A stage whose manifest or table cannot
-         be used is listed in `unusable`; later stages are not read.
+         be used is listed in `unusable`, without a reason
+         where one before it is and it has no manifest itself.
 """
 
 from __future__ import annotations
@@ -62,13 +63,11 @@ def read_at_rest(output: str) -> RunAtRest:
     crawl = crawl_of(read)
     run = RunAtRest(job=make_job(output, crawl, settings_of(read)), crawl=crawl)
     for stage in STAGES:
-        if run.unusable:
-            run.unusable[stage.name] = ""
-            continue
         try:
             run.stages[stage.name] = _read_stage(run.job, stage)
         except (OSError, ValueError) as error:
-            run.unusable[stage.name] = shortened(error)
+            begun = store.exists(run.job.manifest(stage.name))
+            run.unusable[stage.name] = shortened(error) if begun or not run.unusable else ""
     return run
 
 
