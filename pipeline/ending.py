@@ -165,5 +165,5 @@ def _sizes(output: str) -> Iterator[tuple[str, int]]:
             yield path, Path(path).stat().st_size
         return
     for metadata in file_systems().match([store.join(output, "**")])[0].metadata_list:
-        if layout.is_own(metadata.path.removeprefix(store.join(output, ""))):
+        if layout.is_own(store.name_below(output, metadata.path)):
             yield metadata.path, metadata.size_in_bytes

@@ -129,24 +129,36 @@ def write_manifest(
         job.parts_table(stage.name), PARTS, parts_rows(ordered), fingerprint=fingerprint,
         files=files,
     )  # fmt: skip
-    manifest = Manifest(
-        stage=stage.name,
-        fingerprint=fingerprint,
-        settings=stage.settings(job.settings),
-        versions=job.settings.versions[stage.name],
-        parts=len(parts),
-        parts_sha256=files.stored[0].sha256,
-        counts={name: n for name, n in sorted(counts.items()) if n},
-    )
+    manifest = make_manifest(job, stage, counts, len(parts), files.stored[0].sha256)
     path = job.manifest(stage.name)
     store.write_bytes(path, manifest.to_json().encode())
     return path
 
 
+def make_manifest(
+    job: Job, stage: Stage, counts: Ledger, parts: int, parts_sha256: str
+) -> Manifest:
+    """Of a stage that is whole; the counts are the sums over its parts table."""
+    return Manifest(
+        stage=stage.name,
+        fingerprint=job.fingerprints[stage.name],
+        settings=stage.settings(job.settings),
+        versions=job.settings.versions[stage.name],
+        parts=parts,
+        parts_sha256=parts_sha256,
+        counts={name: n for name, n in sorted(counts.items()) if n},
+    )
+
+
+def other_versions(job: Job, stage: Stage) -> list[str]:
+    """In what the packages here are others than those that the run was started with, in words."""
+    here = replace(job.settings, versions={stage.name: stage.versions})
+    return list(stage.changes(job.settings, here))
+
+
 def check_versions(job: Job, stage: Stage) -> None:
     """Raises RuntimeError on a worker of other versions than the fingerprint of its work says."""
-    here = replace(job.settings, versions={stage.name: stage.versions})
-    if other := list(stage.changes(job.settings, here)):
+    if other := other_versions(job, stage):
         raise RuntimeError(
             f"{stage.name} was done by workers with {', '.join(other)}: give them the packages of "
             "where the run is started (constraints.txt), and run it again"

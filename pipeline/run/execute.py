@@ -1,9 +1,9 @@
 """run: which stages are whole, which must be done; sweep, do them in order, never hang.
 
 In:   a run folder with its run.json (layout.py), and Beam's options.
-Out:  every stage whole, its manifest written last, and its times in
-      STAGE.host.json. A stage that fails ends the run with one line; the whole traceback
-      is in STAGE.failure.host.json, which the stage's next start removes.
+Out:  every stage whole, its manifest written last, and its times in STAGE.host.json. A stage that
+      fails ends the run with one line; the whole traceback is in STAGE.failure.host.json, which the
+      stage's next start removes.
 A stage is whole when its manifest carries its fingerprint. Of what a killed run left, extract
 and shard keep parts with their fingerprint (`keeps_parts`), fetch keeps every committed row
 (`keeps_all`), the filter stages start again. Other parts, and files that were being written, are

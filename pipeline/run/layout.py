@@ -100,7 +100,7 @@ def foreign(output: str) -> list[str]:
     """Names of files in the run folder and its tables that no run has written."""
     if store.is_local(output):
         return [name for folder in ("", *folders()) for name in _foreign_in(output, folder)]
-    names = (path.removeprefix(store.join(output, "")) for path in store.walk(output))
+    names = (store.name_below(output, path) for path in store.walk(output))
     return sorted(name for name in names
                   if not (name.endswith("/") or is_own(name) or is_trainer_file(name)))  # fmt: skip
 

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from pipeline.problem import is_of_machine
 from pipeline.store import store
-from pipeline.store.raw import size_of
 from pipeline.store.store import PartFiles
 from schemas.manifest import PartResult, StoredFile
 from schemas.tables import COUNTS_KEY, FAULTS_KEY, FILES_KEY, FINGERPRINT_KEY
@@ -229,22 +228,14 @@ def read_mark(path: str, *, part: str) -> PartResult | None:
 
 def read_whole(path: str, *, part: str, fingerprint: str, output: str) -> PartResult | None:
     """What a part did that needs nothing done: its last file, at `path`, carries the fingerprint,
-    and the others that it names are there. None for any other.
+    and the others that it names are as they were written. None for any other.
     """
     mark = read_mark(path, part=part)
     if mark is None or mark.fingerprint != fingerprint:
         return None
-    if not all(_is_as_written(store.join(output, file.path), file) for file in mark.files):
+    if any(store.difference(output, file) for file in mark.files):
         return None
-    last = store.digest(path, path.removeprefix(store.join(output, "")))
-    return replace(mark, files=[*mark.files, last])
-
-
-def _is_as_written(path: str, file: StoredFile) -> bool:
-    try:
-        return size_of(path) == file.bytes and store.digest(path, file.path) == file
-    except FileNotFoundError:
-        return False
+    return replace(mark, files=[*mark.files, store.digest(path, store.name_below(output, path))])
 
 
 def read_faults(path: str) -> list[str]:

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from pipeline.store.raw import create_cloud, file_systems, open_cloud, open_local
+from pipeline.store.raw import create_cloud, file_systems, open_cloud, open_local, size_of
 from schemas.from_json import json_object
 from schemas.manifest import StoredFile
 
@@ -72,6 +72,11 @@ def join(base: str, *names: str) -> str:
     return "/".join((base.rstrip("/") or "/", *names))
 
 
+def name_below(base: str, path: str) -> str:
+    """A path below a folder, as the tables of a run write it."""
+    return path.removeprefix(join(base, ""))
+
+
 def open_input(path: str) -> BinaryIO:
     """A seekable reader of the raw bytes; nothing is decompressed, whatever the name says."""
     if is_local(path):
@@ -83,12 +88,13 @@ class PartFiles:
     """The files of a part: path below the run folder, size and digest, in the order of writing."""
 
     def __init__(self, *bases: str) -> None:
-        self._bases = tuple(join(base, "") for base in bases if base)
+        self._bases = [base for base in bases if base]
         self.stored: list[StoredFile] = []
 
     def name_of(self, path: str) -> str:
-        """A path of a run as its tables write it: below the run folder."""
-        return next(path.removeprefix(base) for base in self._bases if path.startswith(base))
+        """A path of the run as its tables write it, whichever of the folders it lies in."""
+        base = next(base for base in self._bases if path.startswith(join(base, "")))
+        return name_below(base, path)
 
 
 class _Hashed(io.BufferedIOBase):
@@ -126,6 +132,17 @@ def digest(path: str, name: str) -> StoredFile:
             sha256.update(block)
             size += len(block)
         return StoredFile(name, size, sha256.hexdigest())
+
+
+def difference(output: str, file: StoredFile) -> str:
+    """In what a file of a run is other than it was written; "" where it is in nothing."""
+    path = join(output, file.path)
+    try:
+        if (size := size_of(path)) != file.bytes:
+            return f"has {size:,} of {file.bytes:,} bytes"
+        return "" if digest(path, file.path) == file else "has other bytes"
+    except FileNotFoundError:
+        return "is missing"
 
 
 @contextmanager

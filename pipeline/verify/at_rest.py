@@ -3,8 +3,8 @@
 In:      a run folder, which may be foreign or damaged.
 Out:     the job that it was made by, and what each stage wrote down: counts and files by part.
 Refused: a folder without a run of this format: ValueError. A stage whose manifest or table cannot
-         be used is listed in `unusable`, without a reason
-         where one before it is and it has no manifest itself.
+         be used is in `unusable`; without a reason where it has no manifest and one before
+         it is there already.
 """
 
 from __future__ import annotations
@@ -87,15 +87,20 @@ def _read_stage(job: Job, stage: Stage) -> StageAtRest:
             "run again"
         )
     part_names(table)  # no name in it leads out of the run folder
-    parts = {}
-    for row in parquet.read_rows(table):
-        files = [StoredFile(**file) for file in row["files"]]
-        if strange := [file.path for file in files if not is_own(file.path)]:
-            raise ValueError(f"{table} names {strange[0]!r}, which no run writes")
-        parts[row["part"]] = PartResult(
+    at_rest = StageAtRest(stage=stage, manifest=manifest, parts=read_parts(table))
+    if strange := [file.path for file in at_rest.files if not is_own(file.path)]:
+        raise ValueError(f"{table} names {strange[0]!r}, which no run writes")
+    return at_rest
+
+
+def read_parts(table: str) -> dict[str, PartResult]:
+    """The rows of a parts table, by part."""
+    return {
+        row["part"]: PartResult(
             part=row["part"],
             fingerprint=row["fingerprint"],
             counts=dict(row["counts"]),
-            files=files,
+            files=[StoredFile(**file) for file in row["files"]],
         )
-    return StageAtRest(stage=stage, manifest=manifest, parts=parts)
+        for row in parquet.read_rows(table)
+    }

@@ -1,8 +1,8 @@
 """Counts: the rows of every part, grouped in Arrow, against what its stage wrote down of it.
 
 In:   documents/, images/, objections/, verdicts/STAGE/, wanted/, kept/, tables/.
-Out:  a check for each count that rows can tell. Seen, dropped and kept are
-      counted independently: rows that the stage had to read, verdicts, and what is there after it.
+Out:  a check for each count that rows can tell. Seen, dropped and kept are counted
+      independently: rows that the stage had to read, verdicts, and what is there after it.
 """
 
 from __future__ import annotations
@@ -182,10 +182,8 @@ def count_fetch(run: RunAtRest, at_rest: StageAtRest) -> Iterator[tuple[str, Led
         ledger = Ledger()
         _count_files(ledger, "wanted", rows)
         ledger["wanted.seen"] = wanted.num_rows
-        asked_for = pc.is_in(wanted["url"], rows["url"].combine_chunks())
-        ledger.drop(
-            "wanted", Reason.NOT_FETCHED, wanted.num_rows - (pc.sum(asked_for).as_py() or 0)
-        )
+        without_row = pc.invert(pc.is_in(wanted["url"], rows["url"].combine_chunks()))
+        ledger.drop("wanted", Reason.NOT_FETCHED, pc.sum(without_row).as_py() or 0)
         yield part, ledger
 
 

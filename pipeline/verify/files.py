@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from pipeline.account.manifest import make_manifest
 from pipeline.job import run_text, shortened
 from pipeline.run import layout
 from pipeline.run.execute import seconds_of
@@ -30,9 +32,10 @@ from pipeline.verify.checks import (
     Outcome,
     compare,
     expect_none,
+    named,
     not_counted,
 )
-from schemas.manifest import FORMAT_VERSION, Manifest, StoredFile
+from schemas.manifest import StoredFile
 
 HOST: Final = "host files that cannot be read"
 
@@ -57,7 +60,7 @@ def check_files(run: RunAtRest) -> Iterator[Check]:
 
 
 def _check_run(run: RunAtRest) -> Check:
-    """run.json carries a digest of itself, which may be younger than all manifests."""
+    """It carries its own digest: it may be written anew after all manifests."""
     text = store.read_bytes(run.job.path("run.json"))
     again = run_text(run.crawl, run.job.settings).encode()
     return compare(RUN, "run.json", _short(text), _short(again))
@@ -96,15 +99,8 @@ def _check_manifest(run: RunAtRest, at_rest: StageAtRest) -> Check:
         return compare(
             stage.name, MANIFEST, was.fingerprint, job.fingerprints[stage.name], note=why
         )
-    again = Manifest(
-        stage=stage.name,
-        fingerprint=job.fingerprints[stage.name],
-        settings=stage.settings(job.settings),
-        versions=job.settings.versions[stage.name],
-        parts=len(at_rest.named_parts),
-        parts_sha256=table.sha256,
-        counts={name: n for name, n in sorted(at_rest.sums().items()) if n},
-        format_version=FORMAT_VERSION,
+    again = make_manifest(
+        job, stage, at_rest.sums(), len(at_rest.named_parts), table.sha256
     ).to_json()
     text = store.read_bytes(job.manifest(stage.name)).decode(errors="replace")
     lines = zip(text.splitlines(), again.splitlines(), strict=False)
@@ -119,45 +115,29 @@ def _check_stored(run: RunAtRest, at_rest: StageAtRest) -> Check:
     fingerprints = {result.fingerprint for result in at_rest.parts.values()}
     if len(fingerprints) > 1:
         wrong[f"{at_rest.name}.parts.parquet"] = "names parts of several fingerprints"
-    check = expect_none(at_rest.name, FILES, [f"{path} {why}" for path, why in wrong.items()])
     count = len(at_rest.files)
-    return Check(
-        stage=check.stage,
-        kind=check.kind,
-        here=count - len(wrong),
-        there=count,
-        outcome=check.outcome,
-        note=check.note,
-        paths=tuple(wrong),
-    )
+    note = named([f"{path} {why}" for path, why in wrong.items()])
+    check = compare(at_rest.name, FILES, count - len(wrong), count, note=note)
+    return replace(check, paths=tuple(wrong))
 
 
 def _difference(run: RunAtRest, file: StoredFile) -> str:
-    """What is other about a file; "" where it is as it was written."""
     try:
-        here = store.digest(run.job.path(file.path), file.path)
-    except FileNotFoundError:
-        return "is missing"
+        return store.difference(run.job.output, file)
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
-    if here.bytes != file.bytes:
-        return f"has {here.bytes:,} of {file.bytes:,} bytes"
-    return "" if here == file else "has other bytes"
 
 
 def _check_strays(run: RunAtRest) -> Iterator[Check]:
     """Files that no whole stage wrote, by the stage that writes such names."""
     output = run.job.output
-    strays: dict[str, list[str]] = {
-        RUN: list(layout.foreign(output)),
-        **{n: [] for n in run.stages},
-    }
+    strays = {RUN: layout.foreign(output)} | {name: list[str]() for name in run.stages}
     written = {"run.json", run.job.settings.opt_out}
     for name, at_rest in run.stages.items():
         written |= {f"{name}.manifest.json", f"{name}.parts.parquet"}
         written |= {file.path for file in at_rest.files}
     for path in layout.own(output):
-        name = path.removeprefix(store.join(output, ""))
+        name = store.name_below(output, path)
         if name not in written and not name.endswith(".host.json") and store.ASIDE not in name:
             stage = stage_of(name)
             if stage in strays:  # what an unfinished one has left is swept at its next start

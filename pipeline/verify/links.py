@@ -74,7 +74,6 @@ def check_shards(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     unmet, tally = set(kept), Tally(at_rest.name, ("documents.", "texts.", "images.", "samples.",
                                                    "words.", "bytes.", "shards"))  # fmt: skip
     wrong: dict[str, list[str]] = {WRONG_SAMPLE: [], WRONG_INDEX: [], DUPLICATE: []}
-    sums = Ledger()
     for shard in at_rest.named_parts:
         ledger = Ledger(shards=1)
         index = {row["key"]: row for row in parquet.read_rows(run.job.part("index", shard))}
@@ -92,7 +91,6 @@ def check_shards(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
         wrong[WRONG_INDEX] += (f"{key} of {shard}" for key in index)
         for kind in ("documents", "texts", "images"):
             ledger.see(kind, ledger[f"{kind}.kept"])  # missing documents are in `unmet`
-        sums.update(ledger)
         tally.add(shard, ledger, at_rest.counts(shard))
     yield from tally.checks()
     yield expect_none(at_rest.name, "kept documents that no shard holds", sorted(unmet))

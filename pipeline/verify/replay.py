@@ -10,27 +10,25 @@ Not:  where package versions differ from the run's, or the documents do not fit 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from pipeline.job import Job
+from pipeline.account.manifest import other_versions
 from pipeline.local import memory
 from pipeline.run.execute import run_stage
 from pipeline.shard.report.part_tables import write_tables
 from pipeline.stage import Stage
 from pipeline.stages import EXTRACT, SHARD
-from pipeline.store import parquet
-from pipeline.verify.at_rest import RunAtRest, StageAtRest
+from pipeline.verify.at_rest import RunAtRest, StageAtRest, read_parts
 from pipeline.verify.checks import Check, compare, named, not_counted
-from schemas.manifest import StoredFile
+from schemas.manifest import PartResult
 
 KIND = "files made again"
 
 
 def check_replay(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
     stage, job = at_rest.stage, run.job
-    here = replace(job.settings, versions={stage.name: stage.versions})
-    if other := list(stage.changes(job.settings, here)):
+    if other := other_versions(job, stage):
         yield not_counted(stage.name, KIND, f"here is {', '.join(other)}")
         return
     with tempfile.TemporaryDirectory(prefix="interloom-verify-") as scratch:
@@ -42,12 +40,12 @@ def check_replay(run: RunAtRest, at_rest: StageAtRest) -> Iterator[Check]:
                 yield not_counted(stage.name, KIND, str(error))
                 return
             run_stage(again, stage, runner="FnApiRunner", options=[])
-            yield from _same_counts(again, at_rest)
-            made = [file for row in parquet.read_rows(again.parts_table(stage.name))
-                    for file in row["files"]]  # fmt: skip
-            yield _same_files(at_rest, {file["path"]: StoredFile(**file) for file in made})
+            made = read_parts(again.parts_table(stage.name))
+            yield _same_counts(at_rest, made)
+            yield _same_files(at_rest, made.values())
         elif stage is SHARD:
-            yield _same_files(at_rest, _tables(again, run.stages[EXTRACT.name].named_parts))
+            parts = run.stages[EXTRACT.name].named_parts
+            yield _same_files(at_rest, (write_tables(part, again) for part in parts))
 
 
 def _names_of(stage: Stage) -> tuple[str, ...]:
@@ -55,12 +53,9 @@ def _names_of(stage: Stage) -> tuple[str, ...]:
     return (f"{stage.name}.", *(f"{table}/" for table in stage.tables))
 
 
-def _tables(job: Job, parts: list[str]) -> Mapping[str, StoredFile]:
-    return {file.path: file for part in parts for file in write_tables(part, job).files}
-
-
-def _same_files(at_rest: StageAtRest, made: Mapping[str, StoredFile]) -> Check:
-    """Of the stage's files those that were made again."""
+def _same_files(at_rest: StageAtRest, results: Iterable[PartResult]) -> Check:
+    """Of the stage's files those of the tables that were made again."""
+    made = {file.path: file for result in results for file in result.files}
     tables = {path.rpartition("/")[0] for path in made}
     written = {file.path: file for file in at_rest.files
                if file.path.rpartition("/")[0] in tables}  # fmt: skip
@@ -69,8 +64,8 @@ def _same_files(at_rest: StageAtRest, made: Mapping[str, StoredFile]) -> Check:
     return compare(at_rest.name, KIND, len(paths) - len(wrong), len(paths), note=named(wrong))
 
 
-def _same_counts(job: Job, at_rest: StageAtRest) -> Iterator[Check]:
-    rows = parquet.read_rows(job.parts_table(at_rest.name), ["part", "counts"])
-    wrong = [row["part"] for row in rows if dict(row["counts"]) != at_rest.counts(row["part"])]
-    yield compare(at_rest.name, "counts made again", len(at_rest.parts) - len(wrong),
-                  len(at_rest.parts), note=named(wrong))  # fmt: skip
+def _same_counts(at_rest: StageAtRest, made: Mapping[str, PartResult]) -> Check:
+    wrong = [part for part, result in made.items() if result.counts != at_rest.counts(part)]
+    count = len(at_rest.parts)
+    note = named(wrong)
+    return compare(at_rest.name, "counts made again", count - len(wrong), count, note=note)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.stages import STAGES
-from pipeline.verify.checks import FILES, MANIFEST, RUN, STRAYS, Check, Outcome, Side, Verification
+from pipeline.verify.checks import MANIFEST, RUN, STRAYS, Check, Outcome, Side, Verification
 from schemas.terminal import printable
 
 _STYLES: Final = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_COUNTED: "yellow"}
@@ -52,14 +52,14 @@ def remedy(verification: Verification) -> str:
     """
     sentences = []
     failed = [check for check in verification.failed if check.kind != STRAYS]
-    if any(check.stage == RUN for check in failed):
+    of_stages = [check for check in failed if check.stage != RUN]
+    if len(of_stages) < len(failed):
         sentences.append("Put run.json and the opt-out list back as they were")
-    stages = [stage for stage in STAGES if stage.name in {check.stage for check in failed}]
-    if all(check.kind == MANIFEST and check.here is None for check in failed if check.stage != RUN):
-        stages = []  # unfinished, and each check says so
-    if stages:
-        remove = [path for check in failed if check.kind == FILES for path in check.paths]
-        if not remove and any(check.kind != MANIFEST for check in failed if check.stage != RUN):
+    # what is unfinished, or has no usable manifest, says itself what to do
+    if any(check.kind != MANIFEST or check.here is not None for check in of_stages):
+        stages = [stage for stage in STAGES if stage.name in {check.stage for check in of_stages}]
+        remove = [path for check in of_stages for path in check.paths]
+        if not remove and any(check.kind != MANIFEST for check in of_stages):
             # what fetch has brought lies in the same folders, and stays
             shared = {table for stage in STAGES if stage.keeps_all for table in stage.tables}
             remove = [f"{table}/{'[0-9]*' if table in shared else ''}"
