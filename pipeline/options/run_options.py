@@ -31,67 +31,21 @@ def _option(text: str, panel: str | None = None) -> Any:  # noqa: ANN401  # type
     return Option(help=text, rich_help_panel=panel)
 
 
-Base = Annotated[Text, _option("Prefix of relative names in lists.", INPUT)]
-Limit = Annotated[
-    Number, _option("Only the first N records of each input (of each, not of all).", INPUT)
-]
-PartSize = Annotated[
-    Share, _option("MiB of input a part; default 64, or a sixteenth of all.", INPUT)
-]
-Unreadable = Annotated[
-    Share, _option("Share of records that may end as unreadable_record; default 0.001.", INPUT)
-]
+# of several commands
 RecipeName = Annotated[Text, _option("obelics, off, or a TOML file; default obelics.", RECIPE)]
-Language = Annotated[Text, _option("ISO 639-1; default that of the recipe.", RECIPE)]
 LidModel = Annotated[Text, _option("Language identifier of your own (lid.176.ftz).", RECIPE)]
-StopWords = Annotated[Text, _option("Stop words of your own, a word a line.", RECIPE)]
-FlaggedWords = Annotated[Text, _option("Flagged words of your own, a word a line.", RECIPE)]
-CommonWords = Annotated[Text, _option("Common words of your own, a word a line.", RECIPE)]
-SpamWords = Annotated[Text, _option("Spam words of your own, a word a line.", RECIPE)]
 Contact = Annotated[
     Text,
     _option(
         "Your mail address or page, sent to every server that is asked for an image.", FETCHING
     ),
 ]
-Fetch = Annotated[
-    bool | None,
-    Option(
-        "--fetch/--no-fetch",
-        help="Whether to ask for images that the crawl does not hold.",
-        rich_help_panel=FETCHING,
-    ),
-]
 Rates = Annotated[Text, _option("TOML file: requests a second by host.", FETCHING)]
-OptOut = Annotated[Text, _option("File: domains and URLs to leave out.", FETCHING)]
-OptOutService = Annotated[Text, _option("URL of a service to ask about URLs.", FETCHING)]
-HostMap = Annotated[Text, _option("File: hosts that lie on loopback, for tests.", FETCHING)]
-Ports = Annotated[Text, _option("Ports that may be asked; default 80,443.", FETCHING)]
-Requests = Annotated[Number, _option("Requests at once, per worker; default 128.", FETCHING)]
 FetchDeadline = Annotated[
     Share, _option("Seconds that fetching may take; the rest is deferred.", FETCHING)
 ]
-HostImages = Annotated[Number, _option("Images of a host at most; the rest is deferred.", FETCHING)]
-Partitions = Annotated[
-    Number, _option("Groups that image URLs are split into; default 16.", FETCHING)
-]
-ImageFormat = Annotated[
-    Text, _option("Store what is fetched as jpeg, png or webp; default as it came.", FETCHING)
-]
-LongestSide = Annotated[
-    Number, _option("Longest side of fetched images, in pixels; default as it came.", FETCHING)
-]
-ImageQuality = Annotated[Number, _option("With --image-format: 1 to 100.", FETCHING)]
-ShardSize = Annotated[Share, _option("MiB a shard; default 256.", OUTPUT)]
-Heldout = Annotated[Share, _option("Share of documents held out; default 0.01.", OUTPUT)]
-HeldoutBy = Annotated[Text, _option("id or domain; default id.", OUTPUT)]
-StageOption = Annotated[Text, _option("Do only this stage.", RUNNING)]
-Runner = Annotated[str, _option("Beam runner, by name.", RUNNING)]
 Workers = Annotated[
     Number, _option("Local processes; default 1, or one per core from 128 MB of input on.", RUNNING)
-]
-Reasons = Annotated[
-    list[str] | None, _option("Only URLs that ended with this reason; default all that may pass.")
 ]
 
 
@@ -99,36 +53,67 @@ Reasons = Annotated[
 class RunOptions:
     """What `interloom run` takes, beside its inputs and its output."""
 
-    base: Base = None
-    limit: Limit = None
-    part_size: PartSize = None
-    unreadable: Unreadable = None
+    base: Annotated[Text, _option("Prefix of relative names in lists.", INPUT)] = None
+    limit: Annotated[
+        Number, _option("Only the first N records of each input (of each, not of all).", INPUT)
+    ] = None
+    part_size: Annotated[
+        Share, _option("MiB of input a part; default 64, or a sixteenth of all.", INPUT)
+    ] = None
+    unreadable: Annotated[
+        Share, _option("Share of records that may end as unreadable_record; default 0.001.", INPUT)
+    ] = None
     recipe: RecipeName = None
-    language: Language = None
+    language: Annotated[Text, _option("ISO 639-1; default that of the recipe.", RECIPE)] = None
     lid_model: LidModel = None
-    stop_words: StopWords = None
-    flagged_words: FlaggedWords = None
-    common_words: CommonWords = None
-    spam_words: SpamWords = None
+    stop_words: Annotated[Text, _option("Stop words of your own, a word a line.", RECIPE)] = None
+    flagged_words: Annotated[Text, _option("Flagged words of your own, a word a line.", RECIPE)] = (
+        None
+    )
+    common_words: Annotated[Text, _option("Common words of your own, a word a line.", RECIPE)] = (
+        None
+    )
+    spam_words: Annotated[Text, _option("Spam words of your own, a word a line.", RECIPE)] = None
     contact: Contact = None
-    fetch: Fetch = None
+    fetch: Annotated[
+        bool | None,
+        Option(
+            "--fetch/--no-fetch",
+            help="Whether to ask for images that the crawl does not hold.",
+            rich_help_panel=FETCHING,
+        ),
+    ] = None
     rates: Rates = None
-    opt_out: OptOut = None
-    opt_out_service: OptOutService = None
-    host_map: HostMap = None
-    ports: Ports = None
-    requests: Requests = None
+    opt_out: Annotated[Text, _option("File: domains and URLs to leave out.", FETCHING)] = None
+    opt_out_service: Annotated[Text, _option("URL of a service to ask about URLs.", FETCHING)] = (
+        None
+    )
+    host_map: Annotated[Text, _option("File: hosts that lie on loopback, for tests.", FETCHING)] = (
+        None
+    )
+    ports: Annotated[Text, _option("Ports that may be asked; default 80,443.", FETCHING)] = None
+    requests: Annotated[Number, _option("Requests at once, per worker; default 128.", FETCHING)] = (
+        None
+    )
     fetch_deadline: FetchDeadline = None
-    host_images: HostImages = None
-    partitions: Partitions = None
-    image_format: ImageFormat = None
-    longest_side: LongestSide = None
-    image_quality: ImageQuality = None
-    shard_size: ShardSize = None
-    heldout: Heldout = None
-    heldout_by: HeldoutBy = None
-    stage: StageOption = None
-    runner: Runner = "FnApiRunner"
+    host_images: Annotated[
+        Number, _option("Images of a host at most; the rest is deferred.", FETCHING)
+    ] = None
+    partitions: Annotated[
+        Number, _option("Groups that image URLs are split into; default 16.", FETCHING)
+    ] = None
+    image_format: Annotated[
+        Text, _option("Store what is fetched as jpeg, png or webp; default as it came.", FETCHING)
+    ] = None
+    longest_side: Annotated[
+        Number, _option("Longest side of fetched images, in pixels; default as it came.", FETCHING)
+    ] = None
+    image_quality: Annotated[Number, _option("With --image-format: 1 to 100.", FETCHING)] = None
+    shard_size: Annotated[Share, _option("MiB a shard; default 256.", OUTPUT)] = None
+    heldout: Annotated[Share, _option("Share of documents held out; default 0.01.", OUTPUT)] = None
+    heldout_by: Annotated[Text, _option("id or domain; default id.", OUTPUT)] = None
+    stage: Annotated[Text, _option("Do only this stage.", RUNNING)] = None
+    runner: Annotated[str, _option("Beam runner, by name.", RUNNING)] = "FnApiRunner"
     workers: Workers = None
 
     @property
@@ -142,7 +127,10 @@ class RunOptions:
 class RefetchOptions:
     """What `interloom refetch` takes, beside its run folder."""
 
-    reason: Reasons = None
+    reason: Annotated[
+        list[str] | None,
+        _option("Only URLs that ended with this reason; default all that may pass."),
+    ] = None
     contact: Contact = None
     rates: Rates = None
     fetch_deadline: FetchDeadline = None
