@@ -127,7 +127,7 @@ def explain(
 
 @app.command()
 def verify(folder: RunFolder) -> None:
-    """Count everything again, from the crawl to the tars, and say where it does not balance."""
+    """Hold a run against its digests, count and decide again, and name the stage that differs."""
     from pipeline import verify as verifying  # noqa: PLC0415
 
     with user_errors():

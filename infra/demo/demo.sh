@@ -45,7 +45,7 @@ and in $model/:
 The crawl: $crawl
 
   $bin/interloom stats $run                the funnel again
-  $bin/interloom verify $run               counts everything again, from the crawl to the tars
+  $bin/interloom verify $run               is every file as it was written, every decision the same?
   $bin/interloom-train evaluate $model     the held-out loss again
   $bin/interloom-train data $model         the documents of a step, as the model gets them
 A rerun of the same command goes on where it stopped.

@@ -63,14 +63,12 @@ def job_for(
 def start(
     job: Job,
     *,
-    name: str = "job",
     only: Sequence[int] = (),
     workers: int = 1,
     environment: Mapping[str, str] | None = None,
 ) -> Forked:
     """The stage in a process of its own; or some partitions alone, one after the other."""
-    log = Path(job.output).parent / f"{name}.log"
-    return Forked(_fetch, job, only, workers, log=log, environment=environment)
+    return Forked(_fetch, job, only, workers, environment=environment)
 
 
 def do(job: Job, environment: Mapping[str, str] | None = None) -> None:
@@ -83,7 +81,7 @@ def do(job: Job, environment: Mapping[str, str] | None = None) -> None:
 def do_elsewhere(job: Job, *, workers: int) -> None:
     """In a process of its own, with others below it."""
     with start(job, workers=workers) as process:
-        process.check_ended()
+        process.wait()
     assert not (Path(job.output).parent / LEFT).exists()
 
 

@@ -40,9 +40,9 @@ def test_two_processes_with_the_same_partitions_never_meet_at_a_domain(tmp_path:
         for name, order in (("one", there), ("two", there[::-1])):
             mine = replace(told, contact=f"{name}@example.org")  # so that servers tell them apart
             its = replace(job, settings=replace(job.settings, fetching=mine))
-            processes.append(running.enter_context(start(its, name=name, only=order)))
+            processes.append(running.enter_context(start(its, only=order)))
         for process in processes:
-            process.check_ended()
+            process.wait()
         asked = servers.asked
     by_domain = defaultdict(list)
     for request in asked:

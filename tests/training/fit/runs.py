@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from tests.training.processes import Forked, command_line
+from tests.forked import Forked, trainer
 from tests.training.shards import picture, prose, write_run
 
 TINY: Final = (
@@ -52,7 +52,7 @@ def command(shards: Path, output: Path, *settings: str) -> list[str]:
 
 
 def start(arguments: Sequence[str]) -> Forked:
-    return Forked(command_line, list(arguments), environment={"OMP_NUM_THREADS": "1"})
+    return Forked(trainer, list(arguments), environment={"OMP_NUM_THREADS": "1"})
 
 
 def start_ranks(arguments: Sequence[str], ranks: int) -> list[Forked]:
@@ -63,7 +63,7 @@ def start_ranks(arguments: Sequence[str], ranks: int) -> list[Forked]:
     shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
         Forked(
-            command_line,
+            trainer,
             list(arguments),
             environment={"OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank, **shared},
         )

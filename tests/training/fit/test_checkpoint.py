@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.forked import Forked, trainer
 from tests.training.fit.runs import command, start, steps, write_documents
 from tests.training.model.reference import MINI
-from tests.training.processes import Forked, command_line
 from training.config import Optimizer
 from training.fit import checkpoint
 from training.fit.checkpoint import State
@@ -219,7 +219,7 @@ def test_a_checkpoint_that_would_run_something_is_told_and_runs_nothing(
 
 def _on_a_full_disk(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-    command_line(arguments)
+    trainer(arguments)
 
 
 def test_a_disk_that_is_full_ends_the_run_and_a_rerun_goes_on(tmp_path: Path) -> None:

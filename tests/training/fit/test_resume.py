@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import ROOT, Forked
 from tests.training.fit.runs import command, start, start_ranks, steps, write_documents
-from tests.training.processes import ROOT, Forked
 from tests.training.shards import Document, picture, prose, write_run
 
 STEPS = 30

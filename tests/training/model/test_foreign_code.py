@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import Forked, trainer
 from tests.training.model.starts import CONFIGS, saved
-from tests.training.processes import Forked, command_line
 from tests.training.shards import word_tokenizer, write_run
 from training.data import tokenizer
 from training.data.hub import CODE
@@ -187,7 +187,7 @@ def test_the_commands_refuse_it_before_anything_is_read(
         ["fit", "--language-model", str(folder), "-o", str(tmp_path / "out")],
         ["index", "--tokenizer", str(folder)],
     ):
-        ended = Forked(command_line, [*arguments, "--shards", str(tmp_path / "run")], stdin=yes)
+        ended = Forked(trainer, [*arguments, "--shards", str(tmp_path / "run")], stdin=yes)
         ended.wait(code=2, seconds=120)
         assert "names code of its own (auto_map)" in ended.stderr
         assert ended.stderr.count("\n") == 1

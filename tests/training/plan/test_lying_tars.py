@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.forked import Forked, trainer
 from tests.training.lies import (
     DOCUMENTS,
     INDEX,
@@ -24,7 +25,6 @@ from tests.training.lies import (
     rewrite,
     write_tar,
 )
-from tests.training.processes import Forked, command_line
 from tests.training.shards import picture, small_tokenizer, write_run
 from tests.training.stream.feeds import feed, take
 from training.data.counts import count_sources
@@ -84,7 +84,7 @@ def test_plan_ends_at_once_on_such_a_size(bare: Path, size: bytes) -> None:
 
 def _in_little_memory(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    command_line(arguments)
+    trainer(arguments)
 
 
 @pytest.mark.parametrize("keys", [("size",), ("GNU.sparse.major", "GNU.sparse.minor")])

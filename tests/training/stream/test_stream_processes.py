@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.processes import Forked
+from tests.forked import Forked
 from tests.training.shards import write_run
 from tests.training.stream.endless import endless_stream
 from tests.training.stream.feeds import documents, feed
