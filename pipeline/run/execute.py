@@ -81,7 +81,9 @@ def execute(
                 tidy(job, stage)
                 continue
             if store.exists(job.manifest(stage.name)):
-                say(f"{stage.name}: settings or versions have changed, so it is done again")
+                lost = not store.exists(job.parts_table(stage.name))
+                why = "its table of parts is lost" if lost else "settings or versions have changed"
+                say(f"{stage.name}: {why}, so it is done again")
             _check_before(job, stage, runner)
             sweep(job, stage)
             started = time.time()

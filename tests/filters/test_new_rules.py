@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def page(host: str, number: int) -> bytes:
     return warc(http(body.encode()), url=f"http://{host}/{number}")
 
 
-def in_copy(copy: Path, *command: str) -> str:
+def in_copy(copy: Path, *command: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pipeline", *command],
         cwd=copy,
@@ -96,7 +97,7 @@ def in_copy(copy: Path, *command: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
@@ -145,3 +146,9 @@ def test_a_run_obeys_a_new_threshold_a_new_signal_and_a_new_grouping(
         "paragraph"
     ][0].items()
     assert "crowded_domain" in in_copy(changed, "stats", str(run))
+    # no picture is in the crawl, so nothing is kept; the report and verify know the rules
+    in_copy(changed, "run", str(crawl), "-o", str(run), "--no-fetch", "--workers=1", code=3)
+    assert "crowded domain" in (run / "report.html").read_text()
+    verified = in_copy(changed, "verify", str(run))
+    assert "everything that could be counted balances" in verified
+    assert re.search(r"documents\.dropped\.crowded_domain +3 +3 +ok", verified)

@@ -212,6 +212,24 @@ def test_what_it_says_to_remove_brings_all_back(
         assert (run / path.relative_to(whole_run)).read_bytes() == path.read_bytes(), path
 
 
+@pytest.mark.parametrize("stage", ["extract", "shard"])
+def test_a_lost_parts_table_is_named_and_made_again(
+    run: Path, whole_run: Path, stage: str, rerun: Callable[[Path], object]
+) -> None:
+    (run / f"{stage}.parts.parquet").unlink()
+    (check,) = [check for check in failed_files(run) if check.stage == stage]
+    assert f"{stage}.parts.parquet is missing: remove {stage}.manifest.json" in check.note
+    rerun(run)
+    for path in held(whole_run):
+        assert (run / path.relative_to(whole_run)).read_bytes() == path.read_bytes(), path
+
+
+def test_what_a_killed_run_was_writing_is_no_stray(run: Path) -> None:
+    path = next((run / "documents").iterdir())
+    path.with_name(f"{path.name}.aside-{'0' * 32}").write_bytes(b"half")
+    assert not failed_files(run)
+
+
 def _to_remove(found: Verification) -> list[str]:
     assert any(check.kind == FILES for check in found.failed)
     text = remedy(found).partition("remove ")[2].partition(", give the command")[0]
